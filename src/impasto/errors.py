@@ -1,0 +1,59 @@
+"""The family of errors, their exit codes, and "did you mean".
+
+Every error that a user can mend is an ``ImpastoError``: one line in lower case that names what is
+wrong, what was found, and what is allowed or what mends it. Each also inherits the builtin that
+fits, so that library users may catch ``ValueError`` or ``FileNotFoundError`` as usual.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ImpastoError(Exception):
+    """Something the user can mend; the command line prints it in one line and exits with 2."""
+
+    exit_code = 2
+
+
+class OptionError(ImpastoError, ValueError):
+    """An option with a name or value that is not allowed."""
+
+
+class ImageError(ImpastoError, ValueError):
+    """A picture that cannot be read, is too large or too small, or cannot be written."""
+
+
+class MissingFileError(ImpastoError, FileNotFoundError):
+    """A file or folder that is not there."""
+
+    def __str__(self) -> str:  # FileNotFoundError would print an errno
+        return " ".join(str(argument) for argument in self.args)
+
+
+class WeightsError(ImpastoError, ValueError):
+    """A weight file that is missing, damaged or of another network."""
+
+
+class DependencyError(ImpastoError, ImportError):
+    """An optional library that is not installed."""
+
+
+class DeviceError(ImpastoError, RuntimeError):
+    """A device or precision that this machine does not have."""
+
+
+class DivergedError(ImpastoError, ArithmeticError):
+    """A loss that is no longer a number."""
+
+    exit_code = 3
+
+
+def suggest(name: str, choices: Iterable[str]) -> str:
+    """``"; did you mean 'relu4_2'?"`` when one of the choices is near, else the list of them."""
+    choices = list(choices)
+    near = difflib.get_close_matches(name.lower(), choices, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; choose from {', '.join(choices)}"
