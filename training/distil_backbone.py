@@ -17,8 +17,8 @@ numbers drawn in a step depend on the seed and the step alone.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
-import json
 import math
 import time
 import zipfile
@@ -27,7 +27,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -97,6 +96,8 @@ class Muon(torch.optim.Optimizer):
     def step(self) -> None:  # type: ignore[override]
         for group in self.param_groups:
             for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
                 state = self.state[parameter]
                 buffer = state.setdefault("momentum", torch.zeros_like(parameter))
                 buffer.lerp_(parameter.grad, 1 - group["momentum"])
@@ -166,7 +167,9 @@ def train_features(args: argparse.Namespace) -> None:
     maps = nn.ModuleDict(
         {
             layer: nn.Conv2d(
-                student.convs[layer.replace("relu", "conv")].out_channels, scales[layer][0].numel(), 1
+                student.convs[layer.replace("relu", "conv")].out_channels,
+                scales[layer][0].numel(),
+                1,
             )
             for layer in TAUGHT
         }
@@ -193,13 +196,18 @@ def train_features(args: argparse.Namespace) -> None:
     running: dict[str, float] = {}
     for step in range(start, args.steps):
         rng = np.random.default_rng([args.seed, 2, step])
+        # Blocks 1 and 2 are learned long before the rest: two thirds of the steps go past them.
+        frozen = 2 if step >= args.steps / 3 else 0
+        taught = [layer for layer in TAUGHT if block_of(layer) > frozen]
+        for name, conv in student.convs.items():
+            conv.requires_grad_(block_of(name) > frozen)
         size, batch = (96, args.batch * 4 // 9) if step % 4 == 3 else (64, args.batch)
         crops = draw_crops(pictures, batch, size, rng)
         with torch.no_grad():
-            targets = teacher(crops, TAUGHT)
-        features = student(crops, TAUGHT)
+            targets = teacher(crops, taught)
+        features = student(crops, taught)
         total = torch.zeros(())
-        for layer in TAUGHT:
+        for layer in taught:
             mean, inverse = scales[layer]
             left = (maps[layer](features[layer]) - (targets[layer] - mean) * inverse).square()
             left = left.mean() * (inverse.numel() / int((inverse > 0).sum()))
@@ -215,7 +223,9 @@ def train_features(args: argparse.Namespace) -> None:
             optimizer.step()
         last = step + 1 == args.steps
         if (step + 1) % 200 == 0 or last:
-            shares = " ".join(f"{layer[4:]} {running[layer]:.3f}" for layer in MEASURED)
+            shares = " ".join(
+                f"{layer[4:]} {running[layer]:.3f}" for layer in MEASURED if layer in running
+            )
             print(f"step {step + 1} {time.time() - began:.0f} s: {shares}", flush=True)
         if (step + 1) % 500 == 0 or last:
             write_checkpoint(
@@ -236,20 +246,309 @@ def write_checkpoint(path: Path, content: dict) -> None:
     beside.replace(path)
 
 
+# --- stage 2 ------------------------------------------------------------------------------------
+
+
+def load_labelled(archive: Path) -> tuple[list[str], dict[bool, tuple[Tensor, Tensor]]]:
+    """Class names, and {held out: (uint8 pictures (N, 3, 64, 64), labels)}; every tenth held out."""
+    with zipfile.ZipFile(archive) as files:
+        rows = [line.split("\t") for line in files.read("classes.tsv").decode().splitlines()]
+        by_class = {wnid: number for number, (wnid, _) in enumerate(rows)}
+        parts: dict[bool, tuple[list[Tensor], list[int]]] = {True: ([], []), False: ([], [])}
+        counts = dict.fromkeys(by_class, 0)
+        for name in sorted(n for n in files.namelist() if n.endswith(".JPEG")):
+            wnid = name.split("/")[0]
+            with Image.open(io.BytesIO(files.read(name))) as image:
+                pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+            pictures, labels = parts[counts[wnid] % 10 == 9]
+            pictures.append(pixels)
+            labels.append(by_class[wnid])
+            counts[wnid] += 1
+    return [name for _, name in rows], {
+        held_out: (torch.stack(pictures), torch.tensor(labels))
+        for held_out, (pictures, labels) in parts.items()
+    }
+
+
+def view_pictures(pictures: Tensor, side: int, rng: np.random.Generator | None) -> Tensor:
+    """Float pictures at ``side``; with a generator, flipped and shifted at random."""
+    x = pictures.float().div_(255)
+    if rng is not None:
+        crop = int(rng.integers(52, 65))
+        top, left = rng.integers(0, 65 - crop, 2)
+        x = x[..., top : top + crop, left : left + crop]
+        flip = torch.from_numpy(rng.random(len(x)) < 0.5)
+        x = torch.where(flip[:, None, None, None], x.flip(-1), x)
+    x = functional.interpolate(x, (side, side), mode="bilinear", align_corners=False)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def see_all(
+    trunk: Backbone, pictures: Tensor, side: int, rng: np.random.Generator | None
+) -> Tensor:
+    """relu5_1 of every picture, float16: the frozen part is run once for each view of the data."""
+    parts = []
+    for batch in pictures.split(100):
+        seen = trunk(view_pictures(batch, side, rng), ["relu5_1"])["relu5_1"]
+        parts.append(seen.half())
+    return torch.cat(parts)
+
+
+class Top(nn.Module):
+    """conv5_2 … conv5_4, the mean over positions, and one score for each class."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleDict(
+            {
+                f"conv5_{i}": nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
+                for i in (2, 3, 4)
+            }
+        )
+        self.head = nn.Linear(channels, classes)
+        for conv in self.convs.values():
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, x: Tensor, dropout: float = 0.0) -> Tensor:
+        for conv in self.convs.values():
+            x = functional.relu(conv(functional.dropout2d(x, dropout)))
+        return self.head(functional.dropout(x.mean((2, 3)), dropout))
+
+
+def train_head(args: argparse.Namespace) -> None:
+    torch.manual_seed(args.seed)
+    trunk, _ = load_student(args.checkpoint)
+    names, parts = load_labelled(args.labelled)
+    (pictures, labels), (unseen, unseen_labels) = parts[False], parts[True]
+    began = time.time()
+    views = []
+    for view in range(args.views):
+        rng = np.random.default_rng([args.seed, 3, view])
+        views.append(see_all(trunk, pictures, args.side, rng))
+        print(f"view {view + 1} of {args.views}: {time.time() - began:.0f} s", flush=True)
+    held_out = see_all(trunk, unseen, args.side, None)
+    # Features of many sizes learn badly: unit deviation, folded into conv5_2 afterwards.
+    scale = views[0][:2000].float().std((0, 2, 3)).clamp_min(1e-3)
+    top = Top(views[0].shape[1], len(names)).to(memory_format=torch.channels_last)
+    matrices = [conv.weight for conv in top.convs.values()]
+    others = [p for p in top.parameters() if not any(p is matrix for matrix in matrices)]
+    optimizers = [Muon(matrices, args.lr), torch.optim.AdamW(others, lr=3e-3, weight_decay=0.05)]
+    rates = [args.lr, 3e-3]
+    steps = args.epochs * (len(labels) // 128)
+    rng = np.random.default_rng([args.seed, 4])
+    for step in range(steps):
+        rows = torch.from_numpy(rng.choice(len(labels), 128, replace=False))
+        x = views[step % len(views)][rows].float() / scale[:, None, None]
+        scores = top(x.contiguous(memory_format=torch.channels_last), args.dropout)
+        loss = functional.cross_entropy(scores, labels[rows], label_smoothing=0.1)
+        for optimizer, lr in zip(optimizers, rates, strict=True):
+            optimizer.param_groups[0]["lr"] = lr * rate(step, steps)
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        if (step + 1) % 500 == 0 or step + 1 == steps:
+            right = count_right(top, held_out, unseen_labels, scale)
+            print(
+                f"step {step + 1}/{steps} {time.time() - began:.0f} s: loss {float(loss):.3f} "
+                f"held-out top-1 {right:.3f}",
+                flush=True,
+            )
+    with torch.no_grad():
+        top.convs["conv5_2"].weight /= scale.view(1, -1, 1, 1)
+    content = {
+        "top": top.state_dict(),
+        "top1": right,
+        "names": names,
+        "seconds": time.time() - began,
+    }
+    write_checkpoint(args.checkpoint.with_name("head.pt"), content)
+
+
+@torch.no_grad()
+def count_right(top: Top, features: Tensor, labels: Tensor, scale: Tensor) -> float:
+    """Share of pictures whose best score is their class."""
+    top.eval()
+    right = 0
+    for x, y in zip(features.split(500), labels.split(500), strict=True):
+        scores = top((x.float() / scale[:, None, None]).contiguous())
+        right += int((scores.argmax(1) == y).sum())
+    top.train()
+    return right / len(labels)
+
+
+# --- the file -----------------------------------------------------------------------------------
+
+
+def load_student(checkpoint: Path) -> tuple[Backbone, dict[str, Tensor]]:
+    """The trained trunk, and its tensors in the package's layout."""
+    saved = torch.load(checkpoint, weights_only=True)["student"]
+    tensors = {name.removeprefix("convs."): tensor for name, tensor in saved.items()}
+    trunk = Backbone.from_tensors(tensors, BACKBONES["compact"], padding="reflect")
+    return trunk.to(memory_format=torch.channels_last), tensors
+
+
+def centre_crops(pictures: list[Tensor], side: int) -> list[Tensor]:
+    """(1, 3, side, side) of every picture that is large enough."""
+    crops = []
+    for picture in pictures:
+        top, left = (picture.shape[1] - side) // 2, (picture.shape[2] - side) // 2
+        if min(top, left) >= 0:
+            crop = picture[None, :, top : top + side, left : left + side].float() / 255
+            crops.append(crop.contiguous(memory_format=torch.channels_last))
+    return crops
+
+
+@torch.no_grad()
+def fit_maps(
+    student: Backbone, teacher: Backbone, crops: list[Tensor]
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """For each layer the affine map from the student's features to the teacher's, least squares."""
+    sums: dict[str, list[Tensor]] = {}
+    for crop in crops:
+        ours, theirs = student(crop, TAUGHT), teacher(crop, TAUGHT)
+        for layer in TAUGHT:
+            x = ours[layer][0].flatten(1).double()
+            x = torch.cat([x, torch.ones(1, x.shape[1], dtype=x.dtype)])
+            y = theirs[layer][0].flatten(1).double()
+            products = [x @ x.T, x @ y.T]
+            found = sums.get(layer)
+            sums[layer] = (
+                [a + b for a, b in zip(found, products, strict=True)] if found else products
+            )
+    maps = {}
+    for layer, (square, cross) in sums.items():
+        ridge = 1e-6 * square.diagonal().mean() * torch.eye(len(square), dtype=square.dtype)
+        solved = torch.linalg.solve(square + ridge, cross)  # (C + 1, C of the teacher)
+        maps[layer] = (solved[:-1].T.float(), solved[-1].float())
+    return maps
+
+
+@torch.no_grad()
+def shares_unexplained(
+    student: Backbone,
+    teacher: Backbone,
+    maps: dict[str, tuple[Tensor, Tensor]],
+    read: dict[str, Tensor],
+    crops: list[Tensor],
+) -> dict[str, tuple[float, float | None]]:
+    """By layer: what is left of the teacher's standardised features, and in true VGG-19's space."""
+    moments: dict[str, list[Tensor]] = {}
+    for crop in crops:
+        ours, theirs = student(crop, TAUGHT), teacher(crop, TAUGHT)
+        for layer in TAUGHT:
+            weight, bias = maps[layer]
+            y = theirs[layer][0].flatten(1).double()
+            guess = (weight @ ours[layer][0].flatten(1) + bias[:, None]).double()
+            pairs = [(y, guess)]
+            if f"to_vgg19.{layer}.weight" in read:
+                into = read[f"to_vgg19.{layer}.weight"].flatten(1).double()
+                shift = read[f"to_vgg19.{layer}.bias"].double()[:, None]
+                pairs.append(((into @ y + shift).relu(), (into @ guess + shift).relu()))
+            for name, (true, found) in zip((layer, f"{layer} vgg19"), pairs, strict=False):
+                n = torch.tensor(float(true.shape[1]), dtype=torch.float64)
+                new = [n, true.sum(1), true.square().sum(1), (true - found).square().sum(1)]
+                old = moments.get(name)
+                moments[name] = [a + b for a, b in zip(old, new, strict=True)] if old else new
+    shares = {}
+    for name, (n, total, square, left) in moments.items():
+        variance = square / n - (total / n).square()
+        alive = variance > 1e-6 * variance.max()
+        shares[name] = float((left / n / variance)[alive].mean())
+    return {layer: (shares[layer], shares.get(f"{layer} vgg19")) for layer in TAUGHT}
+
+
+@torch.no_grad()
+def scale_channels(tensors: dict[str, Tensor], gains: dict[str, Tensor]) -> None:
+    """Multiply a layer's channels and divide them out of the next: the same network, other units."""
+    convs = [f"conv{layer[4:]}" for layer in TAUGHT] + ["conv5_2"]
+    for conv, following in zip(convs, convs[1:], strict=False):
+        gain = gains[conv.replace("conv", "relu")]
+        tensors[f"{conv}.weight"] *= gain.view(-1, 1, 1, 1)
+        tensors[f"{conv}.bias"] *= gain
+        tensors[f"{following}.weight"] /= gain.view(1, -1, 1, 1)
+
+
+def finish(args: argparse.Namespace) -> None:
+    student, tensors = load_student(args.checkpoint)
+    teacher, read = load_teacher(args.teacher)
+    training = centre_crops(load_pictures(args.pictures, held_out=False), 256)[:: args.every]
+    maps = fit_maps(student, teacher, training)
+    unseen = centre_crops(load_pictures(args.pictures, held_out=True), 256)
+    shares = shares_unexplained(student, teacher, maps, read, unseen)
+    head_path = args.checkpoint.with_name("head.pt")
+    top1 = None
+    if head_path.exists():
+        head = torch.load(head_path, weights_only=True)
+        top1 = head["top1"]
+        for name, tensor in head["top"].items():
+            tensors[name.removeprefix("convs.")] = tensor
+        args.output.with_name("classes.txt").write_text("\n".join(head["names"]) + "\n")
+    else:
+        for i in (2, 3, 4):
+            tensors[f"conv5_{i}.weight"] = torch.zeros(128, 128, 3, 3)
+            tensors[f"conv5_{i}.bias"] = torch.zeros(128)
+    gains = {}
+    for layer, (weight, bias) in maps.items():
+        if f"to_vgg19.{layer}.weight" in read:
+            into = read[f"to_vgg19.{layer}.weight"].flatten(1)
+            weight = into @ weight
+            bias = into @ bias + read[f"to_vgg19.{layer}.bias"]
+        # A channel weighs as much as what it stands for in the true VGG-19.
+        gains[layer] = weight.norm(dim=0)
+        if layer in MAPPED:
+            tensors[f"to_vgg19.{layer}.weight"] = (weight / gains[layer])[:, :, None, None]
+            tensors[f"to_vgg19.{layer}.bias"] = bias
+    scale_channels(tensors, gains)
+    wanted = ("conv", "preprocess", "to_vgg19", "head")
+    halves = {k: t.half().contiguous() for k, t in tensors.items() if k.startswith(wanted)}
+    assert all(t.isfinite().all() for t in halves.values())
+    metadata = {"name": "compact", "padding": "reflect", "licence": "Apache-2.0"}
+    beside = args.output.with_suffix(".part")
+    save_file(halves, beside, metadata)
+    beside.replace(args.output)
+    digest = hashlib.sha256(args.output.read_bytes()).hexdigest()
+    args.output.with_suffix(".sha256").write_text(f"{digest}\n")
+    write_report(args, shares, top1, len(unseen))
+
+
+def write_report(args: argparse.Namespace, shares: dict, top1: float | None, pictures: int) -> None:
+    """The table of the model card, from numbers alone."""
+    lines = ["| layer | left unexplained | in true VGG-19's space |", "|---|---|---|"]
+    for layer, (share, mapped) in shares.items():
+        lines.append(f"| {layer} | {share:.4f} | {'' if mapped is None else f'{mapped:.4f}'} |")
+    saved = torch.load(args.checkpoint, weights_only=True)
+    report = "\n".join(lines) + (
+        f"\n\nmeasured on {pictures} pictures held out, 256 x 256; {saved['step']} steps in "
+        f"{saved['seconds']:.0f} s; top-1 of the head on 5,000 pictures held out: {top1}\n"
+    )
+    args.checkpoint.with_name("report.md").write_text(report)
+    print(report)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("stage", choices=["features"])
-    parser.add_argument("--teacher", type=Path)
-    parser.add_argument("--pictures", type=Path, nargs="+")
+    parser.add_argument("stage", choices=["features", "head", "finish"])
+    parser.add_argument("--teacher", type=Path, help="safetensors with conv1_1.weight …")
+    parser.add_argument("--pictures", type=Path, nargs="+", help="folders of pictures")
+    parser.add_argument("--labelled", type=Path, help="zip of CLASS/*.JPEG with classes.tsv")
     parser.add_argument("--checkpoint", type=Path, default=Path("runs/compact.pt"))
-    parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--steps", type=int, default=15000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--lr-maps", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--views", type=int, default=3, help="head: views of each picture")
+    parser.add_argument("--side", type=int, default=96, help="head: pictures are enlarged to this")
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--every", type=int, default=3, help="finish: fit maps on every nth")
+    parser.add_argument("-o", "--output", type=Path, default=Path("compact.safetensors"))
     args = parser.parse_args()
     args.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    train_features(args)
+    {"features": train_features, "head": train_head, "finish": finish}[args.stage](args)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -60,8 +60,12 @@ BACKBONES = {
     "vgg16": Architecture("vgg16", (2, 2, 3, 3, 3), (64, 128, 256, 512, 512)),
 }
 
-PADDINGS = ("zeros", "reflect", "replicate")
+Padding = Literal["zeros", "reflect", "replicate"]
+PADDINGS: tuple[Padding, ...] = get_args(Padding)
 POOLINGS = ("max", "avg")
+
+# Features kept for the way back, their gradients, and what the convolutions borrow: measured.
+BYTES_FACTOR = 3.0
 
 _KERAS = re.compile(r"block(\d)_conv(\d)")
 _SHORT = re.compile(r"(c|co|con|conv|r|re|rel|relu)(\d_\d)")
@@ -94,12 +98,10 @@ class Backbone(nn.Module):
         self,
         architecture: Architecture,
         *,
-        padding: str = "zeros",
+        padding: Padding = "zeros",
         pooling: str = "max",
     ) -> None:
         super().__init__()
-        if padding not in PADDINGS:
-            raise OptionError(f"unknown padding {padding!r}{suggest(padding, PADDINGS)}")
         if pooling not in POOLINGS:
             raise OptionError(f"unknown pooling {pooling!r}{suggest(pooling, POOLINGS)}")
         self.architecture = architecture
@@ -119,7 +121,7 @@ class Backbone(nn.Module):
         tensors: Mapping[str, Tensor],
         architecture: Architecture,
         *,
-        padding: str = "zeros",
+        padding: Padding = "zeros",
         pooling: str = "max",
     ) -> Backbone:
         """A frozen network from ``conv1_1.weight`` … and ``preprocess``.
@@ -151,13 +153,25 @@ class Backbone(nn.Module):
         name = resolve_layer(layer, self.architecture)
         if name.replace("relu", "conv") not in self.convs:
             last = list(self.convs)[-1]
-            raise OptionError(f"these {self.architecture.name} weights end at {last}, before {name}")
+            raise OptionError(
+                f"these {self.architecture.name} weights end at {last}, before {name}"
+            )
         return name
 
     def smallest_side(self, layer: str) -> int:
         """The shortest side of a picture that still reaches ``layer``."""
         # Reflection needs a second pixel to reflect.
-        return 2 ** (block_of(layer) - 1) * (2 if self.padding == "reflect" else 1)
+        return (2 if self.padding == "reflect" else 1) << (block_of(layer) - 1)
+
+    def bytes_per_pixel(self, layers: Iterable[str]) -> float:
+        """Memory that one pixel costs while a gradient is taken, to about a tenth."""
+        deepest = max(layers, key=self.architecture.layers().index).replace("relu", "conv")
+        floats = 0.0
+        for conv in self.architecture.convs():
+            floats += self.architecture.channels[block_of(conv) - 1] / 4 ** (block_of(conv) - 1)
+            if conv == deepest:
+                break
+        return floats * 4 * BYTES_FACTOR
 
     def forward(self, pictures: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """Features of the named layers (canonical names), computed no deeper than they are."""

@@ -1,0 +1,84 @@
+"""What this machine has, and what that means for size and speed."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from impasto.backbones import BACKBONES, Backbone
+from impasto.devices import Machine, choose_machine, free_memory
+from impasto.options import PaintOptions, parse_layers
+from impasto.painter import Objective, largest_side
+from impasto.weights import WEIGHTS, cache_folder, is_stored, load_backbone
+
+LIBRARIES = {
+    "torch": "",
+    "numpy": "",
+    "pillow": "",
+    "matplotlib": "plots",
+    "scikit-image": "samples",
+    "h5py": "keras",
+}
+
+
+def examine() -> Iterator[tuple[str, str]]:
+    """(what, found), line by line."""
+    machine = choose_machine()
+    yield "impasto", f"{version('impasto')} on Python {platform.python_version()}"
+    yield "system", f"{platform.system()} {platform.machine()}"
+    yield "device", machine.describe()
+    if machine.device.type == "cpu" and machine.precision == torch.float32:
+        yield "", "this processor has no bfloat16 arithmetic of its own: float32 is faster"
+    free = free_memory(machine.device)
+    yield "free memory", "the system does not say" if free is None else f"{free / 2**30:.1f} GiB"
+    for library, extra in LIBRARIES.items():
+        yield library, describe_library(library, extra)
+    yield "weights in", str(cache_folder())
+    for name in WEIGHTS:
+        if is_stored(name):
+            yield "", name
+    yield from measure_backbones(machine, free)
+
+
+def describe_library(library: str, extra: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return f"not installed; pip install 'impasto[{extra}]'"
+
+
+def measure_backbones(machine: Machine, free: int | None) -> Iterator[tuple[str, str]]:
+    """How large and how fast each network that is here can paint with the default options."""
+    options = PaintOptions()
+    layers = [*parse_layers(options.content_layer), *parse_layers(options.style_layer)]
+    for name in BACKBONES:
+        if not any(is_stored(file) for file, entry in WEIGHTS.items() if entry.backbone == name):
+            yield name, f"no weights; impasto weights fetch {name}-torchvision"
+            continue
+        backbone = machine.place(load_backbone(name))
+        seconds = time_step(backbone, machine, options)
+        text = f"a step of 512 x 512 takes about {seconds * 4:.2g} s"
+        if free is not None:
+            text += f"; up to {largest_side(backbone, layers, free)} pixels square fit in memory"
+        yield name, text
+
+
+def time_step(backbone: Backbone, machine: Machine, options: PaintOptions) -> float:
+    """Seconds of one step at 256 x 256, the best of three."""
+    picture = torch.rand(1, 3, 256, 256, device=machine.device)
+    objective = Objective(backbone, machine, picture, picture, options)
+    least = math.inf
+    for _ in range(3):
+        pixels = picture.clone().requires_grad_()
+        began = time.perf_counter()
+        total, _parts = objective(pixels)
+        total.backward()
+        assert pixels.grad is not None
+        pixels.grad.sum().item()  # waits for a device that works on its own
+        least = min(least, time.perf_counter() - began)
+    return least

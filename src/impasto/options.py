@@ -1,0 +1,184 @@
+"""Every option of every operation, declared once.
+
+The command line, recipe files, and the recipe that a picture carries are all made from these
+models. A value comes from the first of: what the user said, the recipe, the default.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from impasto.errors import MissingFileError, OptionError, suggest
+
+
+def parse_layers(entries: Iterable[str]) -> dict[str, float]:
+    """``["relu1_1", "relu4_1=0.5"]`` as {layer: weight}."""
+    weights: dict[str, float] = {}
+    for entry in entries:
+        layer, _, number = entry.partition("=")
+        try:
+            weight = float(number) if number else 1.0
+        except ValueError:
+            weight = math.nan
+        if not (0 <= weight < math.inf and layer.strip()):
+            raise ValueError("a layer is NAME or NAME=WEIGHT with a weight of at least 0")
+        weights[layer.strip()] = weight
+    if not any(weights.values()):
+        raise ValueError("at least one layer needs a weight above 0")
+    return weights
+
+
+def _check_layers(entries: tuple[str, ...]) -> tuple[str, ...]:
+    parse_layers(entries)
+    return entries
+
+
+Layers = Annotated[tuple[str, ...], AfterValidator(_check_layers)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class PaintOptions(BaseModel):
+    """How a picture is painted by optimisation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: Annotated[int, Field(ge=16, le=65536)] | None = Field(
+        default=None,
+        description="Long side of the result in pixels; the photograph's own if not given.",
+    )
+    steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=180,
+        description="Optimisation steps, shared out over the sizes from coarse to fine.",
+    )
+    start_size: Annotated[int, Field(ge=16)] = Field(
+        default=128,
+        description="Long side of the coarsest size; each next one is twice as large. "
+        "A value of at least the result's size paints at that size alone.",
+    )
+    style_weight: Weight = Field(default=30.0, description="How strongly the style pulls.")
+    content_weight: Weight = Field(default=1.0, description="How strongly the photograph pulls.")
+    tv_weight: Weight = Field(
+        default=0.0, description="How strongly neighbouring pixels are evened out."
+    )
+    content_layer: Layers = Field(
+        default=("relu4_2",),
+        description="Layer that keeps the content, as NAME or NAME=WEIGHT; may be repeated.",
+    )
+    style_layer: Layers = Field(
+        default=("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
+        description="Layer that carries the style, as NAME or NAME=WEIGHT; may be repeated.",
+    )
+    normalization: Literal["relative", "paper"] = Field(
+        default="relative",
+        description="Losses relative to their targets, the same at every size, or as in the "
+        "paper: content 1/2 sum (F-P)^2, style 1/(4 N^2 M^2) sum (G-A)^2.",
+    )
+    backbone: Literal["compact", "vgg19", "vgg16"] = Field(
+        default="compact", description="The network that looks at the pictures."
+    )
+    weights: str | None = Field(
+        default=None, description="Its weight file, by name (see 'impasto weights list')."
+    )
+    pooling: Literal["max", "avg"] = Field(
+        default="max", description="How the network shrinks its maps."
+    )
+    init: str = Field(
+        default="content",
+        description="What to start from: content, style, noise, or a picture's path.",
+    )
+    recolor: bool = Field(
+        default=True,
+        description="First give the photograph the style's colours (their mean and covariance).",
+    )
+    optimizer: Literal["lbfgs", "adam", "sgd"] = Field(
+        default="lbfgs", description="The optimiser."
+    )
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        default=None, description="Its step length; the optimiser's own default if not given."
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        default=0, description="Seed of what is random."
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="The network's number format; auto takes bfloat16 where it is faster.",
+    )
+    max_megapixels: Annotated[float, Field(gt=0)] = Field(
+        default=100.0, description="The largest picture that is opened."
+    )
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """Checked options; what is wrong is said in one line that names the option."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise OptionError(describe_error(error, list(cls.model_fields))) from None
+
+    def changed(self) -> dict[str, Any]:
+        """The options that differ from their defaults."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def describe_error(error: ValidationError, names: list[str]) -> str:
+    """The first thing wrong: ``style_weight: -1 is wrong: input should be greater than ...``."""
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else "options"
+    if first["type"] == "extra_forbidden":
+        return f"unknown option {name!r}{suggest(name, names)}"
+    what = first["msg"].removeprefix("Value error, ")
+    return f"{name}: {first['input']!r} is wrong: {what[:1].lower()}{what[1:]}"
+
+
+# --- recipes ------------------------------------------------------------------------------------
+
+
+def list_recipes() -> dict[str, str]:
+    """The recipes that travel with the package: name -> what it is for."""
+    folder = resources.files("impasto") / "data" / "recipes"
+    recipes = {}
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".toml"):
+            content = tomllib.loads(file.read_text(encoding="utf-8"))
+            recipes[file.name.removesuffix(".toml")] = str(content.get("about", ""))
+    return recipes
+
+
+def read_recipe_file(source: str | Path) -> dict[str, Any]:
+    """Option values from a recipe: the name of a bundled one, or a .toml or .json file."""
+    name = str(source)
+    if name in list_recipes():
+        text = (resources.files("impasto") / "data" / "recipes" / f"{name}.toml").read_text("utf-8")
+        return _parse_recipe(text, name)
+    path = Path(source)
+    if not path.is_file():
+        if path.suffix:
+            raise MissingFileError(f"there is no recipe file {name!r}")
+        raise OptionError(f"unknown recipe {name!r}{suggest(name, list_recipes())}")
+    return _parse_recipe(path.read_text(encoding="utf-8", errors="replace"), name)
+
+
+def _parse_recipe(text: str, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        raise OptionError(f"recipe {name!r} cannot be read: {error}") from None
+    content.pop("about", None)
+    options = content.get("options", content)
+    if not isinstance(options, dict):
+        raise OptionError(f"recipe {name!r} has no options")
+    return options
+
+
+def parse_recipe(text: str, name: str) -> dict[str, Any]:
+    """Option values from the text that a picture carries."""
+    return _parse_recipe(text, name)

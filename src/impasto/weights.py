@@ -1,0 +1,510 @@
+"""The table of weight files: where from, hash, licence; the cache; download, import, verification.
+
+Publishers keep one VGG under different keys and for different pictures (RGB or BGR, 0 … 1 or
+0 … 255, this mean or that). Here every file becomes a safetensors file with one set of names:
+``conv1_1.weight`` … ``conv5_4.bias``, ``preprocess`` (the affine map of colour from RGB in [0, 1]
+to what those weights want) and, where the file has them, the classifiers ``fc6``, ``fc7``, ``fc8``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import re
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from impasto.backbones import BACKBONES, PADDINGS, Architecture, Backbone, Padding, block_of
+from impasto.errors import DependencyError, MissingFileError, OptionError, WeightsError, suggest
+
+if sys.platform != "win32":
+    import fcntl
+
+DATA = Path(__file__).parent / "data"
+NETWORK = ("conv", "preprocess")  # how the names of what a backbone needs begin
+
+Tensors = dict[str, Tensor]
+Words = dict[str, str]
+Progress = Callable[[int, int | None], None]
+
+_TORCH = "https://download.pytorch.org/models/"
+_UMICH = "https://web.eecs.umich.edu/~justincj/models/"
+_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/"
+_ADAIN = "https://github.com/naoto0804/pytorch-AdaIN/releases/download/v0.0.0/"
+_OXFORD = "CC BY 4.0 (Visual Geometry Group, Oxford)"
+_BSD = "BSD-3-Clause (torchvision), trained on ImageNet"
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A published file; ``hash`` is ``algorithm:digits``, or the first of its digits."""
+
+    name: str
+    layout: str
+    note: str
+    url: str = ""
+    hash: str = ""
+    size: int | None = None
+    licence: str = _OXFORD
+    padding: Padding = "zeros"
+    embedded: bool = False
+
+    @property
+    def backbone(self) -> str:
+        return self.name.partition("-")[0]
+
+    @property
+    def filename(self) -> str:
+        return self.url.rpartition("/")[2]
+
+    def is_published(self, digests: Words) -> bool:
+        algorithm, _, digits = self.hash.partition(":")
+        return bool(digits) and digests[algorithm].startswith(digits)
+
+
+# In the order in which a stored one is taken for its backbone. torchvision publishes eight digits
+# of each hash and pytorch-AdaIN none: theirs are as several users of these files recorded them.
+# fmt: off
+_TABLE = [
+    WeightFile("vgg19-torchvision", "torchvision", "trained afresh by torchvision",
+               _TORCH + "vgg19-dcbb9e9d.pth",
+               "sha256:dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+               574_673_361, licence=_BSD),
+    WeightFile("vgg19-caffe", "caffe", "the paper's own, converted by Justin Johnson",
+               _UMICH + "vgg19-d01eb7cb.pth", "sha256:d01eb7cb"),
+    WeightFile("vgg19-keras", "keras", "the paper's own, converted by Keras, without classifiers",
+               _KERAS + "vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+               "md5:253f8cb515780f3b799900260a226db6", 80_134_624),
+    WeightFile("vgg19-gatys", "gatys", "rescaled by Gatys et al.; no hash published",
+               "https://bethgelab.org/media/uploads/pytorch_models/vgg_conv.pth"),
+    WeightFile("vgg19-normalised", "normalised", "rescaled, reflected borders: AdaIN's and WCT's",
+               _ADAIN + "vgg_normalised.pth",
+               "sha256:804ca2835ecf7539f0cd2a7ac3c18ce81e6f8468969ae7117ac0c148d286bb4a",
+               80_102_481, padding="reflect"),
+    WeightFile("vgg16-torchvision", "torchvision", "trained afresh by torchvision",
+               _TORCH + "vgg16-397923af.pth",
+               "sha256:397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+               553_433_881, licence=_BSD),
+    WeightFile("vgg16-caffe", "caffe", "the paper's own, converted by Justin Johnson",
+               _UMICH + "vgg16-00b39a1b.pth", "sha256:00b39a1b"),
+    WeightFile("vgg16-keras", "keras", "the paper's own, converted by Keras, without classifiers",
+               _KERAS + "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+               "md5:6d6bbae143d832006294945121d1f1fc", 58_889_256),
+    WeightFile("compact", "impasto", "distilled from VGG-19; travels with the package",
+               licence="Apache-2.0", padding="reflect", embedded=True),
+    *(WeightFile(f"{backbone}-custom", "impasto", "a safetensors file of your own, our names",
+                 licence="as its maker says") for backbone in BACKBONES),
+]
+# fmt: on
+WEIGHTS: dict[str, WeightFile] = {file.name: file for file in _TABLE}
+
+
+def number_convs(pattern: str, first: int, step: int, architecture: Architecture) -> list[str]:
+    """The keys of convolutions named by their place in an ``nn.Sequential``, where pools count."""
+    convs = enumerate(architecture.convs())
+    return [pattern.format(first + step * i + block_of(conv) - 1) for i, conv in convs]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A publisher's keys, and the picture wanted: ``scale[c] * rgb[order[c]] - shift[c]``."""
+
+    convs: Callable[[Architecture], list[str]]
+    order: tuple[int, int, int] = (2, 1, 0)
+    scale: tuple[float, float, float] = (255.0, 255.0, 255.0)
+    shift: tuple[float, float, float] = (103.939, 116.779, 123.68)
+    preprocess: str = ""  # the key of the file's own map of colour
+    classifiers: tuple[tuple[str, str], ...] = ()
+    extras: tuple[str, ...] = ()
+    may_end_early: bool = False
+
+    def preprocessing(self) -> Tensors:
+        weight = torch.zeros(3, 3, 1, 1)
+        weight[range(3), self.order, 0, 0] = torch.tensor(self.scale)
+        return {"preprocess.weight": weight, "preprocess.bias": -torch.tensor(self.shift)}
+
+
+# torchvision numbers its linear layers 0, 3, 6; the files converted from Caffe say 1, 4, 6.
+_CLASSIFIERS = tuple((f"classifier.{i}", f"fc{6 + i // 3}") for i in (0, 1, 3, 4, 6))
+_FEATURES = partial(number_convs, "features.{}", 0, 2)  # convolution, ReLU
+
+# fmt: off
+LAYOUTS: dict[str, Layout] = {
+    "torchvision": Layout(_FEATURES, scale=(1 / 0.229, 1 / 0.224, 1 / 0.225), order=(0, 1, 2),
+                          shift=(0.485 / 0.229, 0.456 / 0.224, 0.406 / 0.225),
+                          classifiers=_CLASSIFIERS),
+    "caffe": Layout(_FEATURES, classifiers=_CLASSIFIERS),
+    "keras": Layout(lambda vgg: [f"block{conv[4]}_conv{conv[6]}" for conv in vgg.convs()]),
+    "gatys": Layout(Architecture.convs,
+                    shift=(255 * 0.40760392, 255 * 0.45795686, 255 * 0.48501961)),
+    # Reflection, convolution, ReLU; the map of colour is the first of all.
+    "normalised": Layout(partial(number_convs, "{}", 2, 3), preprocess="0", may_end_early=True),
+    "impasto": Layout(Architecture.convs, preprocess="preprocess", may_end_early=True,
+                      classifiers=(("fc6", "fc6"), ("fc7", "fc7"), ("fc8", "fc8")),
+                      extras=("to_vgg19.", "head.")),
+}
+# fmt: on
+
+
+def cache_folder() -> Path:
+    """$IMPASTO_CACHE, else $XDG_CACHE_HOME/impasto, else ~/.cache/impasto; maybe not there yet."""
+    if own := os.environ.get("IMPASTO_CACHE"):
+        return Path(own).expanduser()
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "impasto"
+
+
+def is_offline(flag: bool = False) -> bool:
+    return flag or os.environ.get("IMPASTO_OFFLINE", "") not in ("", "0")
+
+
+def find_entry(name: str) -> WeightFile:
+    if name not in WEIGHTS:
+        raise OptionError(f"unknown weights {name!r}{suggest(name, WEIGHTS)}")
+    return WEIGHTS[name]
+
+
+def stored_path(name: str) -> Path:
+    """Where the safetensors file of ``name`` is, or would be."""
+    folder = DATA if find_entry(name).embedded else cache_folder() / "weights"
+    return folder / f"{name}.safetensors"
+
+
+def is_stored(name: str) -> bool:
+    return stored_path(name).is_file()
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """One process at a time; on Windows, which lacks flock, the last one wins."""
+    folder = cache_folder() / "weights" / ".locks"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / name).open("w")
+    except OSError as error:
+        raise WeightsError(f"no writing to the cache: {error}; set IMPASTO_CACHE") from None
+    with lock:
+        if sys.platform != "win32":
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def part_beside(target: Path, publish: bool = True) -> Iterator[Path]:
+    """A path to write to, which becomes ``target`` unless an error comes, and is gone then."""
+    part = target.with_name(f".{target.name}.part")
+    try:
+        yield part
+        if publish:
+            with part.open("rb+") as written:
+                os.fsync(written.fileno())
+            part.chmod(0o644)  # safetensors writes for the owner alone; a cache may be shared
+            part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_pins() -> dict[str, dict[str, str]]:
+    """``sources``: the SHA-256 of each file at first sight; ``stored``: of what was made of it."""
+    path = cache_folder() / "weights" / "pins.json"
+    if not path.is_file():
+        return {"sources": {}, "stored": {}}
+    try:
+        pins = json.loads(path.read_text())
+        return {part: dict(pins[part]) for part in ("sources", "stored")}
+    except (ValueError, TypeError, KeyError):
+        raise WeightsError(f"{path} is damaged: delete it and import again") from None
+
+
+def hash_file(path: Path, algorithm: str = "sha256") -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def check_origin(entry: WeightFile, label: str, digests: Words) -> None:
+    """The publisher's hash where there is one, and the one pinned at first sight."""
+    if entry.hash and not entry.is_published(digests):
+        algorithm, _, digits = entry.hash.partition(":")
+        raise WeightsError(
+            f"{label} is not {entry.name} as published: its {algorithm} begins "
+            f"{digests[algorithm][:8]}, not {digits[:8]} (saved again? `import --any-hash`)"
+        )
+    sha256 = digests["sha256"]
+    if (pinned := read_pins()["sources"].get(entry.name, sha256)) != sha256:
+        raise WeightsError(
+            f"{label} is not the {entry.name} first seen here: its sha256 begins {sha256[:8]}, "
+            f"not {pinned[:8]} as pinned in pins.json"
+        )
+
+
+def read_keras(path: Path) -> Tensors:
+    """``block1_conv1.weight`` (out, in, h, w) … from Keras' (h, w, in, out), old naming and new."""
+    try:
+        import h5py
+    except ImportError:
+        raise DependencyError("reading .h5 needs h5py: pip install 'impasto[keras]'") from None
+    tensors: Tensors = {}
+
+    def take(key: str, item: object) -> None:
+        found = re.search(r"(block\d_conv\d)[/_](W_1|b_1|kernel|bias)(:0)?$", key)
+        if found and isinstance(item, h5py.Dataset):
+            value = torch.from_numpy(item[()])
+            part = "weight" if found[2] in ("W_1", "kernel") else "bias"
+            tensors[f"{found[1]}.{part}"] = value.permute(3, 2, 0, 1) if value.ndim == 4 else value
+
+    with h5py.File(path, "r") as file:
+        file.visititems(take)
+    return tensors
+
+
+def read_safetensors(path: Path, prefixes: tuple[str, ...] = ("",)) -> tuple[Tensors, Words]:
+    """The tensors whose names begin so, nothing else being read, and the metadata."""
+    with safe_open(path, framework="pt") as file:
+        keys = [key for key in file.keys() if key.startswith(prefixes)]  # noqa: SIM118
+        return {key: file.get_tensor(key) for key in keys}, file.metadata() or {}
+
+
+def read_tensors(path: Path, label: str) -> tuple[Tensors, Words]:
+    """A file's tensors and metadata, in whichever format its first bytes say; runs no pickle."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    try:
+        if start.startswith(b"\x89HDF"):
+            return read_keras(path), {}
+        if start[8:] == b"{":  # safetensors: the length of a header, then the header in JSON
+            return read_safetensors(path)
+        # Old files are bare pickles; only newer ones, zips, can be mapped instead of read.
+        mapped = start.startswith(b"PK")
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError:  # torch's own message would tell people to run the pickle
+        raise WeightsError(f"{label} is no weight file, or holds more than tensors") from None
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0] or "it ends too soon"
+        raise WeightsError(f"{label} is damaged: {reason}") from None
+    if isinstance(content, dict) and all(isinstance(t, Tensor) for t in content.values()):
+        return {str(key): tensor.detach() for key, tensor in content.items()}, {}
+    raise WeightsError(f"{label} is not a table of tensors by name")
+
+
+def rename_tensors(tensors: Tensors, entry: WeightFile) -> tuple[Tensors, str]:
+    """What fits ``entry``, under our names; and what does not, in words."""
+    layout, vgg = LAYOUTS[entry.layout], BACKBONES[entry.backbone]
+    ours = dict(zip(layout.convs(vgg), vgg.convs(), strict=True))
+    ends = [i for i, prefix in enumerate(ours, 1) if f"{prefix}.weight" in tensors]
+    if layout.may_end_early and ends:
+        ours = dict(list(ours.items())[: ends[-1]])
+    if layout.preprocess:
+        ours[layout.preprocess] = "preprocess"
+    weights = {**vgg.shapes(), "preprocess": (3, 3, 1, 1)}
+    parts = (("weight", 4), ("bias", 1))  # and how many dimensions they have
+    shapes = {f"{k}.{part}": weights[our][:n] for k, our in ours.items() for part, n in parts}
+    problems: dict[str, list[str]] = {"missing": [key for key in shapes if key not in tensors]}
+    ours |= dict(layout.classifiers)
+    renamed = {}
+    for key, tensor in tensors.items():
+        prefix, _, part = key.rpartition(".")
+        if key in shapes and tensor.shape != shapes[key]:
+            found = f"{key} is {tuple(tensor.shape)}, not {shapes[key]}"
+            problems.setdefault("of another shape", []).append(found)
+        elif prefix in ours and part in ("weight", "bias"):
+            renamed[f"{ours[prefix]}.{part}"] = tensor
+        elif key.startswith(layout.extras):
+            renamed[key] = tensor
+        else:
+            problems.setdefault("unexpected", []).append(key)
+    return renamed, "; ".join(
+        f"{len(keys)} {what} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+        for what, keys in problems.items()
+        if keys
+    )
+
+
+def recognise(tensors: Tensors, label: str, digests: Words, name: str | None) -> WeightFile:
+    """The table's entry that a file is: by keys and shapes, then by hash, then by file name."""
+    entries = [find_entry(name)] if name else [e for e in WEIGHTS.values() if not e.embedded]
+    fits = {entry: rename_tensors(tensors, entry) for entry in entries}
+    fitting = [entry for entry in entries if not fits[entry][1]]
+    if not fitting:
+        nearest = max(entries, key=lambda entry: len(fits[entry][0]))
+        whose = name or f"weights that impasto knows; nearest is {nearest.name}"
+        raise WeightsError(f"{label} is not {whose}: {fits[nearest][1]}")
+    by_hash = [entry for entry in fitting if entry.is_published(digests)]
+    by_file = [entry for entry in fitting if entry.filename == label]
+    for candidates in (by_hash, by_file, fitting):
+        if len(candidates) == 1:
+            return candidates[0]
+    names = " or ".join(f"--name {entry.name}" for entry in fitting)
+    raise WeightsError(f"{label} has keys that several publishers use: say {names}")
+
+
+def find_padding(metadata: Words, entry: WeightFile) -> Padding:
+    wanted = metadata.get("padding", entry.padding)
+    for padding in PADDINGS:
+        if padding == wanted:
+            return padding
+    raise WeightsError(f"{entry.name} has padding {wanted!r}{suggest(wanted, PADDINGS)}")
+
+
+def store_file(path: Path, label: str, name: str | None, any_hash: bool = False) -> str:
+    """Make a publisher's file ours, in the cache; gives the name that it is stored under."""
+    digests = {algorithm: hash_file(path, algorithm) for algorithm in ("sha256", "md5")}
+    if name and not any_hash:  # before anything in it is read
+        check_origin(find_entry(name), label, digests)
+    tensors, own = read_tensors(path, label)
+    entry = recognise(tensors, label, digests, name)
+    if not any_hash:
+        check_origin(entry, label, digests)
+    tensors = LAYOUTS[entry.layout].preprocessing() | rename_tensors(tensors, entry)[0]
+    padding = find_padding(own, entry)
+    metadata = {"name": entry.name, "layout": entry.layout, "licence": entry.licence}
+    metadata |= {"source": label, "source_sha256": digests["sha256"], "padding": padding}
+    try:
+        with locked(entry.name), part_beside(stored_path(entry.name)) as part:
+            save_file({key: t.float().contiguous() for key, t in tensors.items()}, part, metadata)
+            with locked("pins"), part_beside(cache_folder() / "weights" / "pins.json") as beside:
+                pins = read_pins()
+                pins["stored"][entry.name] = hash_file(part)
+                if entry.url and not any_hash:
+                    pins["sources"][entry.name] = digests["sha256"]
+                beside.write_text(json.dumps(pins, indent=1, sort_keys=True))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise WeightsError(f"{entry.name} could not be stored: {reason}") from None
+    return entry.name
+
+
+def import_weights(
+    path: Path, *, name: str | None = None, any_hash: bool = False
+) -> tuple[str, Path]:
+    """Store a file that is here already; gives the name of its entry and where it is now.
+
+    ``any_hash`` takes one that fits in shape only, such as a published file that was saved again.
+    """
+    if name and find_entry(name).embedded:
+        raise OptionError(f"{name} travels with the package; import yours as '{name}-custom'")
+    if not path.is_file():
+        raise MissingFileError(f"no weight file {str(path)!r}")
+    name = store_file(path, path.name, name, any_hash)
+    return name, stored_path(name)
+
+
+def download(entry: WeightFile, part: Path, on_progress: Progress | None) -> None:
+    """Write what the URL gives to ``part``."""
+    if not entry.url.startswith(("https://", "http://")):
+        raise WeightsError(f"{entry.url} is not fetched: only http and https are")
+    done = total = 0
+    try:
+        request = urllib.request.Request(entry.url, headers={"User-Agent": "impasto"})
+        with urllib.request.urlopen(request, timeout=60) as response, part.open("wb") as file:
+            total = int(response.headers["Content-Length"] or 0)
+            while chunk := response.read(1 << 20):
+                done += file.write(chunk)
+                if on_progress:
+                    on_progress(done, total or None)
+    except HTTPError as error:
+        error.close()
+        raise WeightsError(f"{entry.url}: the server says {error.code} {error.reason}") from None
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise WeightsError(f"{entry.url} could not be fetched: {reason}") from None
+    if done != (total or done):
+        raise WeightsError(f"{entry.url} broke off after {done} of {total} bytes: try again")
+
+
+def fetch_weights(name: str, *, offline: bool = False, on_progress: Progress | None = None) -> Path:
+    """Download, check and store; at once where it is stored already."""
+    entry, target = find_entry(name), stored_path(name)
+    if target.is_file():
+        return target
+    if not entry.url:
+        raise WeightsError(f"{name} cannot be fetched: {ways_to_get(entry)}")
+    if is_offline(offline):
+        raise WeightsError(
+            f"{name} is not here and impasto is offline: get {entry.filename} from {entry.url} "
+            f"elsewhere, then `impasto weights import {entry.filename}`"
+        )
+    with locked(f"{name}.fetch"):
+        if not target.is_file():  # another process may have fetched it meanwhile
+            with part_beside(target.with_name(entry.filename), publish=False) as part:
+                download(entry, part, on_progress)
+                store_file(part, entry.filename, name)
+    return target
+
+
+def verify_weights(name: str) -> str:
+    """The SHA-256 of the stored file, which must be what it was when it was stored."""
+    path = find_stored(name)
+    digest = hash_file(path)
+    expected = read_pins()["stored"].get(name, "unknown")
+    if find_entry(name).embedded:  # its hash, where there is one, lies beside it
+        beside = path.with_suffix(".sha256")
+        expected = beside.read_text().split()[0] if beside.is_file() else digest
+    if digest != expected:
+        raise WeightsError(
+            f"{path} has changed: its sha256 begins {digest[:8]}, not {expected[:8]}; delete it, "
+            "then fetch or import it again"
+        )
+    return digest
+
+
+def ways_to_get(entry: WeightFile) -> str:
+    if entry.embedded:
+        return "it belongs to the package, so install impasto again"
+    size = f" ({entry.size / 1e6:.0f} MB)" if entry.size else ""
+    fetch = f"`impasto weights fetch {entry.name}`{size}, or " if entry.url else ""
+    return f"{fetch}`impasto weights import FILE`"
+
+
+def find_stored(name: str) -> Path:
+    if not is_stored(name):
+        raise WeightsError(f"{name} is not here yet: {ways_to_get(find_entry(name))}")
+    return stored_path(name)
+
+
+def choose_weights(backbone: str, name: str | None = None) -> str:
+    """The entry that serves ``backbone``: the one named, or the first that is stored."""
+    if backbone not in BACKBONES:
+        raise OptionError(f"unknown backbone {backbone!r}{suggest(backbone, BACKBONES)}")
+    serving = [entry for entry in WEIGHTS.values() if entry.backbone == backbone]
+    if name and find_entry(name) not in serving:
+        names = ", ".join(entry.name for entry in serving)
+        raise OptionError(f"{name} is no weight file of {backbone}; choose from {names}")
+    if name:
+        return find_stored(name).stem
+    for entry in serving:
+        if is_stored(entry.name):
+            return entry.name
+    rest = "" if backbone == "compact" else "; the compact backbone needs none"
+    raise WeightsError(f"{backbone} has no weights here yet: {ways_to_get(serving[0])}{rest}")
+
+
+def load_tensors(name: str, prefixes: tuple[str, ...] = NETWORK) -> Tensors:
+    """The stored tensors whose names begin so; others (VGG's classifiers: 490 MB) stay on disk."""
+    path = find_stored(name)
+    try:
+        return read_safetensors(path, prefixes)[0]
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is damaged: {error}; delete it and fetch it again") from None
+
+
+def load_backbone(backbone: str, *, weights: str | None = None, pooling: str = "max") -> Backbone:
+    """A frozen network with the weights named, or the first that are stored."""
+    name = choose_weights(backbone, weights)
+    tensors = load_tensors(name)
+    metadata = read_safetensors(stored_path(name), prefixes=())[1]
+    padding = find_padding(metadata, find_entry(name))
+    return Backbone.from_tensors(tensors, BACKBONES[backbone], padding=padding, pooling=pooling)

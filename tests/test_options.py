@@ -1,0 +1,103 @@
+"""Options: what is allowed, what errors say, recipes and who wins."""
+
+from __future__ import annotations
+
+import pytest
+
+from impasto.errors import MissingFileError, OptionError, suggest
+from impasto.options import (
+    PaintOptions,
+    list_recipes,
+    parse_layers,
+    read_recipe_file,
+)
+
+
+def test_layers_with_and_without_weights():
+    assert parse_layers(["relu1_1", "relu4_1=0.5", "relu5_1=0"]) == {
+        "relu1_1": 1.0,
+        "relu4_1": 0.5,
+        "relu5_1": 0.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"style_weight": -1}, "style_weight: -1 is wrong: input should be greater than or equal"),
+        ({"style_weight": "much"}, "style_weight: 'much' is wrong: input should be a valid number"),
+        ({"content_weight": float("nan")}, "content_weight: nan is wrong: input should be"),
+        ({"tv_weight": float("inf")}, "tv_weight: inf is wrong: input should be a finite number"),
+        ({"size": 0}, "size: 0 is wrong: input should be greater than or equal to 16"),
+        ({"steps": 0}, "steps: 0 is wrong"),
+        ({"steps": 1.5}, "steps: 1.5 is wrong"),
+        ({"seed": -1}, "seed: -1 is wrong"),
+        ({"pooling": "mean"}, "pooling: 'mean' is wrong: input should be 'max' or 'avg'"),
+        ({"backbone": "vgg11"}, "input should be 'compact', 'vgg19' or 'vgg16'"),
+        ({"style_layer": ["relu1_1=x"]}, "a layer is NAME or NAME=WEIGHT"),
+        ({"style_layer": ["relu1_1=-2"]}, "a layer is NAME or NAME=WEIGHT"),
+        ({"style_layer": ["relu1_1=nan"]}, "a layer is NAME or NAME=WEIGHT"),
+        ({"content_layer": []}, "at least one layer needs a weight above 0"),
+        ({"content_layer": ["relu1_1=0"]}, "at least one layer needs a weight above 0"),
+        ({"style_wieght": 1}, "unknown option 'style_wieght'; did you mean 'style_weight'?"),
+        ({"zzz": 1}, "unknown option 'zzz'; choose from size, steps"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(values, text):
+    with pytest.raises(OptionError) as caught:
+        PaintOptions.read(values)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_option_errors_are_value_errors():
+    with pytest.raises(ValueError, match="steps"):
+        PaintOptions.read({"steps": 0})
+
+
+def test_options_cannot_be_changed_behind_ones_back():
+    with pytest.raises(Exception, match="frozen"):
+        PaintOptions().steps = 3
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_recipe_is_valid_and_says_what_it_is_for(name):
+    assert len(list_recipes()[name]) > 10
+    PaintOptions.read(read_recipe_file(name))
+
+
+def test_the_issue_s_recipes_are_there():
+    named = {"default", "draft", "fine", "gatys-2015", "slides", "report"}
+    assert named <= set(list_recipes())
+
+
+def test_the_default_recipe_is_the_default():
+    assert PaintOptions.read(read_recipe_file("default")) == PaintOptions()
+
+
+def test_a_recipe_of_one_s_own(tmp_path):
+    path = tmp_path / "my own.toml"
+    path.write_text('style_weight = 3\nstyle_layer = ["relu1_1=2"]\n')
+    options = PaintOptions.read(read_recipe_file(path))
+    assert options.style_weight == 3
+    assert parse_layers(options.style_layer) == {"relu1_1": 2}
+
+
+def test_recipes_that_are_not_there_or_broken(tmp_path):
+    with pytest.raises(OptionError, match="unknown recipe 'gatys-2051'; did you mean 'gatys-2015'"):
+        read_recipe_file("gatys-2051")
+    with pytest.raises(MissingFileError, match=r"there is no recipe file 'none\.toml'"):
+        read_recipe_file("none.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("steps = = 3")
+    with pytest.raises(OptionError, match="cannot be read"):
+        read_recipe_file(broken)
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text('{"options": 3}')
+    with pytest.raises(OptionError, match="has no options"):
+        read_recipe_file(wrong)
+
+
+def test_suggestions():
+    assert suggest("relu4-2", ["relu4_2", "conv1_1"]) == "; did you mean 'relu4_2'?"
+    assert suggest("zzz", ["a", "b"]) == "; choose from a, b"
