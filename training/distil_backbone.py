@@ -22,6 +22,7 @@ import io
 import math
 import time
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,40 @@ def feature_scales(
     return scales
 
 
+@torch.no_grad()
+def wake_channels(
+    student: Backbone, maps: nn.ModuleDict, muon: Muon, crops: Tensor
+) -> dict[str, int]:
+    """Give channels that hardly ever light up new weights; nothing listens to them at first.
+
+    Large early steps kill them: of relu5_1's 128 channels, 26 were alive after 8,000 steps.
+    """
+    woken = {}
+    names = list(student.convs)
+    for name, following in zip(names, [*names[1:], None], strict=True):
+        relu, conv = name.replace("conv", "relu"), student.convs[name]
+        if block_of(name) < 4:
+            continue
+        before = student(crops, [name])[name]
+        dead = (before > 0).float().mean((0, 2, 3)) < 0.005
+        if woken.setdefault(name, int(dead.sum())) == 0:
+            continue
+        alive = before[:, ~dead].clamp_min(0).square().mean((0, 2, 3)).sqrt().median()
+        conv.weight[dead] = nn.init.kaiming_normal_(torch.empty_like(conv.weight))[dead]
+        conv.bias[dead] = 0
+        drawn = student(crops, [name])[name][:, dead].transpose(0, 1).flatten(1)
+        shift = drawn.quantile(0.6, dim=1)  # alight in four places of ten
+        scale = alive / (drawn - shift[:, None]).clamp_min(0).square().mean(1).sqrt()
+        conv.weight[dead] *= scale.view(-1, 1, 1, 1)
+        conv.bias[dead] = -shift * scale
+        muon.state[conv.weight]["momentum"][dead] = 0
+        maps[relu].weight[:, dead] = 0
+        if following is not None:
+            student.convs[following].weight[:, dead] = 0
+            muon.state[student.convs[following].weight]["momentum"][:, dead] = 0
+    return woken
+
+
 def train_features(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     teacher, _ = load_teacher(args.teacher)
@@ -196,8 +231,11 @@ def train_features(args: argparse.Namespace) -> None:
     running: dict[str, float] = {}
     for step in range(start, args.steps):
         rng = np.random.default_rng([args.seed, 2, step])
-        # Blocks 1 and 2 are learned long before the rest: two thirds of the steps go past them.
-        frozen = 2 if step >= args.steps / 3 else 0
+        # What is learned is left alone: blocks 1 and 2 after a third of the steps, 3 after two.
+        frozen = (0, 2, 3)[3 * step // args.steps]
+        if step in (args.steps // 2, args.steps * 2 // 3):
+            crops = draw_crops(pictures, 64, 96, np.random.default_rng([args.seed, 5, step]))
+            print(f"woken: {wake_channels(student, maps, optimizers[0], crops)}", flush=True)
         taught = [layer for layer in TAUGHT if block_of(layer) > frozen]
         for name, conv in student.convs.items():
             conv.requires_grad_(block_of(name) > frozen)
@@ -250,7 +288,7 @@ def write_checkpoint(path: Path, content: dict) -> None:
 
 
 def load_labelled(archive: Path) -> tuple[list[str], dict[bool, tuple[Tensor, Tensor]]]:
-    """Class names, and {held out: (uint8 pictures (N, 3, 64, 64), labels)}; every tenth held out."""
+    """Class names, and {held out: (uint8 pictures (N, 3, 64, 64), labels)}; every tenth is."""
     with zipfile.ZipFile(archive) as files:
         rows = [line.split("\t") for line in files.read("classes.tsv").decode().splitlines()]
         by_class = {wnid: number for number, (wnid, _) in enumerate(rows)}
@@ -462,9 +500,9 @@ def shares_unexplained(
 
 @torch.no_grad()
 def scale_channels(tensors: dict[str, Tensor], gains: dict[str, Tensor]) -> None:
-    """Multiply a layer's channels and divide them out of the next: the same network, other units."""
+    """Multiply channels and divide them out of the next layer: the same network in other units."""
     convs = [f"conv{layer[4:]}" for layer in TAUGHT] + ["conv5_2"]
-    for conv, following in zip(convs, convs[1:], strict=False):
+    for conv, following in pairwise(convs):
         gain = gains[conv.replace("conv", "relu")]
         tensors[f"{conv}.weight"] *= gain.view(-1, 1, 1, 1)
         tensors[f"{conv}.bias"] *= gain
@@ -478,6 +516,8 @@ def finish(args: argparse.Namespace) -> None:
     maps = fit_maps(student, teacher, training)
     unseen = centre_crops(load_pictures(args.pictures, held_out=True), 256)
     shares = shares_unexplained(student, teacher, maps, read, unseen)
+    for layer, found in shares.items():
+        print(layer, found, flush=True)
     head_path = args.checkpoint.with_name("head.pt")
     top1 = None
     if head_path.exists():
@@ -497,14 +537,17 @@ def finish(args: argparse.Namespace) -> None:
             weight = into @ weight
             bias = into @ bias + read[f"to_vgg19.{layer}.bias"]
         # A channel weighs as much as what it stands for in the true VGG-19.
-        gains[layer] = weight.norm(dim=0)
+        gain = weight.norm(dim=0)
+        gains[layer] = gain.clamp_min(1e-2 * float(gain.median()))
         if layer in MAPPED:
             tensors[f"to_vgg19.{layer}.weight"] = (weight / gains[layer])[:, :, None, None]
             tensors[f"to_vgg19.{layer}.bias"] = bias
     scale_channels(tensors, gains)
     wanted = ("conv", "preprocess", "to_vgg19", "head")
     halves = {k: t.half().contiguous() for k, t in tensors.items() if k.startswith(wanted)}
-    assert all(t.isfinite().all() for t in halves.values())
+    broken = [name for name, tensor in halves.items() if not tensor.isfinite().all()]
+    if broken:
+        raise SystemExit(f"float16 does not hold {broken}")
     metadata = {"name": "compact", "padding": "reflect", "licence": "Apache-2.0"}
     beside = args.output.with_suffix(".part")
     save_file(halves, beside, metadata)
@@ -535,7 +578,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, nargs="+", help="folders of pictures")
     parser.add_argument("--labelled", type=Path, help="zip of CLASS/*.JPEG with classes.tsv")
     parser.add_argument("--checkpoint", type=Path, default=Path("runs/compact.pt"))
-    parser.add_argument("--steps", type=int, default=15000)
+    parser.add_argument("--steps", type=int, default=16000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--lr-maps", type=float, default=3e-3)

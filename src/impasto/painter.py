@@ -199,12 +199,18 @@ OPTIMIZERS: dict[str, Callable[[Tensor, float | None], torch.optim.Optimizer]] =
 # --- the loop -----------------------------------------------------------------------------------
 
 
-def plan_sizes(width: int, height: int, start_size: int) -> list[tuple[int, int]]:
-    """Sizes from coarse to fine, each about half the next; the last is the size itself."""
+def plan_sizes(width: int, height: int, start_size: int, least: int = 1) -> list[tuple[int, int]]:
+    """Sizes from coarse to fine, each about half the next; the last is the size itself.
+
+    None has a long side under ``start_size`` or a short side under ``least``.
+    """
     sizes = [(width, height)]
     long_side = max(width, height) / 2
     while long_side >= start_size:
-        sizes.insert(0, fit_size(width, height, round(long_side)))
+        smaller = fit_size(width, height, round(long_side))
+        if min(smaller) < least:
+            break
+        sizes.insert(0, smaller)
         long_side /= 2
     return sizes
 
@@ -229,13 +235,15 @@ def paint_steps(
     content, style = content.to(machine.device), style.to(machine.device)
     if options.recolor:
         content = match_color(content, style)
-    sizes = plan_sizes(content.shape[-1], content.shape[-2], options.start_size)
+    layers = [*parse_layers(options.content_layer), *parse_layers(options.style_layer)]
+    least = max(backbone.smallest_side(backbone.resolve(layer)) for layer in layers)
+    sizes = plan_sizes(content.shape[-1], content.shape[-2], options.start_size, least)
     progress.best = None
     for size, count in zip(sizes, share_steps(options.steps, len(sizes)), strict=True):
         if count == 0:
             continue
         small = resize_pixels(content, *size)
-        sample = resize_pixels(style, *fit_size(style.shape[-1], style.shape[-2], max(size)))
+        sample = resize_style(style, max(size), least)
         objective = Objective(backbone, machine, small, sample, options)
         before = progress.best
         start = start_picture(small, sample, options) if before is None else before
@@ -245,6 +253,14 @@ def paint_steps(
             step = Step(number, options.steps, size, total, **parts, seconds=seconds)
             progress.history.append(step)
             yield step
+
+
+def resize_style(style: Tensor, long_side: int, least: int) -> Tensor:
+    """The style with the picture's long side, so that its strokes keep their share of it; larger
+    where its short side would be too short to see."""
+    width, height = style.shape[-1], style.shape[-2]
+    scale = max(long_side / max(width, height), least / min(width, height))
+    return resize_pixels(style, round(width * scale), round(height * scale))
 
 
 def optimise(
@@ -262,7 +278,7 @@ def optimise(
         total, parts = objective(pixels)
         total.backward()
         measured.update({name: part.detach() for name, part in parts.items()})
-        return total.detach()
+        return total.detach()  # type: ignore[no-any-return]
 
     for _ in range(count):
         before = pixels.detach().clone()

@@ -1,0 +1,337 @@
+"""The painter: its plan, its losses against the paper's by hand, and what it promises."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import draw_picture
+from PIL import Image
+
+import impasto
+from impasto import painter
+from impasto.backbones import Backbone
+from impasto.devices import choose_machine
+from impasto.errors import DivergedError, ImageError, MissingFileError, OptionError
+from impasto.images import read_image, read_recipe, resize_pixels
+from impasto.options import PaintOptions, list_recipes, parse_layers, read_recipe_file
+
+QUICK = {"steps": 6, "size": 64, "start_size": 32, "precision": "float32"}
+
+
+def pixels_of(width: int, height: int, seed: int) -> torch.Tensor:
+    return read_image(draw_picture(width, height, seed)).pixels
+
+
+# --- plans --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "start", "plan"),
+    [
+        ((512, 384), 128, [(128, 96), (256, 192), (512, 384)]),
+        ((500, 300), 128, [(250, 150), (500, 300)]),
+        ((100, 90), 128, [(100, 90)]),
+        ((512, 512), 65536, [(512, 512)]),
+        ((1000, 20), 128, [(250, 5), (500, 10), (1000, 20)]),
+        ((1, 1), 16, [(1, 1)]),
+    ],
+)
+def test_sizes_from_coarse_to_fine(size, start, plan):
+    assert painter.plan_sizes(*size, start) == plan
+
+
+def test_no_size_is_too_short_for_the_network():
+    assert painter.plan_sizes(1000, 200, 128, least=32) == [(250, 50), (500, 100), (1000, 200)]
+    assert painter.plan_sizes(1000, 100, 128, least=32) == [(500, 50), (1000, 100)]
+
+
+def test_a_style_is_scaled_with_the_picture():
+    style = torch.rand(1, 3, 100, 200)
+    assert painter.resize_style(style, 64, 16).shape == (1, 3, 32, 64)
+    assert painter.resize_style(style, 400, 16).shape == (1, 3, 200, 400)
+    assert painter.resize_style(torch.rand(1, 3, 4, 200), 64, 32).shape == (1, 3, 32, 1600)
+
+
+def test_wide_and_narrow_pictures_are_painted():
+    wide, strip = draw_picture(400, 40), draw_picture(10, 300)
+    painting = impasto.paint(wide, strip, {"steps": 4, "start_size": 64})
+    assert painting.to_pil().size == (400, 40)
+
+
+@pytest.mark.parametrize(
+    ("steps", "sizes", "shares"),
+    [(180, 3, [80, 60, 40]), (180, 1, [180]), (1, 3, [0, 1, 0]), (5, 2, [3, 2])],
+)
+def test_steps_are_shared_out(steps, sizes, shares):
+    assert painter.share_steps(steps, sizes) == shares
+
+
+def test_no_step_is_lost():
+    for steps in range(1, 50):
+        for sizes in range(1, 8):
+            shares = painter.share_steps(steps, sizes)
+            assert sum(shares) == steps
+            assert min(shares) >= 0
+
+
+# --- losses -------------------------------------------------------------------------------------
+
+
+def make_objective(compact: Backbone, **values: object) -> painter.Objective:
+    options = PaintOptions.read(values)
+    content, style = pixels_of(48, 40, 1), pixels_of(40, 56, 2)
+    machine = choose_machine("cpu", "float32")
+    return painter.Objective(compact, machine, content, style, options)
+
+
+def test_the_total_is_its_weighted_parts(compact):
+    objective = make_objective(compact, style_weight=7, content_weight=3, tv_weight=2)
+    pixels = pixels_of(48, 40, 3)
+    total, parts = objective(pixels)
+    expected = 7 * parts["style"] + 3 * parts["content"] + 2 * parts["tv"]  # none is out of range
+    torch.testing.assert_close(total, expected)
+
+
+def test_the_content_itself_has_no_content_loss(compact):
+    _, parts = make_objective(compact)(pixels_of(48, 40, 1))
+    assert float(parts["content"]) < 1e-6
+    assert float(parts["style"]) > 1e-3
+
+
+def test_layer_weights_are_shares(compact):
+    pixels = pixels_of(48, 40, 3)
+    _, alone = make_objective(compact, style_layer=["relu1_1"])(pixels)
+    _, other = make_objective(compact, style_layer=["relu3_1"])(pixels)
+    _, both = make_objective(compact, style_layer=["relu1_1=3", "relu3_1=1"])(pixels)
+    expected = 0.75 * alone["style"] + 0.25 * other["style"]
+    torch.testing.assert_close(both["style"], expected)
+    _, same = make_objective(compact, style_layer=["relu1_1=300", "relu3_1=100"])(pixels)
+    torch.testing.assert_close(same["style"], both["style"])
+
+
+def test_the_paper_s_losses_by_hand(compact):
+    options = PaintOptions.read(
+        {"normalization": "paper", "style_layer": ["conv1_2"], "content_layer": ["relu2_1"]}
+    )
+    content, style, pixels = (pixels_of(40, 56, seed) for seed in (1, 2, 3))  # M is the same
+    machine = choose_machine("cpu", "float32")
+    _, parts = painter.Objective(compact, machine, content, style, options)(pixels)
+
+    def look(picture: torch.Tensor, layer: str) -> np.ndarray:
+        return compact(picture, [layer])[layer][0].double().numpy()
+
+    f, a = look(pixels, "conv1_2"), look(style, "conv1_2")
+    grams = [np.einsum("ihw,jhw->ij", x, x) for x in (f, a)]
+    expected = ((grams[0] - grams[1]) ** 2).sum() / (4 * f.shape[0] ** 2 * (40 * 56) ** 2)
+    assert float(parts["style"]) == pytest.approx(expected, rel=1e-3)
+    difference = look(pixels, "relu2_1") - look(content, "relu2_1")
+    assert float(parts["content"]) == pytest.approx((difference**2).sum() / 2, rel=1e-3)
+
+
+# --- painting -----------------------------------------------------------------------------------
+
+
+def test_painting_comes_nearer_to_the_style_and_keeps_the_size(photo, picture):
+    steps = []
+    painting = impasto.paint(
+        photo, picture, {**QUICK, "steps": 30, "start_size": 64}, on_step=steps.append
+    )
+    assert painting.pixels.shape == (1, 3, 48, 64)
+    assert 0 <= painting.pixels.min() <= painting.pixels.max() <= 1
+    assert [step.number for step in steps] == list(range(1, 31))
+    assert steps == painting.history
+    assert steps[-1].total < 0.5 * steps[0].total
+    assert steps[-1].style < 0.5 * steps[0].style
+
+
+def test_the_photograph_s_own_size_is_kept(photo, picture):
+    assert impasto.paint(photo, picture, {"steps": 1}).to_pil().size == (64, 48)
+
+
+def test_a_size_asked_for_is_given(photo, picture):
+    assert impasto.paint(photo, picture, {"steps": 2, "size": 96}).to_pil().size == (96, 72)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "sgd"])
+def test_every_optimizer_lowers_the_loss(photo, picture, optimizer):
+    options = {**QUICK, "steps": 12, "start_size": 64, "optimizer": optimizer}
+    history = impasto.paint(photo, picture, options).history
+    assert min(step.total for step in history) < 0.9 * history[0].total
+
+
+def test_the_best_picture_is_kept_not_the_last(photo, picture):
+    options = {**QUICK, "start_size": 64, "optimizer": "sgd", "learning_rate": 3.0, "steps": 5}
+    painting = impasto.paint(photo, picture, options)
+    totals = [step.total for step in painting.history]
+    assert totals[-1] > min(totals)  # so long a step leaps about
+    work = painter.Painter(photo, picture, PaintOptions.read(options))
+    content = resize_pixels(work.content.pixels, *work.size)
+    matched = painter.match_color(content, work.style.pixels)
+    style = resize_pixels(work.style.pixels, 50, 64)
+    objective = painter.Objective(work.backbone, work.machine, matched, style, work.options)
+    again = float(objective(painting.pixels)[0])
+    assert again == pytest.approx(min(totals), rel=0.2)
+
+
+def test_the_same_seed_gives_the_same_bytes(photo, picture, tmp_path):
+    options = {**QUICK, "init": "noise"}
+    for name in ("a.png", "b.png"):
+        impasto.paint(photo, picture, options).save(tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    other = impasto.paint(photo, picture, {**options, "seed": 1}).to_pil()
+    other.save(tmp_path / "c.png")
+    assert not torch.equal(*(read_image(tmp_path / name).pixels for name in ("a.png", "c.png")))
+
+
+def test_a_stronger_style_goes_further(photo, picture):
+    def final(weight: float) -> painter.Step:
+        options = {**QUICK, "steps": 40, "start_size": 64, "style_weight": weight}
+        return impasto.paint(photo, picture, options).history[-1]
+
+    weak, strong = final(1.0), final(1000.0)
+    assert strong.style < weak.style
+    assert strong.content > weak.content
+
+
+def test_starts(photo):
+    content, style = pixels_of(64, 48, 1), pixels_of(56, 72, 2)
+
+    def start(init: str, **more: object) -> torch.Tensor:
+        return painter.start_picture(content, style, PaintOptions.read({"init": init, **more}))
+
+    assert torch.equal(start("content"), content)
+    assert start("style").shape == content.shape
+    assert start("style").mean() == pytest.approx(float(style.mean()), abs=0.1)
+    assert torch.equal(start("noise"), start("noise"))
+    assert not torch.equal(start("noise"), start("noise", seed=1))
+    torch.testing.assert_close(start(str(photo)), content)
+    with pytest.raises(OptionError, match="unknown init 'nose'; did you mean 'noise'"):
+        start("nose")
+    with pytest.raises(MissingFileError, match=r"nowhere\.png"):
+        start("nowhere.png")
+
+
+def test_alpha_is_put_back(picture):
+    image = Image.fromarray(draw_picture(64, 48, 1)).convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize((64, 48)))
+    painted = impasto.paint(image, picture, QUICK).to_pil()
+    assert painted.mode == "RGBA"
+    assert painted.getchannel("A").tobytes() == image.getchannel("A").tobytes()
+
+
+def test_arrays_tensors_and_images_are_the_same(photo, picture):
+    array = draw_picture(64, 48, 1)
+    expected = impasto.paint(photo, picture, QUICK).to_pil().tobytes()
+    for content in (array, read_image(photo).pixels, Image.fromarray(array)):
+        assert impasto.paint(content, picture, QUICK).to_pil().tobytes() == expected
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_recipe_paints(name, photo, picture):
+    # A few of its steps: that it runs, not how well (the pictures are looked at).
+    values = {**read_recipe_file(name), "size": 64, "steps": 3}
+    history = impasto.paint(photo, picture, values).history
+    assert len(history) == 3
+    assert all(math.isfinite(step.total) for step in history)
+
+
+def test_steps_can_be_broken_off(photo, picture):
+    work = painter.Painter(photo, picture, PaintOptions.read({**QUICK, "size": 96}))
+    for step in work.steps():
+        if step.number == 2:  # at the coarsest size
+            break
+    painting = work.result()
+    assert painting.pixels.shape == (1, 3, 72, 96)
+    assert len(painting.history) == 2
+
+
+def test_before_the_first_step_the_result_is_the_photograph(photo, picture):
+    work = painter.Painter(photo, picture, PaintOptions.read(QUICK))
+    assert torch.equal(work.result().pixels, work.content.pixels)
+
+
+# --- what goes wrong ----------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_no_number_stops_with_what_to_change(photo, picture):
+    options = {**QUICK, "optimizer": "sgd", "learning_rate": 1e30, "steps": 20}
+    with pytest.raises(DivergedError, match="no longer a number at step 2; lower --learning-rate"):
+        impasto.paint(photo, picture, options)
+
+
+def test_a_picture_too_small_for_the_network(picture):
+    with pytest.raises(ImageError, match="40 x 20 is too small for layer relu5_1 of compact"):
+        impasto.paint(draw_picture(40, 20), picture, {"steps": 1})
+
+
+def test_unknown_options_and_layers(photo, picture):
+    with pytest.raises(OptionError, match="unknown option 'style_wieght'"):
+        impasto.paint(photo, picture, {"style_wieght": 1})
+    with pytest.raises(OptionError, match="unknown layer 'relu9_1' for compact"):
+        impasto.paint(photo, picture, {"style_layer": ["relu9_1"]})
+
+
+def test_a_size_that_memory_has_no_room_for(photo, picture, monkeypatch):
+    monkeypatch.setattr(painter, "free_memory", lambda _: 2_000_000)
+    with pytest.raises(
+        ImageError, match=r"640 x 480 needs more than .* free; --size \d+ would fit"
+    ):
+        impasto.paint(photo, picture, {"size": 640, "steps": 1})
+    large = Image.fromarray(draw_picture(640, 480, 1))
+    painting = impasto.paint(large, picture, {"steps": 1})
+    assert painting.to_pil().size == (640, 480)  # the content's own size, enlarged from what fits
+    assert "and enlarged" in painting.notes[0]
+
+
+# --- what is kept -------------------------------------------------------------------------------
+
+
+def test_a_painting_carries_the_recipe_that_paints_it_again(photo, picture, tmp_path):
+    path = tmp_path / "painted.png"
+    impasto.paint(photo, picture, {**QUICK, "style_weight": 5}).save(path)
+    recipe = json.loads(read_recipe(path))
+    assert recipe["content"] == "a photo.png"
+    assert recipe["options"]["style_weight"] == 5
+    assert str(tmp_path) not in path.read_bytes().decode("latin-1")
+    impasto.paint(photo, picture, recipe["options"]).save(tmp_path / "again.png")
+    assert (tmp_path / "again.png").read_bytes() == path.read_bytes()
+
+
+def test_metadata_can_be_left_out(photo, picture, tmp_path):
+    impasto.paint(photo, picture, QUICK).save(tmp_path / "x.png", metadata=False)
+    assert read_recipe(tmp_path / "x.png") is None
+
+
+def test_no_path_of_a_start_picture_is_kept(photo, picture):
+    recipe = impasto.paint(photo, picture, {**QUICK, "init": str(photo)}).recipe
+    assert recipe["options"]["init"] == "a photo.png"
+
+
+def test_the_history_as_a_table(photo, picture, tmp_path):
+    options = {**QUICK, "style_weight": 5, "size": 96, "start_size": 48}
+    painting = impasto.paint(photo, picture, options)
+    painter.write_history(painting, tmp_path / "losses.csv")
+    with (tmp_path / "losses.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:5] == [
+        "style_weight",
+        "epoch",
+        "total_loss",
+        "style_loss",
+        "content_loss",
+    ]
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 7))
+    assert float(rows[2]["style_loss"]) == painting.history[2].style
+    assert {row["style_weight"] for row in rows} == {"5.0"}
+    assert [(row["width"], row["height"]) for row in rows][::5] == [("48", "36"), ("96", "72")]
+
+
+def test_default_layers_are_the_paper_s():
+    options = PaintOptions()
+    assert list(parse_layers(options.style_layer)) == [f"relu{i}_1" for i in range(1, 6)]
+    assert options.content_layer == ("relu4_2",)
