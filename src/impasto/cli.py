@@ -25,6 +25,7 @@ app = App(
     name="impasto",
     help="Paint photographs in the manner of a picture.",
     default_parameter=Parameter(negative_iterable=()),
+    help_format="plaintext",  # others load a parser for each help page
     version=lambda: __import__("impasto").__version__,
 )
 weights = App(name="weights", help="Weight files: list, fetch, import, verify, path.")
