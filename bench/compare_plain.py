@@ -1,9 +1,9 @@
 """The default recipe against the plain method, in one run: time, style and content.
 
-The plain method is that of the tutorials: one size, from the photograph, Gram matrices of
+The plain method is the tutorials': one size, from the photograph, Gram matrices of
 relu1_1 … relu5_1 and content at relu4_2 of the teacher network, 500 L-BFGS steps. Both are judged
-in the space of the true VGG-19, through the teacher's own maps, by what is left of each target:
-style is the mean over relu1_1 … relu5_1 of |G - A|^2 / |A|^2, content |F - P|^2 / var(P) at relu4_2.
+in the space of the true VGG-19, through the teacher's own maps, by what is left of each:
+style is the mean over the five layers of |G - A|^2 / |A|^2, content |F - P|^2 / var(P).
 Content is measured against the photograph in the style's colours, which is what is painted.
 
     python bench/compare_plain.py --teacher T.safetensors --photos FOLDER --paintings FOLDER -o OUT
@@ -100,10 +100,11 @@ def main() -> None:
     plain = {"steps": args.plain_steps, "start_size": 65536}
     photos = sorted(args.photos.glob("*.jpg"))[9 :: args.every]
     pairs = [(photo, args.paintings / f"{s}.jpg") for photo in photos for s in args.styles]
-    print(
-        "| photo | style | seconds: plain | ours | ratio | style: plain | ours | content: plain | ours |"
+    columns = ("photo", "style", "plain, s", "ours, s", "ratio")
+    columns += tuple(
+        f"{what}, {whose}" for what in ("style", "content") for whose in ("plain", "ours")
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
     ratios = []
     for photo, painting in pairs:
         content, style = read_at(photo, args.size), read_at(painting, args.size)

@@ -163,9 +163,22 @@ class Backbone(nn.Module):
         # Reflection needs a second pixel to reflect.
         return (2 if self.padding == "reflect" else 1) << (block_of(layer) - 1)
 
+    def check_size(self, width: int, height: int, layer: str) -> None:
+        """An error where a picture of that size does not reach ``layer``."""
+        least = self.smallest_side(layer)
+        if min(width, height) < least:
+            raise ImageError(
+                f"a picture of {width} x {height} is too small for layer {layer} of "
+                f"{self.architecture.name}, which needs at least {least} x {least}"
+            )
+
+    def deepest(self, layers: Iterable[str]) -> str:
+        """The last of the named layers to be computed."""
+        return max(layers, key=self.architecture.layers().index)
+
     def bytes_per_pixel(self, layers: Iterable[str]) -> float:
         """Memory that one pixel costs while a gradient is taken, to about a tenth."""
-        deepest = max(layers, key=self.architecture.layers().index).replace("relu", "conv")
+        deepest = self.deepest(layers).replace("relu", "conv")
         floats = 0.0
         for conv in self.architecture.convs():
             floats += self.architecture.channels[block_of(conv) - 1] / 4 ** (block_of(conv) - 1)
@@ -176,14 +189,8 @@ class Backbone(nn.Module):
     def forward(self, pictures: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """Features of the named layers (canonical names), computed no deeper than they are."""
         wanted = set(layers)
-        deepest = max(wanted, key=self.architecture.layers().index)
-        height, width = pictures.shape[-2:]
-        if min(height, width) < self.smallest_side(deepest):
-            least = self.smallest_side(deepest)
-            raise ImageError(
-                f"a picture of {width} x {height} is too small for layer {deepest} of "
-                f"{self.architecture.name}, which needs at least {least} x {least}"
-            )
+        deepest = self.deepest(wanted)
+        self.check_size(pictures.shape[-1], pictures.shape[-2], deepest)
         features: dict[str, Tensor] = {}
         x = self.preprocess(pictures)
         block = 1

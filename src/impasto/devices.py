@@ -23,6 +23,10 @@ class Machine:
     device: torch.device
     precision: torch.dtype
 
+    def is_slow(self) -> bool:
+        """Whether these numbers are emulated here."""
+        return self.precision == torch.bfloat16 and not has_fast_bfloat16(self.device)
+
     def autocast(self) -> AbstractContextManager[object]:
         """The network's numbers inside; what is summed over pixels stays float32 outside."""
         if self.precision == torch.float32:
@@ -79,7 +83,8 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(getattr(torch.cpu, name, lambda: False)() for name in questions)
     return False
 
 
@@ -92,8 +97,8 @@ def granted_cores() -> int:
     quota = _read_first_line("/sys/fs/cgroup/cpu.max").split()
     if len(quota) == 2 and quota[0].isdigit():
         cores = min(cores, max(1, int(quota[0]) // int(quota[1])))
-    # SMT siblings share one multiplier: torch's own count leaves them out.
-    return max(1, min(cores, torch.get_num_threads() if cores == os.cpu_count() else cores))
+    # torch leaves out SMT siblings, which share one multiplier, and keeps what its user set.
+    return max(1, min(cores, torch.get_num_threads()))
 
 
 def free_memory(device: torch.device) -> int | None:

@@ -12,8 +12,8 @@ import torch
 
 from impasto.backbones import BACKBONES, Backbone
 from impasto.devices import Machine, choose_machine, free_memory
-from impasto.options import PaintOptions, parse_layers
-from impasto.painter import Objective, largest_side
+from impasto.options import PaintOptions
+from impasto.painter import Objective, largest_side, layers_of
 from impasto.weights import WEIGHTS, cache_folder, is_stored, load_backbone
 
 LIBRARIES = {
@@ -55,7 +55,6 @@ def describe_library(library: str, extra: str) -> str:
 def measure_backbones(machine: Machine, free: int | None) -> Iterator[tuple[str, str]]:
     """How large and how fast each network that is here can paint with the default options."""
     options = PaintOptions()
-    layers = [*parse_layers(options.content_layer), *parse_layers(options.style_layer)]
     for name in BACKBONES:
         if not any(is_stored(file) for file, entry in WEIGHTS.items() if entry.backbone == name):
             yield name, f"no weights; impasto weights fetch {name}-torchvision"
@@ -64,7 +63,8 @@ def measure_backbones(machine: Machine, free: int | None) -> Iterator[tuple[str,
         seconds = time_step(backbone, machine, options)
         text = f"a step of 512 x 512 takes about {seconds * 4:.2g} s"
         if free is not None:
-            text += f"; up to {largest_side(backbone, layers, free)} pixels square fit in memory"
+            side = largest_side(backbone, layers_of(backbone, options), free)
+            text += f"; up to {side} pixels square fit in memory"
         yield name, text
 
 

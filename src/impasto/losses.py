@@ -49,7 +49,9 @@ def content_loss(features: Tensor, target: Tensor, normalization: str = "relativ
     squares = (features - target).square()
     if normalization == "paper":
         return squares.sum() / 2
-    return squares.mean() / target.var(correction=0).clamp_min(1e-12)
+    # A flat target has no variance: there, a thousandth of its features' size counts as one.
+    least = 1e-6 * target.square().mean() + 1e-12
+    return squares.mean() / target.var(correction=0).maximum(least)
 
 
 class ContentLoss(nn.Module):

@@ -134,6 +134,12 @@ def resolve_layers(backbone: Backbone, entries: tuple[str, ...]) -> dict[str, fl
     return {backbone.resolve(name): weight for name, weight in parse_layers(entries).items()}
 
 
+def layers_of(backbone: Backbone, options: PaintOptions) -> list[str]:
+    """Every layer that the options ask for."""
+    entries = (*options.content_layer, *options.style_layer)
+    return list(resolve_layers(backbone, entries))
+
+
 def weighted_sum(
     losses: nn.ModuleDict, weights: dict[str, float], seen: dict[str, Tensor]
 ) -> Tensor:
@@ -235,8 +241,7 @@ def paint_steps(
     content, style = content.to(machine.device), style.to(machine.device)
     if options.recolor:
         content = match_color(content, style)
-    layers = [*parse_layers(options.content_layer), *parse_layers(options.style_layer)]
-    least = max(backbone.smallest_side(backbone.resolve(layer)) for layer in layers)
+    least = backbone.smallest_side(backbone.deepest(layers_of(backbone, options)))
     sizes = plan_sizes(content.shape[-1], content.shape[-2], options.start_size, least)
     progress.best = None
     for size, count in zip(sizes, share_steps(options.steps, len(sizes)), strict=True):
@@ -332,10 +337,13 @@ class Painter:
         self.style = read_image(style, max_megapixels=options.max_megapixels)
         self.notes = [f"{p.name}: {n}" for p in (self.content, self.style) for n in p.notes]
         self.machine = choose_machine(options.device, options.precision)
+        if self.machine.is_slow():
+            self.notes.append("this processor has no bfloat16 of its own: float32 is faster")
         backbone = load_backbone(options.backbone, weights=options.weights, pooling=options.pooling)
         self.backbone = self.machine.place(backbone)
-        wanted = [*parse_layers(options.content_layer), *parse_layers(options.style_layer)]
-        self.size = self._choose_size(options.size, [backbone.resolve(name) for name in wanted])
+        layers = layers_of(self.backbone, options)
+        self.size = self._choose_size(options.size, layers)
+        backbone.check_size(*self.size, backbone.deepest(layers))
         precision = str(self.machine.precision).removeprefix("torch.")
         self.options = options.model_copy(update={"precision": precision})
         self.progress = Progress()
