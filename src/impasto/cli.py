@@ -238,16 +238,12 @@ def print_table(table: Any) -> None:
 @weights.command(name="list")
 def list_weights() -> None:
     """The weight files that Impasto knows, and which of them are here."""
-    from rich.table import Table
-
     from impasto.weights import WEIGHTS, is_stored
 
-    table = Table("name", "backbone", "here", "licence", "from", box=None)
     for name, file in WEIGHTS.items():
-        here = "yes" if is_stored(name) else "no"
-        origin = file.url or ("in the package" if file.embedded else "a file of your own")
-        table.add_row(name, file.backbone, here, file.licence, origin)
-    print_table(table)
+        size = f", {file.size / 1e6:.0f} MB" if file.size else ""
+        print(f"{name:18} {'here' if is_stored(name) else 'not here'}{size}: {file.note}")
+        print(f"{'':18} {file.licence}{f'; {file.url}' if file.url else ''}")
 
 
 @weights.command

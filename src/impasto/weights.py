@@ -11,25 +11,28 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
-import re
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
 
-import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
 
-from impasto.backbones import BACKBONES, PADDINGS, Architecture, Backbone, Padding, block_of
-from impasto.errors import DependencyError, MissingFileError, OptionError, WeightsError, suggest
+from impasto.backbones import BACKBONES, PADDINGS, Backbone, Padding
+from impasto.errors import MissingFileError, OptionError, WeightsError, suggest
+from impasto.publishers import (
+    LAYOUTS,
+    Tensors,
+    Words,
+    read_safetensors,
+    read_tensors,
+    rename_tensors,
+)
 
 if sys.platform != "win32":
     import fcntl
@@ -37,8 +40,6 @@ if sys.platform != "win32":
 DATA = Path(__file__).parent / "data"
 NETWORK = ("conv", "preprocess")  # how the names of what a backbone needs begin
 
-Tensors = dict[str, Tensor]
-Words = dict[str, str]
 Progress = Callable[[int, int | None], None]
 
 _TORCH = "https://download.pytorch.org/models/"
@@ -46,6 +47,7 @@ _UMICH = "https://web.eecs.umich.edu/~justincj/models/"
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/"
 _ADAIN = "https://github.com/naoto0804/pytorch-AdaIN/releases/download/v0.0.0/"
 _OXFORD = "CC BY 4.0 (Visual Geometry Group, Oxford)"
+_DERIVED = "made from VGG-19 (CC BY 4.0); its publisher states none"
 _BSD = "BSD-3-Clause (torchvision), trained on ImageNet"
 
 
@@ -90,11 +92,12 @@ _TABLE = [
                _KERAS + "vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
                "md5:253f8cb515780f3b799900260a226db6", 80_134_624),
     WeightFile("vgg19-gatys", "gatys", "rescaled by Gatys et al.; no hash published",
-               "https://bethgelab.org/media/uploads/pytorch_models/vgg_conv.pth"),
+               "https://bethgelab.org/media/uploads/pytorch_models/vgg_conv.pth",
+               licence=_DERIVED),
     WeightFile("vgg19-normalised", "normalised", "rescaled, reflected borders: AdaIN's and WCT's",
                _ADAIN + "vgg_normalised.pth",
                "sha256:804ca2835ecf7539f0cd2a7ac3c18ce81e6f8468969ae7117ac0c148d286bb4a",
-               80_102_481, padding="reflect"),
+               80_102_481, licence=_DERIVED, padding="reflect"),
     WeightFile("vgg16-torchvision", "torchvision", "trained afresh by torchvision",
                _TORCH + "vgg16-397923af.pth",
                "sha256:397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
@@ -111,53 +114,6 @@ _TABLE = [
 ]
 # fmt: on
 WEIGHTS: dict[str, WeightFile] = {file.name: file for file in _TABLE}
-
-
-def number_convs(pattern: str, first: int, step: int, architecture: Architecture) -> list[str]:
-    """The keys of convolutions named by their place in an ``nn.Sequential``, where pools count."""
-    convs = enumerate(architecture.convs())
-    return [pattern.format(first + step * i + block_of(conv) - 1) for i, conv in convs]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A publisher's keys, and the picture wanted: ``scale[c] * rgb[order[c]] - shift[c]``."""
-
-    convs: Callable[[Architecture], list[str]]
-    order: tuple[int, int, int] = (2, 1, 0)
-    scale: tuple[float, float, float] = (255.0, 255.0, 255.0)
-    shift: tuple[float, float, float] = (103.939, 116.779, 123.68)
-    preprocess: str = ""  # the key of the file's own map of colour
-    classifiers: tuple[tuple[str, str], ...] = ()
-    extras: tuple[str, ...] = ()
-    may_end_early: bool = False
-
-    def preprocessing(self) -> Tensors:
-        weight = torch.zeros(3, 3, 1, 1)
-        weight[range(3), self.order, 0, 0] = torch.tensor(self.scale)
-        return {"preprocess.weight": weight, "preprocess.bias": -torch.tensor(self.shift)}
-
-
-# torchvision numbers its linear layers 0, 3, 6; the files converted from Caffe say 1, 4, 6.
-_CLASSIFIERS = tuple((f"classifier.{i}", f"fc{6 + i // 3}") for i in (0, 1, 3, 4, 6))
-_FEATURES = partial(number_convs, "features.{}", 0, 2)  # convolution, ReLU
-
-# fmt: off
-LAYOUTS: dict[str, Layout] = {
-    "torchvision": Layout(_FEATURES, scale=(1 / 0.229, 1 / 0.224, 1 / 0.225), order=(0, 1, 2),
-                          shift=(0.485 / 0.229, 0.456 / 0.224, 0.406 / 0.225),
-                          classifiers=_CLASSIFIERS),
-    "caffe": Layout(_FEATURES, classifiers=_CLASSIFIERS),
-    "keras": Layout(lambda vgg: [f"block{conv[4]}_conv{conv[6]}" for conv in vgg.convs()]),
-    "gatys": Layout(Architecture.convs,
-                    shift=(255 * 0.40760392, 255 * 0.45795686, 255 * 0.48501961)),
-    # Reflection, convolution, ReLU; the map of colour is the first of all.
-    "normalised": Layout(partial(number_convs, "{}", 2, 3), preprocess="0", may_end_early=True),
-    "impasto": Layout(Architecture.convs, preprocess="preprocess", may_end_early=True,
-                      classifiers=(("fc6", "fc6"), ("fc7", "fc7"), ("fc8", "fc8")),
-                      extras=("to_vgg19.", "head.")),
-}
-# fmt: on
 
 
 def cache_folder() -> Path:
@@ -251,92 +207,14 @@ def check_origin(entry: WeightFile, label: str, digests: Words) -> None:
         )
 
 
-def read_keras(path: Path) -> Tensors:
-    """``block1_conv1.weight`` (out, in, h, w) … from Keras' (h, w, in, out), old naming and new."""
-    try:
-        import h5py
-    except ImportError:
-        raise DependencyError("reading .h5 needs h5py: pip install 'impasto[keras]'") from None
-    tensors: Tensors = {}
-
-    def take(key: str, item: object) -> None:
-        found = re.search(r"(block\d_conv\d)[/_](W_1|b_1|kernel|bias)(:0)?$", key)
-        if found and isinstance(item, h5py.Dataset):
-            value = torch.from_numpy(item[()])
-            part = "weight" if found[2] in ("W_1", "kernel") else "bias"
-            tensors[f"{found[1]}.{part}"] = value.permute(3, 2, 0, 1) if value.ndim == 4 else value
-
-    with h5py.File(path, "r") as file:
-        file.visititems(take)
-    return tensors
-
-
-def read_safetensors(path: Path, prefixes: tuple[str, ...] = ("",)) -> tuple[Tensors, Words]:
-    """The tensors whose names begin so, nothing else being read, and the metadata."""
-    with safe_open(path, framework="pt") as file:
-        keys = [key for key in file.keys() if key.startswith(prefixes)]  # noqa: SIM118
-        return {key: file.get_tensor(key) for key in keys}, file.metadata() or {}
-
-
-def read_tensors(path: Path, label: str) -> tuple[Tensors, Words]:
-    """A file's tensors and metadata, in whichever format its first bytes say; runs no pickle."""
-    with path.open("rb") as file:
-        start = file.read(9)
-    try:
-        if start.startswith(b"\x89HDF"):
-            return read_keras(path), {}
-        if start[8:] == b"{":  # safetensors: the length of a header, then the header in JSON
-            return read_safetensors(path)
-        # Old files are bare pickles; only newer ones, zips, can be mapped instead of read.
-        mapped = start.startswith(b"PK")
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except pickle.UnpicklingError:  # torch's own message would tell people to run the pickle
-        raise WeightsError(f"{label} is no weight file, or holds more than tensors") from None
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0] or "it ends too soon"
-        raise WeightsError(f"{label} is damaged: {reason}") from None
-    if isinstance(content, dict) and all(isinstance(t, Tensor) for t in content.values()):
-        return {str(key): tensor.detach() for key, tensor in content.items()}, {}
-    raise WeightsError(f"{label} is not a table of tensors by name")
-
-
-def rename_tensors(tensors: Tensors, entry: WeightFile) -> tuple[Tensors, str]:
-    """What fits ``entry``, under our names; and what does not, in words."""
-    layout, vgg = LAYOUTS[entry.layout], BACKBONES[entry.backbone]
-    ours = dict(zip(layout.convs(vgg), vgg.convs(), strict=True))
-    ends = [i for i, prefix in enumerate(ours, 1) if f"{prefix}.weight" in tensors]
-    if layout.may_end_early and ends:
-        ours = dict(list(ours.items())[: ends[-1]])
-    if layout.preprocess:
-        ours[layout.preprocess] = "preprocess"
-    weights = {**vgg.shapes(), "preprocess": (3, 3, 1, 1)}
-    parts = (("weight", 4), ("bias", 1))  # and how many dimensions they have
-    shapes = {f"{k}.{part}": weights[our][:n] for k, our in ours.items() for part, n in parts}
-    problems: dict[str, list[str]] = {"missing": [key for key in shapes if key not in tensors]}
-    ours |= dict(layout.classifiers)
-    renamed = {}
-    for key, tensor in tensors.items():
-        prefix, _, part = key.rpartition(".")
-        if key in shapes and tensor.shape != shapes[key]:
-            found = f"{key} is {tuple(tensor.shape)}, not {shapes[key]}"
-            problems.setdefault("of another shape", []).append(found)
-        elif prefix in ours and part in ("weight", "bias"):
-            renamed[f"{ours[prefix]}.{part}"] = tensor
-        elif key.startswith(layout.extras):
-            renamed[key] = tensor
-        else:
-            problems.setdefault("unexpected", []).append(key)
-    return renamed, "; ".join(
-        f"{len(keys)} {what} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
-        for what, keys in problems.items()
-        if keys
-    )
+def rename_entry(tensors: Tensors, entry: WeightFile) -> tuple[Tensors, str]:
+    return rename_tensors(tensors, LAYOUTS[entry.layout], BACKBONES[entry.backbone])
 
 
 def recognise(tensors: Tensors, label: str, digests: Words, name: str | None) -> WeightFile:
     """The table's entry that a file is: by keys and shapes, then by hash, then by file name."""
     entries = [find_entry(name)] if name else [e for e in WEIGHTS.values() if not e.embedded]
-    fits = {entry: rename_tensors(tensors, entry) for entry in entries}
+    fits = {entry: rename_entry(tensors, entry) for entry in entries}
     fitting = [entry for entry in entries if not fits[entry][1]]
     if not fitting:
         nearest = max(entries, key=lambda entry: len(fits[entry][0]))
@@ -368,7 +246,7 @@ def store_file(path: Path, label: str, name: str | None, any_hash: bool = False)
     entry = recognise(tensors, label, digests, name)
     if not any_hash:
         check_origin(entry, label, digests)
-    tensors = LAYOUTS[entry.layout].preprocessing() | rename_tensors(tensors, entry)[0]
+    tensors = LAYOUTS[entry.layout].preprocessing() | rename_entry(tensors, entry)[0]
     padding = find_padding(own, entry)
     metadata = {"name": entry.name, "layout": entry.layout, "licence": entry.licence}
     metadata |= {"source": label, "source_sha256": digests["sha256"], "padding": padding}
