@@ -46,11 +46,12 @@ class Teacher:
     @torch.no_grad()
     def grams(self, pixels: Tensor) -> list[Tensor]:
         seen = self.backbone(pixels, STYLE)
-        into = [(self.tensors[f"to_vgg19.{n}.{p}"] for p in ("weight", "bias")) for n in STYLE]
-        return [
-            gram_matrix(functional.conv2d(seen[n], *maps).relu())
-            for n, maps in zip(STYLE, into, strict=True)
-        ]
+        return [gram_matrix(self.map_layer(name, seen[name])) for name in STYLE]
+
+    def map_layer(self, name: str, features: Tensor) -> Tensor:
+        """Features in the true network's space."""
+        weight, bias = (self.tensors[f"to_vgg19.{name}.{part}"] for part in ("weight", "bias"))
+        return functional.conv2d(features, weight, bias).relu()
 
     @torch.no_grad()
     def judge(self, painted: Tensor, content: Tensor, style: Tensor) -> tuple[float, float]:

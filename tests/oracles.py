@@ -50,9 +50,9 @@ def convolve_by_loops(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, pad: 
 
 
 def pool_by_loops(x: np.ndarray, how: str) -> np.ndarray:
-    """2x2 pooling; a last odd row or column is left out."""
+    """2x2 pooling; at a last odd row or column, of what there is."""
     reduce = {"max": np.max, "avg": np.mean}[how]
-    height, width = x.shape[1] // 2, x.shape[2] // 2
+    height, width = (x.shape[1] + 1) // 2, (x.shape[2] + 1) // 2
     out = np.zeros((x.shape[0], height, width))
     for c in range(x.shape[0]):
         for y in range(height):

@@ -390,7 +390,7 @@ def train_head(args: argparse.Namespace) -> None:
         if (step + 1) % 500 == 0 or step + 1 == steps:
             right = count_right(top, held_out, unseen_labels, scale)
             print(
-                f"step {step + 1}/{steps} {time.time() - began:.0f} s: loss {float(loss):.3f} "
+                f"step {step + 1}/{steps} {time.time() - began:.0f} s: loss {loss.item():.3f} "
                 f"held-out top-1 {right:.3f}",
                 flush=True,
             )
@@ -442,8 +442,9 @@ def centre_crops(pictures: list[Tensor], side: int) -> list[Tensor]:
 @torch.no_grad()
 def fit_maps(
     student: Backbone, teacher: Backbone, crops: list[Tensor]
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """For each layer the affine map from the student's features to the teacher's, least squares."""
+) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
+    """For each layer the affine map from the student's features to the teacher's, least squares,
+    and the mean of each of the student's channels."""
     sums: dict[str, list[Tensor]] = {}
     for crop in crops:
         ours, theirs = student(crop, TAUGHT), teacher(crop, TAUGHT)
@@ -456,12 +457,13 @@ def fit_maps(
             sums[layer] = (
                 [a + b for a, b in zip(found, products, strict=True)] if found else products
             )
-    maps = {}
+    maps, means = {}, {}
     for layer, (square, cross) in sums.items():
+        means[layer] = (square[:-1, -1] / square[-1, -1]).float()
         ridge = 1e-6 * square.diagonal().mean() * torch.eye(len(square), dtype=square.dtype)
         solved = torch.linalg.solve(square + ridge, cross)  # (C + 1, C of the teacher)
         maps[layer] = (solved[:-1].T.float(), solved[-1].float())
-    return maps
+    return maps, means
 
 
 @torch.no_grad()
@@ -499,50 +501,55 @@ def shares_unexplained(
 
 
 @torch.no_grad()
+def top_gains(tensors: dict[str, Tensor], crops: list[Tensor]) -> dict[str, Tensor]:
+    """What brings the mean activation of conv5_2 … conv5_4 to 1."""
+    network = Backbone.from_tensors(tensors, BACKBONES["compact"], padding="reflect")
+    layers = ["relu5_2", "relu5_3", "relu5_4"]
+    means = [
+        torch.stack([seen.mean() for seen in network(crop, layers).values()]) for crop in crops
+    ]
+    found = zip(layers, torch.stack(means).mean(0), strict=True)
+    return {layer: (1 / mean).expand(tensors["conv5_4.bias"].shape) for layer, mean in found}
+
+
+@torch.no_grad()
 def scale_channels(tensors: dict[str, Tensor], gains: dict[str, Tensor]) -> None:
     """Multiply channels and divide them out of the next layer: the same network in other units."""
-    convs = [f"conv{layer[4:]}" for layer in TAUGHT] + ["conv5_2"]
-    for conv, following in pairwise(convs):
+    for conv, following in pairwise([*BACKBONES["compact"].convs(), "head"]):
         gain = gains[conv.replace("conv", "relu")]
         tensors[f"{conv}.weight"] *= gain.view(-1, 1, 1, 1)
         tensors[f"{conv}.bias"] *= gain
-        tensors[f"{following}.weight"] /= gain.view(1, -1, 1, 1)
+        after = tensors[f"{following}.weight"]
+        after /= gain.view(1, -1, *[1] * (after.ndim - 2))
 
 
 def finish(args: argparse.Namespace) -> None:
     student, tensors = load_student(args.checkpoint)
     teacher, read = load_teacher(args.teacher)
     training = centre_crops(load_pictures(args.pictures, held_out=False), 256)[:: args.every]
-    maps = fit_maps(student, teacher, training)
+    maps, means = fit_maps(student, teacher, training)
     unseen = centre_crops(load_pictures(args.pictures, held_out=True), 256)
     shares = shares_unexplained(student, teacher, maps, read, unseen)
     for layer, found in shares.items():
         print(layer, found, flush=True)
-    head_path = args.checkpoint.with_name("head.pt")
-    top1 = None
-    if head_path.exists():
-        head = torch.load(head_path, weights_only=True)
-        top1 = head["top1"]
-        for name, tensor in head["top"].items():
-            tensors[name.removeprefix("convs.")] = tensor
-        args.output.with_name("classes.txt").write_text("\n".join(head["names"]) + "\n")
-    else:
-        for i in (2, 3, 4):
-            tensors[f"conv5_{i}.weight"] = torch.zeros(128, 128, 3, 3)
-            tensors[f"conv5_{i}.bias"] = torch.zeros(128)
+    head = torch.load(args.checkpoint.with_name("head.pt"), weights_only=True)
+    tensors |= {name.removeprefix("convs."): tensor for name, tensor in head["top"].items()}
+    args.output.with_name("classes.txt").write_text("\n".join(head["names"]) + "\n")
     gains = {}
     for layer, (weight, bias) in maps.items():
         if f"to_vgg19.{layer}.weight" in read:
             into = read[f"to_vgg19.{layer}.weight"].flatten(1)
             weight = into @ weight
             bias = into @ bias + read[f"to_vgg19.{layer}.bias"]
-        # A channel weighs as much as what it stands for in the true VGG-19.
+        # A channel weighs as much as what it stands for in the true VGG-19; a layer's mean
+        # activation is 1, as in the network of Gatys et al., for whose losses that matters.
         gain = weight.norm(dim=0)
-        gains[layer] = gain.clamp_min(1e-2 * float(gain.median()))
+        gain = gain.clamp_min(1e-2 * float(gain.median()))
+        gains[layer] = gain / float((gain * means[layer]).mean())
         if layer in MAPPED:
             tensors[f"to_vgg19.{layer}.weight"] = (weight / gains[layer])[:, :, None, None]
             tensors[f"to_vgg19.{layer}.bias"] = bias
-    scale_channels(tensors, gains)
+    scale_channels(tensors, gains | top_gains(tensors, training[::10]))
     wanted = ("conv", "preprocess", "to_vgg19", "head")
     halves = {k: t.half().contiguous() for k, t in tensors.items() if k.startswith(wanted)}
     broken = [name for name, tensor in halves.items() if not tensor.isfinite().all()]
@@ -554,10 +561,10 @@ def finish(args: argparse.Namespace) -> None:
     beside.replace(args.output)
     digest = hashlib.sha256(args.output.read_bytes()).hexdigest()
     args.output.with_suffix(".sha256").write_text(f"{digest}\n")
-    write_report(args, shares, top1, len(unseen))
+    write_report(args, shares, head["top1"], len(unseen))
 
 
-def write_report(args: argparse.Namespace, shares: dict, top1: float | None, pictures: int) -> None:
+def write_report(args: argparse.Namespace, shares: dict, top1: float, pictures: int) -> None:
     """The table of the model card, from numbers alone."""
     lines = ["| layer | left unexplained | in true VGG-19's space |", "|---|---|---|"]
     for layer, (share, mapped) in shares.items():
@@ -565,7 +572,7 @@ def write_report(args: argparse.Namespace, shares: dict, top1: float | None, pic
     saved = torch.load(args.checkpoint, weights_only=True)
     report = "\n".join(lines) + (
         f"\n\nmeasured on {pictures} pictures held out, 256 x 256; {saved['step']} steps in "
-        f"{saved['seconds']:.0f} s; top-1 of the head on 5,000 pictures held out: {top1}\n"
+        f"{saved['seconds']:.0f} s; top-1 of the head on 5,000 pictures held out: {top1:.3f}\n"
     )
     args.checkpoint.with_name("report.md").write_text(report)
     print(report)

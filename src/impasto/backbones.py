@@ -64,8 +64,10 @@ Padding = Literal["zeros", "reflect", "replicate"]
 PADDINGS: tuple[Padding, ...] = get_args(Padding)
 POOLINGS = ("max", "avg")
 
-# Features kept for the way back, their gradients, and what the convolutions borrow: measured.
-BYTES_FACTOR = 3.0
+# Measured peaks: features, their gradients and what convolutions borrow; and, for each pixel, the
+# picture's own copies and L-BFGS' history.
+FEATURE_COPIES = 3.4
+BYTES_OF_PIXEL = 300
 
 _KERAS = re.compile(r"block(\d)_conv(\d)")
 _SHORT = re.compile(r"(c|co|con|conv|r|re|rel|relu)(\d_\d)")
@@ -184,7 +186,7 @@ class Backbone(nn.Module):
             floats += self.architecture.channels[block_of(conv) - 1] / 4 ** (block_of(conv) - 1)
             if conv == deepest:
                 break
-        return floats * 4 * BYTES_FACTOR
+        return floats * 4 * FEATURE_COPIES + BYTES_OF_PIXEL
 
     def forward(self, pictures: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """Features of the named layers (canonical names), computed no deeper than they are."""
@@ -197,7 +199,9 @@ class Backbone(nn.Module):
         for conv, module in self.convs.items():
             if block_of(conv) != block:
                 pool = functional.max_pool2d if self.pooling == "max" else functional.avg_pool2d
-                x, block = pool(x, 2), block_of(conv)
+                # ceil_mode, where the published nets let go of an odd last row or column: unseen
+                # pixels would be a frame at the picture's border.
+                x, block = pool(x, 2, ceil_mode=True), block_of(conv)
             x = module(x)
             relu = conv.replace("conv", "relu")
             if conv in wanted:

@@ -63,10 +63,10 @@ class PaintOptions(BaseModel):
         description="Long side of the coarsest size; each next one is twice as large. "
         "A value of at least the result's size paints at that size alone.",
     )
-    style_weight: Weight = Field(default=30.0, description="How strongly the style pulls.")
+    style_weight: Weight = Field(default=50.0, description="How strongly the style pulls.")
     content_weight: Weight = Field(default=1.0, description="How strongly the photograph pulls.")
     tv_weight: Weight = Field(
-        default=0.0, description="How strongly neighbouring pixels are evened out."
+        default=5.0, description="How strongly neighbouring pixels are evened out."
     )
     content_layer: Layers = Field(
         default=("relu4_2",),
