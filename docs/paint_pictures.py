@@ -74,7 +74,7 @@ def paint_grid(folder: Path) -> None:
 
 
 def paint_weights(folder: Path) -> None:
-    weights = [1, 3, 10, 30, 100, 300]
+    weights = [1, 5, 20, 50, 200, 1000]
     rows: list[list[Image.Image | None]] = []
     for name, style in (("coffee.png", "strokes"), ("cat.png", "glass")):
         rows.append(

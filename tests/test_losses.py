@@ -75,6 +75,7 @@ def test_total_variation_equals_loops():
 def test_range_penalty_counts_only_what_is_outside():
     pixels = torch.tensor([[[[0.0, 0.5, 1.0, 1.2, -0.1, 0.9]]]])
     assert float(losses.range_penalty(pixels)) == pytest.approx((0.04 + 0.01) / 6)
+    assert float(losses.range_penalty(pixels, "paper")) == pytest.approx(0.04 + 0.01)
 
 
 @pytest.mark.parametrize("normalization", ["relative", "paper"])

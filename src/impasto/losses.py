@@ -87,10 +87,13 @@ class TotalVariation(nn.Module):
         return total_variation(pixels, self.normalization)
 
 
-def range_penalty(pixels: Tensor) -> Tensor:
-    """How far pixels lie outside [0, 1], squared, per pixel: softer than clamping at each step."""
-    outside = pixels - pixels.clamp(0, 1)
-    return outside.square().sum() / pixels.numel()
+def range_penalty(pixels: Tensor, normalization: str = "relative") -> Tensor:
+    """How far pixels lie outside [0, 1], squared: their sum, or per value of the picture.
+
+    Softer than clamping at each step, which L-BFGS' history does not survive.
+    """
+    total = (pixels - pixels.clamp(0, 1)).square().sum()
+    return total if normalization == "paper" else total / pixels.numel()
 
 
 LOSSES: dict[str, type[nn.Module]] = {

@@ -55,7 +55,7 @@ class PaintOptions(BaseModel):
         description="Long side of the result in pixels; the photograph's own if not given.",
     )
     steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=180,
+        default=130,
         description="Optimisation steps, shared out over the sizes from coarse to fine.",
     )
     start_size: Annotated[int, Field(ge=16)] = Field(

@@ -124,7 +124,7 @@ class Objective(nn.Module):
             self.options.style_weight * parts["style"]
             + self.options.content_weight * parts["content"]
             + self.options.tv_weight * parts["tv"]
-            + RANGE_WEIGHT * range_penalty(pixels)
+            + RANGE_WEIGHT * range_penalty(pixels, self.options.normalization)
         )
         return total, parts
 

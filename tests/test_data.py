@@ -1,0 +1,65 @@
+"""What travels with the package: whole, small, and good for what it is for."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+
+import torch
+from conftest import draw_picture
+
+from impasto.backbones import BACKBONES
+from impasto.images import read_image
+from impasto.losses import gram_matrix
+from impasto.samples import draw_style
+from impasto.weights import load_backbone, load_tensors, verify_weights
+
+DATA = resources.files("impasto") / "data"
+
+
+def test_the_compact_network_is_small_and_unchanged():
+    content = (DATA / "compact.safetensors").read_bytes()
+    assert len(content) <= 4_000_000
+    assert verify_weights("compact") == hashlib.sha256(content).hexdigest()
+
+
+def test_it_has_all_that_its_card_says():
+    tensors = load_tensors("compact", ("",))
+    for conv, shape in BACKBONES["compact"].shapes().items():
+        assert tensors[f"{conv}.weight"].shape == shape
+    for block, channels in enumerate((64, 128, 256, 512, 512), 1):
+        map_shape = (channels, BACKBONES["compact"].channels[block - 1], 1, 1)
+        assert tensors[f"to_vgg19.relu{block}_1.weight"].shape == map_shape
+    classes = (DATA / "classes.txt").read_text().splitlines()
+    assert tensors["head.weight"].shape == (len(classes), 128) == (200, 128)
+    assert all(tensor.dtype == torch.float16 for tensor in tensors.values())
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+def test_its_mean_activation_is_about_one_at_every_layer(compact):
+    layers = [layer for layer in compact.architecture.layers() if layer.startswith("relu")]
+    pictures = [read_image(draw_picture(96, 96, seed)).pixels for seed in range(4)]
+    for layer, seen in compact(torch.cat(pictures), layers).items():
+        assert 0.2 < float(seen.mean()) < 5, layer
+
+
+def test_most_of_its_channels_are_alive(compact):
+    pictures = torch.cat([read_image(draw_picture(128, 128, seed)).pixels for seed in range(8)])
+    for layer in ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"):
+        alive = compact(pictures, [layer])[layer].amax((0, 2, 3)) > 0
+        assert alive.float().mean() > 0.6, layer
+
+
+def test_it_tells_styles_apart():
+    # Two halves of one picture are nearer to each other than to another picture, at every layer.
+    network = load_backbone("compact")
+    layers = [f"relu{block}_1" for block in range(1, 6)]
+
+    def grams(style: str, left: int) -> dict[str, torch.Tensor]:
+        picture = read_image(draw_style(style, size=(256, 128))).pixels[..., left : left + 128]
+        return {name: gram_matrix(f) for name, f in network(picture, layers).items()}
+
+    one, same, other = grams("waves", 0), grams("waves", 128), grams("halftone", 0)
+    for layer in layers:
+        near, far = ((g[layer] - one[layer]).norm() for g in (same, other))
+        assert near < 0.7 * far, layer
