@@ -164,6 +164,31 @@ def test_every_optimizer_lowers_the_loss(photo, picture, optimizer):
     assert min(step.total for step in history) < 0.9 * history[0].total
 
 
+def test_lbfgs_takes_no_step_longer_than_its_longest():
+    pixels = torch.full((1, 3, 8, 8), 0.5, requires_grad=True)
+    optimizer = painter.OPTIMIZERS["lbfgs"](pixels, None)
+
+    def closure() -> torch.Tensor:  # hardly any curvature: Newton's step is 500,000 long
+        optimizer.zero_grad()
+        loss = 1e-6 * pixels.square().sum() - pixels.sum()
+        loss.backward()
+        return loss.detach()
+
+    for _ in range(5):
+        before = pixels.detach().clone()
+        optimizer.step(closure)
+        change = (pixels.detach() - before).square().mean().sqrt()
+        assert float(change) <= painter.LONGEST_STEP * 1.001
+    assert float(change) == pytest.approx(painter.LONGEST_STEP, rel=1e-3)
+
+
+def test_white_noise_is_left_behind(photo, picture):
+    # Far from a minimum L-BFGS would leap; the paper's recipe starts there.
+    values = {**read_recipe_file("gatys-2015"), "size": 96, "steps": 40}
+    history = impasto.paint(photo, picture, values).history
+    assert history[-1].total < 0.05 * history[0].total
+
+
 def test_the_best_picture_is_kept_not_the_last(photo, picture):
     options = {**QUICK, "start_size": 64, "optimizer": "sgd", "learning_rate": 3.0, "steps": 5}
     painting = impasto.paint(photo, picture, options)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 RANGE_WEIGHT = 100.0
 SHARE_OF_MEMORY = 0.8
+LONGEST_STEP = 0.1  # root mean square change of a pixel in one step of L-BFGS
 HISTORY_COLUMNS = (
     "style_weight",
     "epoch",
@@ -193,8 +194,28 @@ def start_picture(content: Tensor, style: Tensor, options: PaintOptions) -> Tens
     return resize_pixels(pixels, content.shape[-1], content.shape[-2]).to(content.device)
 
 
+class BoundedLBFGS(torch.optim.LBFGS):
+    """torch's L-BFGS with a longest step.
+
+    Without a line search it takes one look a step, and where the loss bends little (white noise,
+    the first steps) it would leap a thousand times the range of a pixel.
+    """
+
+    def step(self, closure: Any) -> Any:  # type: ignore[override]
+        (pixels,) = self.param_groups[0]["params"]
+        before = pixels.detach().clone()
+        loss = super().step(closure)  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            change = pixels - before
+            share = LONGEST_STEP / float(change.square().mean().sqrt() + 1e-12)
+            if share < 1:
+                pixels.copy_(before + share * change)
+                self.state[pixels]["t"] *= share  # what it remembers of the step
+        return loss
+
+
 OPTIMIZERS: dict[str, Callable[[Tensor, float | None], torch.optim.Optimizer]] = {
-    "lbfgs": lambda pixels, rate: torch.optim.LBFGS(
+    "lbfgs": lambda pixels, rate: BoundedLBFGS(
         [pixels], lr=rate or 1.0, max_iter=1, history_size=10, tolerance_grad=0, tolerance_change=0
     ),
     "adam": lambda pixels, rate: torch.optim.Adam([pixels], lr=rate or 0.02, betas=(0.9, 0.99)),
