@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import draw_picture
+from conftest import draw_picture, random_tensors
 from PIL import Image
+from safetensors.torch import save_file
 
 import impasto
 from impasto import painter
@@ -19,6 +23,7 @@ from impasto.devices import choose_machine
 from impasto.errors import DivergedError, ImageError, MissingFileError, OptionError
 from impasto.images import read_image, read_recipe, resize_pixels
 from impasto.options import PaintOptions, list_recipes, parse_layers, read_recipe_file
+from impasto.weights import import_weights
 
 QUICK = {"steps": 6, "size": 64, "start_size": 32, "precision": "float32"}
 
@@ -263,6 +268,32 @@ def test_every_recipe_paints(name, photo, picture):
     history = impasto.paint(photo, picture, values).history
     assert len(history) == 3
     assert all(math.isfinite(step.total) for step in history)
+
+
+@pytest.fixture(scope="module")
+def cache_with_vggs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache that holds a VGG-19 and a VGG-16 of random numbers, full size."""
+    cache = tmp_path_factory.mktemp("vggs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMPASTO_CACHE", str(cache))
+        for name in ("vgg19", "vgg16"):
+            save_file(random_tensors(name), cache / f"{name}.safetensors")
+            import_weights(cache / f"{name}.safetensors", name=f"{name}-custom")
+    yield cache
+    shutil.rmtree(cache)
+
+
+@pytest.mark.parametrize("backbone", ["vgg19", "vgg16"])
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_recipe_paints_on_every_backbone(
+    name, backbone, photo, picture, cache_with_vggs, monkeypatch
+):
+    monkeypatch.setenv("IMPASTO_CACHE", str(cache_with_vggs))
+    values = {**read_recipe_file(name), "size": 64, "steps": 2, "backbone": backbone}
+    painting = impasto.paint(photo, picture, values)
+    assert len(painting.history) == 2
+    assert painting.recipe["options"]["backbone"] == backbone
+    assert all(math.isfinite(step.total) for step in painting.history)
 
 
 def test_steps_can_be_broken_off(photo, picture):
