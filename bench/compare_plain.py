@@ -1,9 +1,10 @@
 """The default recipe against the plain method, in one run: time, style and content.
 
-The plain method is the tutorials': one size, from the photograph, Gram matrices of
-relu1_1 … relu5_1 and content at relu4_2 of the teacher network, 500 L-BFGS steps. Both are judged
-in the space of the true VGG-19, through the teacher's own maps, by what is left of each:
-style is the mean over the five layers of |G - A|^2 / |A|^2, content |F - P|^2 / var(P).
+The plain method paints at one size, with 500 L-BFGS steps and the teacher network. Its losses,
+weights and recoloured start are those of the default recipe, so that only the network and the
+schedule differ; the tutorials' own losses are in the recipe gatys-2015. Both are judged in the
+space of the true VGG-19, through the teacher's own maps, by what is left of each: style is the
+mean over relu1_1 … relu5_1 of |G - A|^2 / |A|^2, content |F - P|^2 / var(P) at relu4_2.
 Content is measured against the photograph in the style's colours, which is what is painted.
 
     python bench/compare_plain.py --teacher T.safetensors --photos FOLDER --paintings FOLDER -o OUT
