@@ -89,6 +89,7 @@ def paint(
     finished = run_steps(work.steps(), options.steps, quiet=quiet)
     result = work.result()
     if not result.history:
+        say("stopped before the first step; nothing was written")
         return INTERRUPTED
     for note in result.save(output, metadata=metadata):
         say(f"note: {note}")

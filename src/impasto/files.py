@@ -10,9 +10,13 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` to write to; it takes the place of ``path`` if all went well."""
-    beside = path.with_name(f".impasto-{secrets.token_hex(8)}.part{path.suffix}")
+def replacing(path: Path, beside: Path | None = None) -> Iterator[Path]:
+    """A path beside ``path`` to write to; it takes the place of ``path`` if all went well.
+
+    Its name is new each time, unless ``beside`` says it: under a lock, what a killed process left
+    of a large file is then written over.
+    """
+    beside = beside or path.with_name(f".impasto-{secrets.token_hex(8)}.part{path.suffix}")
     try:
         yield beside
         with beside.open("rb+") as written:

@@ -158,16 +158,17 @@ def read_recipe_file(source: str | Path) -> dict[str, Any]:
     name = str(source)
     if name in list_recipes():
         text = (resources.files("impasto") / "data" / "recipes" / f"{name}.toml").read_text("utf-8")
-        return _parse_recipe(text, name)
+        return parse_recipe(text, name)
     path = Path(source)
     if not path.is_file():
         if path.suffix:
             raise MissingFileError(f"there is no recipe file {name!r}")
         raise OptionError(f"unknown recipe {name!r}{suggest(name, list_recipes())}")
-    return _parse_recipe(path.read_text(encoding="utf-8", errors="replace"), name)
+    return parse_recipe(path.read_text(encoding="utf-8", errors="replace"), name)
 
 
-def _parse_recipe(text: str, name: str) -> dict[str, Any]:
+def parse_recipe(text: str, name: str) -> dict[str, Any]:
+    """Option values from a recipe's text: TOML, or the JSON that a picture carries."""
     try:
         content = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
     except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
@@ -177,8 +178,3 @@ def _parse_recipe(text: str, name: str) -> dict[str, Any]:
     if not isinstance(options, dict):
         raise OptionError(f"recipe {name!r} has no options")
     return options
-
-
-def parse_recipe(text: str, name: str) -> dict[str, Any]:
-    """Option values from the text that a picture carries."""
-    return _parse_recipe(text, name)

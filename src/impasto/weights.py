@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 
 from impasto.backbones import BACKBONES, PADDINGS, Backbone, Padding
 from impasto.errors import MissingFileError, OptionError, WeightsError, suggest
+from impasto.files import replace_file, replacing
 from impasto.publishers import (
     LAYOUTS,
     Tensors,
@@ -159,19 +160,9 @@ def locked(name: str) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def part_beside(target: Path, publish: bool = True) -> Iterator[Path]:
-    """A path to write to, which becomes ``target`` unless an error comes, and is gone then."""
-    part = target.with_name(f".{target.name}.part")
-    try:
-        yield part
-        if publish:
-            with part.open("rb+") as written:
-                os.fsync(written.fileno())
-            part.chmod(0o644)  # safetensors writes for the owner alone; a cache may be shared
-            part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+def part_of(target: Path) -> Path:
+    """Where ``target`` is written to under its lock, until it is whole."""
+    return target.with_name(f".{target.name}.part")
 
 
 def read_pins() -> dict[str, dict[str, str]]:
@@ -251,14 +242,17 @@ def store_file(path: Path, label: str, name: str | None, any_hash: bool = False)
     metadata = {"name": entry.name, "layout": entry.layout, "licence": entry.licence}
     metadata |= {"source": label, "source_sha256": digests["sha256"], "padding": padding}
     try:
-        with locked(entry.name), part_beside(stored_path(entry.name)) as part:
+        target = stored_path(entry.name)
+        with locked(entry.name), replacing(target, part_of(target)) as part:
             save_file({key: t.float().contiguous() for key, t in tensors.items()}, part, metadata)
-            with locked("pins"), part_beside(cache_folder() / "weights" / "pins.json") as beside:
+            part.chmod(0o644)  # safetensors writes for the owner alone; a cache may be shared
+            with locked("pins"):
                 pins = read_pins()
                 pins["stored"][entry.name] = hash_file(part)
                 if entry.url and not any_hash:
                     pins["sources"][entry.name] = digests["sha256"]
-                beside.write_text(json.dumps(pins, indent=1, sort_keys=True))
+                text = json.dumps(pins, indent=1, sort_keys=True)
+                replace_file(cache_folder() / "weights" / "pins.json", text.encode())
     except (OSError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise WeightsError(f"{entry.name} could not be stored: {reason}") from None
@@ -317,9 +311,12 @@ def fetch_weights(name: str, *, offline: bool = False, on_progress: Progress | N
         )
     with locked(f"{name}.fetch"):
         if not target.is_file():  # another process may have fetched it meanwhile
-            with part_beside(target.with_name(entry.filename), publish=False) as part:
+            part = part_of(target.with_name(entry.filename))
+            try:
                 download(entry, part, on_progress)
                 store_file(part, entry.filename, name)
+            finally:
+                part.unlink(missing_ok=True)
     return target
 
 
