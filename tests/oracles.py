@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.linalg
+import scipy.optimize
 
 
 def gram_by_loops(features: np.ndarray) -> np.ndarray:
@@ -59,3 +61,114 @@ def pool_by_loops(x: np.ndarray, how: str) -> np.ndarray:
             for z in range(width):
                 out[c, y, z] = reduce(x[c, 2 * y : 2 * y + 2, 2 * z : 2 * z + 2])
     return out
+
+
+# --- style losses: features are (C, H, W), lists of features (n, C) -----------------------------
+
+
+def weighted_correlations_by_loops(
+    left: np.ndarray, right: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """sum_p w_p l_p r_p^T; a smaller ``right`` was pooled by twos, rounding up."""
+    total = np.zeros((left.shape[0], right.shape[0]))
+    factor = 1
+    while (left.shape[1] + factor - 1) // factor != right.shape[1]:
+        factor *= 2
+    for y in range(left.shape[1]):
+        for x in range(left.shape[2]):
+            there = right[:, y // factor, x // factor]
+            total += weights[y, x] * np.outer(left[:, y, x], there)
+    return total
+
+
+def gaussian_distance_by_sqrtm(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """|m - m'|^2 + tr(S + S' - 2 (S'^1/2 S S'^1/2)^1/2) of the rows."""
+    root = scipy.linalg.sqrtm(np.cov(theirs.T, bias=True))
+    cross = scipy.linalg.sqrtm(root @ np.cov(ours.T, bias=True) @ root)
+    spread = np.cov(ours.T, bias=True) + np.cov(theirs.T, bias=True) - 2 * cross.real
+    return float(((ours.mean(0) - theirs.mean(0)) ** 2).sum() + np.trace(spread))
+
+
+def transport_cost(cost: np.ndarray) -> float:
+    """Mean cost of the best one-to-one assignment: the earth mover's distance of equal lists."""
+    return float(cost[scipy.optimize.linear_sum_assignment(cost)].mean())
+
+
+def cosine_table(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    table = np.zeros((len(ours), len(theirs)))
+    for i, a in enumerate(ours):
+        for j, b in enumerate(theirs):
+            table[i, j] = 1 - a @ b / (np.sqrt(a @ a) * np.sqrt(b @ b))
+    return table
+
+
+def euclidean_table(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    return np.array([[np.sqrt(((a - b) ** 2).sum()) for b in theirs] for a in ours])
+
+
+def relaxed_cost(table: np.ndarray) -> float:
+    return max(
+        sum(min(row) for row in table) / len(table),
+        sum(min(column) for column in table.T) / len(table.T),
+    )
+
+
+def strotss_by_loops(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Relaxed distance, moments and palette, each with weight one; colours come first."""
+    d = ours.shape[1]
+    means = np.abs(ours.mean(0) - theirs.mean(0)).sum() / d
+    spreads = np.abs(np.cov(ours.T, bias=True) - np.cov(theirs.T, bias=True)).sum() / d**2
+    palette = relaxed_cost(euclidean_table(ours[:, :3], theirs[:, :3]))
+    return relaxed_cost(cosine_table(ours, theirs)) + means + spreads + palette
+
+
+def neighbours_by_loops(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Nearest by cosine of what is centred, then the cosine distance of what is not."""
+    nearest = cosine_table(ours - ours.mean(0), theirs - theirs.mean(0)).argmin(1)
+    table = cosine_table(ours, theirs)
+    return float(np.mean([table[i, j] for i, j in enumerate(nearest)]))
+
+
+# --- content and image losses -------------------------------------------------------------------
+
+
+def self_similarity_by_loops(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """1/n sum_ij |D_ij / sum_i D_ij - D'_ij / sum_i D'_ij| of rows (n, C)."""
+    first, second = cosine_table(ours, ours), cosine_table(theirs, theirs)
+    total = 0.0
+    for j in range(len(ours)):
+        for i in range(len(ours)):
+            total += abs(first[i, j] / first[:, j].sum() - second[i, j] / second[:, j].sum())
+    return total / len(ours)
+
+
+def laplacian_by_loops(pixels: np.ndarray, pool: int) -> np.ndarray:
+    """Of the means of blocks (C, H, W); the last blocks have what there is."""
+    height, width = -(-pixels.shape[1] // pool), -(-pixels.shape[2] // pool)
+    small = np.zeros((pixels.shape[0], height, width))
+    for y in range(height):
+        for x in range(width):
+            block = pixels[:, y * pool : (y + 1) * pool, x * pool : (x + 1) * pool]
+            small[:, y, x] = block.mean((1, 2))
+    out = np.zeros_like(small)
+    for y in range(height):
+        for x in range(width):
+            for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+                if 0 <= v < height and 0 <= u < width:
+                    out[:, y, x] += small[:, y, x] - small[:, v, u]
+    return out
+
+
+def powered_variation_by_loops(pixels: np.ndarray, power: float) -> float:
+    """Sum of (across^2 + down^2)^(power/2), pixels (C, H, W)."""
+    total = 0.0
+    for c in range(pixels.shape[0]):
+        for y in range(pixels.shape[1]):
+            for x in range(pixels.shape[2]):
+                here, squares = pixels[c, y, x], 0.0
+                if x + 1 < pixels.shape[2]:
+                    squares += (pixels[c, y, x + 1] - here) ** 2
+                if y + 1 < pixels.shape[1]:
+                    squares += (pixels[c, y + 1, x] - here) ** 2
+                total += squares ** (power / 2)
+    return total

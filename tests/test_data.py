@@ -10,8 +10,8 @@ from conftest import draw_picture
 
 from impasto.backbones import BACKBONES
 from impasto.images import read_image
-from impasto.losses import gram_matrix
 from impasto.samples import draw_style
+from impasto.style_losses import gram_matrix
 from impasto.weights import load_backbone, load_tensors, verify_weights
 
 DATA = resources.files("impasto") / "data"

@@ -1,4 +1,4 @@
-"""Losses against numbers worked by hand, loops, gradients by differences, and invariants."""
+"""Content and image losses against numbers by hand, loops, gradients by differences, and laws."""
 
 from __future__ import annotations
 
@@ -8,68 +8,191 @@ import torch
 from torch import Tensor
 
 from impasto import losses
+from impasto.losses import CONTENT_LOSSES
+
+EVERY = pytest.mark.parametrize("loss", CONTENT_LOSSES.values(), ids=CONTENT_LOSSES)
+NORMALIZATIONS = pytest.mark.parametrize("normalization", ["relative", "paper"])
 
 
 def random_features(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_gram_of_a_small_map_worked_by_hand():
-    features = torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])  # (1, 2, 1, 2)
-    expected = torch.tensor([[[(1 + 4) / 2, 3 / 2], [3 / 2, 9 / 2]]])
-    torch.testing.assert_close(losses.gram_matrix(features), expected)
+def centres(height: int, width: int) -> Tensor:
+    """Every cell's centre as fractions (n, 2)."""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    size = torch.tensor([height, width])
+    return (torch.stack([y.flatten(), x.flatten()], 1) + 0.5) / size
 
 
-def test_gram_equals_loops():
-    features = random_features(1, 4, 3, 5)
-    expected = torch.from_numpy(oracles.gram_by_loops(features[0].numpy()))
-    torch.testing.assert_close(losses.gram_matrix(features)[0], expected)
+# --- every content loss -------------------------------------------------------------------------
 
 
-def test_paper_style_equals_loops():
-    features, target = random_features(1, 4, 3, 5), random_features(1, 4, 3, 5, seed=1)
-    loss = losses.GramLoss(target, "paper")(features)
-    expected = oracles.paper_style_by_loops(features[0].numpy(), target[0].numpy())
-    assert float(loss) == pytest.approx(expected, rel=1e-12)
+@EVERY
+@NORMALIZATIONS
+def test_the_target_itself_is_no_distance_away(loss, normalization):
+    target = random_features(1, 3, 9, 7)
+    leaf = target.clone().requires_grad_()
+    value = loss.compare((leaf,), (target,), centres(9, 7), normalization)
+    assert value == 0
+    (gradient,) = torch.autograd.grad(value, leaf)
+    assert gradient.abs().max() == 0
 
 
-def test_relative_style_of_nothing_is_one():
-    target = random_features(1, 4, 3, 5)
-    assert float(losses.GramLoss(target)(torch.zeros_like(target))) == pytest.approx(1)
+@EVERY
+@NORMALIZATIONS
+def test_gradients(loss, normalization):
+    target = random_features(1, 3, 6, 5, seed=1)
+    leaf = random_features(1, 3, 6, 5).requires_grad_()
+    positions = centres(6, 5)[::2]
+    assert torch.autograd.gradcheck(
+        lambda f: loss.compare((f,), (target,), positions, normalization), leaf
+    )
 
 
-def test_relative_style_worked_by_hand():
-    # Grams 4 and 1: (4 - 1)^2 / 1^2
-    assert float(losses.GramLoss(torch.ones(1, 1, 2, 2))(torch.full((1, 1, 3, 3), 2.0))) == 9
+@EVERY
+def test_relative_losses_do_not_see_the_scale_of_features(loss):
+    ours, target = random_features(1, 3, 9, 7), random_features(1, 3, 9, 7, seed=1)
+    here = loss.compare((ours,), (target,), centres(9, 7))
+    tenfold = loss.compare((10 * ours,), (10 * target,), centres(9, 7))
+    assert float(here) == pytest.approx(float(tenfold), rel=1e-9)
+    assert 0.1 < float(here) < 10
 
 
-def test_style_does_not_see_where_things_are():
-    features = random_features(1, 4, 6, 6)
-    moved = features.flatten(2)[:, :, torch.randperm(36)].view(1, 4, 6, 6)
-    loss = losses.GramLoss(features)
-    assert float(loss(moved)) == pytest.approx(0, abs=1e-20)
-    assert float(loss(features.repeat(1, 1, 2, 3))) == pytest.approx(0, abs=1e-20)  # nor how many
+@EVERY
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [(6, 5), (1, 1)])
+@pytest.mark.parametrize("fill", [0.0, 0.3, None])
+def test_degenerate_features_have_finite_losses_and_gradients(loss, size, fill, dtype):
+    features = random_features(1, 3, *size)
+    flat = features if fill is None else torch.full_like(features, fill)
+    for ours, target in ((flat, features), (features, flat), (flat, flat)):
+        leaf = ours.to(dtype, copy=True).requires_grad_()
+        value = loss.compare((leaf,), (target.to(dtype),), centres(*size))
+        assert value.dtype == dtype
+        assert value.isfinite()
+        assert value >= 0
+        (gradient,) = torch.autograd.grad(value, leaf)
+        assert gradient.isfinite().all()
+
+
+def test_what_is_looked_at():
+    assert CONTENT_LOSSES["features"].groups(("a", "b")) == [("a",), ("b",)]
+    assert CONTENT_LOSSES["self-similarity"].groups(("a", "b")) == [("a",), ("b",)]
+    assert CONTENT_LOSSES["laplacian"].groups(("a", "b")) == [("pixels",)]
+    assert {name: loss.samples for name, loss in CONTENT_LOSSES.items()} == {
+        "features": 0,
+        "self-similarity": 1024,
+        "laplacian": 0,
+    }
+
+
+# --- each ---------------------------------------------------------------------------------------
 
 
 def test_content_worked_by_hand():
     target = torch.tensor([[[[1.0, 3.0]]]])  # mean 2, variance 1
     features = torch.tensor([[[[2.0, 6.0]]]])
-    assert float(losses.ContentLoss(target, "paper")(features)) == (1 + 9) / 2
-    assert float(losses.ContentLoss(target)(features)) == (1 + 9) / 2 / 1.0
+    assert float(losses.content_loss(features, target, "paper")) == (1 + 9) / 2
+    assert float(losses.content_loss(features, target)) == (1 + 9) / 2 / 1.0
 
 
-def test_relative_losses_do_not_see_the_scale_of_features():
-    features, target = random_features(1, 4, 3, 5), random_features(1, 4, 3, 5, seed=1)
-    for kind in (losses.GramLoss, losses.ContentLoss):
-        here, tenfold = kind(target)(features), kind(10 * target)(10 * features)
-        assert float(here) == pytest.approx(float(tenfold), rel=1e-12)
+def test_a_black_target_divides_by_nothing():
+    black = torch.zeros(1, 2, 3, 3)
+    assert losses.content_loss(torch.ones(1, 2, 3, 3), black).isfinite()
+    assert losses.content_loss(black, black) == 0
+
+
+def test_self_similarity_worked_by_hand():
+    # Directions x, y and x again: distances (0 1 0; 1 0 1; 0 1 0), columns over 1, 2 and 1.
+    ours = torch.tensor([[[[1.0, 0.0, 3.0]], [[0.0, 2.0, 0.0]]]])
+    # x, x and y: (0 0 1; 0 0 1; 1 1 0), columns over 1, 1 and 2.
+    target = torch.tensor([[[[1.0, 5.0, 0.0]], [[0.0, 0.0, 2.0]]]])
+    columns = [0 + 1 + 1, 0.5 + 0 + 0.5, 0.5 + 0.5 + 0]
+    value = losses.self_similarity_loss(ours, target, centres(1, 3))
+    assert float(value) == pytest.approx(sum(columns) / 3)
+    paper = CONTENT_LOSSES["self-similarity"].compare((ours,), (target,), centres(1, 3), "paper")
+    assert float(paper) == pytest.approx(sum(columns) / 9)
+
+
+def test_self_similarity_equals_loops():
+    ours, target = random_features(1, 4, 3, 5), random_features(1, 4, 3, 5, seed=1)
+    rows = [f[0].flatten(1).T.numpy() for f in (ours, target)]
+    value = losses.self_similarity_loss(ours, target, centres(3, 5))
+    assert float(value) == pytest.approx(oracles.self_similarity_by_loops(*rows), rel=1e-9)
+
+
+def test_self_similarity_does_not_see_colours_turned():
+    features = random_features(1, 4, 3, 5)
+    turned = features.flip(1) * -2
+    assert float(losses.self_similarity_loss(turned, features, centres(3, 5))) < 1e-12
+
+
+def test_self_similarity_of_one_thing_everywhere_is_not_noise():
+    flat = torch.full((1, 64, 8, 8), 0.3) + 1e-7 * random_features(1, 64, 8, 8).float()
+    columns = losses.similarity_columns(flat, centres(8, 8))
+    assert columns.max() < 0.01
+
+
+@pytest.mark.parametrize("size", [(8, 12), (9, 7), (3, 2)])
+def test_laplacian_equals_loops(size):
+    ours, target = random_features(1, 3, *size), random_features(1, 3, *size, seed=1)
+    first, second = (oracles.laplacian_by_loops(p[0].numpy(), 4) for p in (ours, target))
+    value = losses.laplacian_loss(ours, target, "paper")
+    assert float(value) == pytest.approx(((first - second) ** 2).sum(), rel=1e-9, abs=1e-20)
+
+
+def test_relative_laplacian_worked_by_hand():
+    # One row of 0 and 1 has the Laplacian -1, 1; twice that differs by as much as itself.
+    target = torch.tensor([[[[0.0, 1.0]]]])
+    assert float(losses.laplacian_loss(2 * target, target, pool=1)) == pytest.approx(1)
+    assert float(losses.laplacian_loss(2 * target, target, "paper", pool=1)) == pytest.approx(2)
+
+
+def test_laplacian_does_not_see_brightness():
+    target = random_features(1, 3, 9, 7)
+    assert float(losses.laplacian_loss(target + 0.2, target)) == pytest.approx(0, abs=1e-20)
 
 
 def test_total_variation_equals_loops():
     pixels = random_features(1, 3, 5, 4)
     expected = oracles.total_variation_by_loops(pixels[0].numpy())
-    assert float(losses.TotalVariation("paper")(pixels)) == pytest.approx(expected)
-    assert float(losses.TotalVariation()(pixels)) == pytest.approx(expected / pixels.numel())
+    assert float(losses.total_variation(pixels, "paper")) == pytest.approx(expected)
+    assert float(losses.total_variation(pixels)) == pytest.approx(expected / pixels.numel())
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 2.5])
+def test_powers_of_variation_equal_loops(power):
+    pixels = random_features(1, 3, 5, 4)
+    expected = oracles.powered_variation_by_loops(pixels[0].numpy(), power)
+    value = losses.total_variation(pixels, "paper", power)
+    assert float(value) == pytest.approx(expected, rel=1e-4 if power < 2 else 1e-12)
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 2.5])
+def test_variation_of_a_step_worked_by_hand(power):
+    step = torch.tensor([[[[0.0, 3.0], [4.0, 0.0]]]])  # a corner of 3 and 4, then 3 down, 4 across
+    value = losses.total_variation(step, "paper", power)
+    assert float(value) == pytest.approx(5**power + 3**power + 4**power, rel=1e-3)
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 2.5])
+@pytest.mark.parametrize("size", [(4, 5), (1, 1), (1, 4)])
+def test_a_flat_picture_has_no_variation(power, size):
+    pixels = torch.full((1, 3, *size), 0.3, requires_grad=True)
+    value = losses.total_variation(pixels, power=power)
+    value.backward()
+    assert float(value.detach()) == pytest.approx(0, abs=1e-10)
+    assert (pixels.grad == 0).all()
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 2.5])
+@NORMALIZATIONS
+def test_gradient_of_total_variation(normalization, power):
+    pixels = random_features(1, 3, 4, 5).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda p: losses.total_variation(p, normalization, power), pixels
+    )
 
 
 def test_range_penalty_counts_only_what_is_outside():
@@ -78,42 +201,6 @@ def test_range_penalty_counts_only_what_is_outside():
     assert float(losses.range_penalty(pixels, "paper")) == pytest.approx(0.04 + 0.01)
 
 
-@pytest.mark.parametrize("normalization", ["relative", "paper"])
-@pytest.mark.parametrize("kind", [losses.GramLoss, losses.ContentLoss])
-def test_gradients_of_feature_losses(kind, normalization):
-    target = random_features(1, 3, 4, 2, seed=1)
-    features = random_features(1, 3, 4, 2).requires_grad_()
-    assert torch.autograd.gradcheck(kind(target, normalization), features)
-
-
-@pytest.mark.parametrize("normalization", ["relative", "paper"])
-def test_gradient_of_total_variation(normalization):
-    pixels = random_features(1, 3, 4, 5).requires_grad_()
-    assert torch.autograd.gradcheck(losses.TotalVariation(normalization), pixels)
-
-
 def test_gradient_of_range_penalty():
     pixels = (random_features(1, 3, 4, 5) * 2).requires_grad_()
     assert torch.autograd.gradcheck(losses.range_penalty, pixels)
-
-
-def test_a_black_target_divides_by_nothing():
-    black = torch.zeros(1, 2, 3, 3)
-    for kind in (losses.GramLoss, losses.ContentLoss):
-        assert kind(black)(torch.ones(1, 2, 3, 3)).isfinite()
-        assert kind(black)(black) == 0
-
-
-def test_targets_are_constants():
-    target = random_features(1, 3, 4, 2).requires_grad_()
-    assert not any(
-        kind(target).target.requires_grad for kind in (losses.GramLoss, losses.ContentLoss)
-    )
-
-
-def test_the_table_names_them():
-    assert {
-        "gram": losses.GramLoss,
-        "content": losses.ContentLoss,
-        "tv": losses.TotalVariation,
-    } == losses.LOSSES

@@ -8,13 +8,13 @@ from impasto.errors import MissingFileError, OptionError, suggest
 from impasto.options import (
     PaintOptions,
     list_recipes,
-    parse_layers,
+    parse_weights,
     read_recipe_file,
 )
 
 
 def test_layers_with_and_without_weights():
-    assert parse_layers(["relu1_1", "relu4_1=0.5", "relu5_1=0"]) == {
+    assert parse_weights(["relu1_1", "relu4_1=0.5", "relu5_1=0"]) == {
         "relu1_1": 1.0,
         "relu4_1": 0.5,
         "relu5_1": 0.0,
@@ -34,11 +34,11 @@ def test_layers_with_and_without_weights():
         ({"seed": -1}, "seed: -1 is wrong"),
         ({"pooling": "mean"}, "pooling: 'mean' is wrong: input should be 'max' or 'avg'"),
         ({"backbone": "vgg11"}, "input should be 'compact', 'vgg19' or 'vgg16'"),
-        ({"style_layer": ["relu1_1=x"]}, "a layer is NAME or NAME=WEIGHT"),
-        ({"style_layer": ["relu1_1=-2"]}, "a layer is NAME or NAME=WEIGHT"),
-        ({"style_layer": ["relu1_1=nan"]}, "a layer is NAME or NAME=WEIGHT"),
-        ({"content_layer": []}, "at least one layer needs a weight above 0"),
-        ({"content_layer": ["relu1_1=0"]}, "at least one layer needs a weight above 0"),
+        ({"style_layer": ["relu1_1=x"]}, "give NAME or NAME=WEIGHT"),
+        ({"style_layer": ["relu1_1=-2"]}, "give NAME or NAME=WEIGHT"),
+        ({"style_layer": ["relu1_1=nan"]}, "give NAME or NAME=WEIGHT"),
+        ({"content_layer": []}, "at least one needs a weight above 0"),
+        ({"content_layer": ["relu1_1=0"]}, "at least one needs a weight above 0"),
         ({"style_wieght": 1}, "unknown option 'style_wieght'; did you mean 'style_weight'?"),
         ({"zzz": 1}, "unknown option 'zzz'; choose from size, steps"),
     ],
@@ -80,7 +80,7 @@ def test_a_recipe_of_one_s_own(tmp_path):
     path.write_text('style_weight = 3\nstyle_layer = ["relu1_1=2"]\n')
     options = PaintOptions.read(read_recipe_file(path))
     assert options.style_weight == 3
-    assert parse_layers(options.style_layer) == {"relu1_1": 2}
+    assert parse_weights(options.style_layer) == {"relu1_1": 2}
 
 
 def test_recipes_that_are_not_there_or_broken(tmp_path):

@@ -19,10 +19,13 @@ from safetensors.torch import save_file
 import impasto
 from impasto import painter
 from impasto.backbones import Backbone
+from impasto.canvas import CANVASES
 from impasto.devices import choose_machine
-from impasto.errors import DivergedError, ImageError, MissingFileError, OptionError
-from impasto.images import read_image, read_recipe, resize_pixels
-from impasto.options import PaintOptions, list_recipes, parse_layers, read_recipe_file
+from impasto.errors import DivergedError, ImageError, OptionError
+from impasto.images import Picture, read_image, read_recipe
+from impasto.optimizers import LONGEST_STEP, OPTIMIZERS
+from impasto.options import PaintOptions, list_recipes, read_recipe_file
+from impasto.scene import Scene
 from impasto.weights import import_weights
 
 QUICK = {"steps": 6, "size": 64, "start_size": 32, "precision": "float32"}
@@ -55,13 +58,6 @@ def test_no_size_is_too_short_for_the_network():
     assert painter.plan_sizes(1000, 100, 128, least=32) == [(500, 50), (1000, 100)]
 
 
-def test_a_style_is_scaled_with_the_picture():
-    style = torch.rand(1, 3, 100, 200)
-    assert painter.resize_style(style, 64, 16).shape == (1, 3, 32, 64)
-    assert painter.resize_style(style, 400, 16).shape == (1, 3, 200, 400)
-    assert painter.resize_style(torch.rand(1, 3, 4, 200), 64, 32).shape == (1, 3, 32, 1600)
-
-
 def test_wide_and_narrow_pictures_are_painted():
     wide, strip = draw_picture(400, 40), draw_picture(10, 300)
     painting = impasto.paint(wide, strip, {"steps": 4, "start_size": 64})
@@ -88,44 +84,58 @@ def test_no_step_is_lost():
 
 
 def make_objective(compact: Backbone, **values: object) -> painter.Objective:
-    options = PaintOptions.read(values)
-    content, style = pixels_of(48, 40, 1), pixels_of(40, 56, 2)
+    options = PaintOptions.read({"recolor": False, **values})
+    content, style = read_image(draw_picture(48, 40, 1)), read_image(draw_picture(40, 56, 2))
+    return see(compact, content, style, options)
+
+
+def see(
+    compact: Backbone, content: Picture, style: Picture, options: PaintOptions
+) -> painter.Objective:
+    """What is minimised at the photograph's own size, the style at its own."""
     machine = choose_machine("cpu", "float32")
-    return painter.Objective(compact, machine, content, style, options)
+    own = {"style_size": (max(style.size),), **options.changed()}
+    scene = Scene(content, [style], PaintOptions.read(own), content.size)
+    view = scene.at(content.size, 1, machine.device)
+    return painter.Objective(compact, machine, view, options)
 
 
 def test_the_total_is_its_weighted_parts(compact):
     objective = make_objective(compact, style_weight=7, content_weight=3, tv_weight=2)
     pixels = pixels_of(48, 40, 3)
-    total, parts = objective(pixels)
+    total, parts = objective(pixels, 0)
     expected = 7 * parts["style"] + 3 * parts["content"] + 2 * parts["tv"]  # none is out of range
     torch.testing.assert_close(total, expected)
 
 
 def test_the_content_itself_has_no_content_loss(compact):
-    _, parts = make_objective(compact)(pixels_of(48, 40, 1))
+    _, parts = make_objective(compact)(pixels_of(48, 40, 1), 0)
     assert float(parts["content"]) < 1e-6
     assert float(parts["style"]) > 1e-3
 
 
 def test_layer_weights_are_shares(compact):
     pixels = pixels_of(48, 40, 3)
-    _, alone = make_objective(compact, style_layer=["relu1_1"])(pixels)
-    _, other = make_objective(compact, style_layer=["relu3_1"])(pixels)
-    _, both = make_objective(compact, style_layer=["relu1_1=3", "relu3_1=1"])(pixels)
+    _, alone = make_objective(compact, style_layer=["relu1_1"])(pixels, 0)
+    _, other = make_objective(compact, style_layer=["relu3_1"])(pixels, 0)
+    _, both = make_objective(compact, style_layer=["relu1_1=3", "relu3_1=1"])(pixels, 0)
     expected = 0.75 * alone["style"] + 0.25 * other["style"]
     torch.testing.assert_close(both["style"], expected)
-    _, same = make_objective(compact, style_layer=["relu1_1=300", "relu3_1=100"])(pixels)
+    _, same = make_objective(compact, style_layer=["relu1_1=300", "relu3_1=100"])(pixels, 0)
     torch.testing.assert_close(same["style"], both["style"])
 
 
 def test_the_paper_s_losses_by_hand(compact):
     options = PaintOptions.read(
-        {"normalization": "paper", "style_layer": ["conv1_2"], "content_layer": ["relu2_1"]}
+        {
+            "normalization": "paper",
+            "style_layer": ["conv1_2"],
+            "content_layer": ["relu2_1"],
+            "recolor": False,
+        }
     )
     content, style, pixels = (pixels_of(40, 56, seed) for seed in (1, 2, 3))  # M is the same
-    machine = choose_machine("cpu", "float32")
-    _, parts = painter.Objective(compact, machine, content, style, options)(pixels)
+    _, parts = see(compact, Picture(content), Picture(style), options)(pixels, 0)
 
     def look(picture: torch.Tensor, layer: str) -> np.ndarray:
         return compact(picture, [layer])[layer][0].double().numpy()
@@ -162,7 +172,7 @@ def test_a_size_asked_for_is_given(photo, picture):
     assert impasto.paint(photo, picture, {"steps": 2, "size": 96}).to_pil().size == (96, 72)
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "sgd"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_lowers_the_loss(photo, picture, optimizer):
     options = {**QUICK, "steps": 12, "start_size": 64, "optimizer": optimizer}
     history = impasto.paint(photo, picture, options).history
@@ -170,8 +180,9 @@ def test_every_optimizer_lowers_the_loss(photo, picture, optimizer):
 
 
 def test_lbfgs_takes_no_step_longer_than_its_longest():
-    pixels = torch.full((1, 3, 8, 8), 0.5, requires_grad=True)
-    optimizer = painter.OPTIMIZERS["lbfgs"](pixels, None)
+    canvas = CANVASES["pixels"](torch.full((1, 3, 8, 8), 0.5))
+    optimizer = OPTIMIZERS["lbfgs"](canvas, None)
+    pixels = canvas.values
 
     def closure() -> torch.Tensor:  # hardly any curvature: Newton's step is 500,000 long
         optimizer.zero_grad()
@@ -183,8 +194,8 @@ def test_lbfgs_takes_no_step_longer_than_its_longest():
         before = pixels.detach().clone()
         optimizer.step(closure)
         change = (pixels.detach() - before).square().mean().sqrt()
-        assert float(change) <= painter.LONGEST_STEP * 1.001
-    assert float(change) == pytest.approx(painter.LONGEST_STEP, rel=1e-3)
+        assert float(change) <= LONGEST_STEP * 1.001
+    assert float(change) == pytest.approx(LONGEST_STEP, rel=1e-3)
 
 
 def test_white_noise_is_left_behind(photo, picture):
@@ -200,11 +211,9 @@ def test_the_best_picture_is_kept_not_the_last(photo, picture):
     totals = [step.total for step in painting.history]
     assert totals[-1] > min(totals)  # so long a step leaps about
     work = painter.Painter(photo, picture, PaintOptions.read(options))
-    content = resize_pixels(work.content.pixels, *work.size)
-    matched = painter.match_color(content, work.style.pixels)
-    style = resize_pixels(work.style.pixels, 50, 64)
-    objective = painter.Objective(work.backbone, work.machine, matched, style, work.options)
-    again = float(objective(painting.pixels)[0])
+    view = work.scene.at(work.size, 32, work.machine.device)
+    objective = painter.Objective(work.backbone, work.machine, view, work.options)
+    again = float(objective(painting.pixels, 0)[0])
     assert again == pytest.approx(min(totals), rel=0.2)
 
 
@@ -226,24 +235,6 @@ def test_a_stronger_style_goes_further(photo, picture):
     weak, strong = final(1.0), final(1000.0)
     assert strong.style < weak.style
     assert strong.content > weak.content
-
-
-def test_starts(photo):
-    content, style = pixels_of(64, 48, 1), pixels_of(56, 72, 2)
-
-    def start(init: str, **more: object) -> torch.Tensor:
-        return painter.start_picture(content, style, PaintOptions.read({"init": init, **more}))
-
-    assert torch.equal(start("content"), content)
-    assert start("style").shape == content.shape
-    assert start("style").mean() == pytest.approx(float(style.mean()), abs=0.1)
-    assert torch.equal(start("noise"), start("noise"))
-    assert not torch.equal(start("noise"), start("noise", seed=1))
-    torch.testing.assert_close(start(str(photo)), content)
-    with pytest.raises(OptionError, match="unknown init 'nose'; did you mean 'noise'"):
-        start("nose")
-    with pytest.raises(MissingFileError, match=r"nowhere\.png"):
-        start("nowhere.png")
 
 
 def test_alpha_is_put_back(picture):
@@ -389,5 +380,5 @@ def test_the_history_as_a_table(photo, picture, tmp_path):
 
 def test_default_layers_are_the_paper_s():
     options = PaintOptions()
-    assert list(parse_layers(options.style_layer)) == [f"relu{i}_1" for i in range(1, 6)]
+    assert list(options.style_layer) == [f"relu{i}_1" for i in range(1, 6)]
     assert options.content_layer == ("relu4_2",)

@@ -178,6 +178,18 @@ class Backbone(nn.Module):
         """The last of the named layers to be computed."""
         return max(layers, key=self.architecture.layers().index)
 
+    def path(self, layer: str) -> list[str]:
+        """What a picture goes through on its way to ``layer``: 3x3 "conv"s and 2x2 "pool"s."""
+        path, block = [], 1
+        for conv in self.architecture.convs():
+            if block_of(conv) != block:
+                path.append("pool")
+                block = block_of(conv)
+            path.append("conv")
+            if conv == layer.replace("relu", "conv"):
+                break
+        return path
+
     def bytes_per_pixel(self, layers: Iterable[str]) -> float:
         """Memory that one pixel costs while a gradient is taken, to about a tenth."""
         deepest = self.deepest(layers).replace("relu", "conv")

@@ -1,25 +1,20 @@
-"""The command line: flags -> operation. Only this room prints."""
+"""The command line: flags -> operation. Only this floor prints."""
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from impasto.errors import ImpastoError, MissingFileError, OptionError
-from impasto.operations import OPERATIONS
+from impasto.cli_paint import INTERRUPTED, paint, read_painting_recipe
+from impasto.console import make_progress, print_table, say
+from impasto.errors import ImpastoError, OptionError
 from impasto.options import PaintOptions, describe_error, list_recipes, read_recipe_file
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
-    from impasto.painter import Painting, Step
-
-INTERRUPTED = 130
 
 app = App(
     name="impasto",
@@ -30,157 +25,7 @@ app = App(
 )
 weights = App(name="weights", help="Weight files: list, fetch, import, verify, path.")
 app.command(weights)
-
-
-def say(text: str) -> None:
-    """To the user, beside the output that a program might read."""
-    print(text, file=sys.stderr)
-
-
-# --- paint --------------------------------------------------------------------------------------
-
-
-@app.command
-def paint(
-    content: str,
-    /,
-    *,
-    style: Annotated[str, Parameter(alias="-s")],
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
-    recipe: str | None = None,
-    history: Path | None = None,
-    plot: Path | None = None,
-    metadata: bool = True,
-    quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False,
-    options: Annotated[PaintOptions, Parameter(name="*")] = PaintOptions(),  # noqa: B008
-) -> int:
-    """Paint a photograph in the manner of a picture.
-
-    Parameters
-    ----------
-    content
-        The photograph.
-    style
-        The picture in whose manner it is painted.
-    output
-        Where the painting goes; its name ends in .png, .jpg, .webp or .tif. CONTENT-STYLE.png here
-        if not given.
-    recipe
-        Options to begin with: a name from 'impasto recipes', a .toml file, or a picture that
-        Impasto painted.
-    history
-        Write the losses of every step to this .csv file.
-    plot
-        Draw the losses to this .png, .svg or .pdf file.
-    metadata
-        Keep the recipe inside the painting.
-    quiet
-        Say nothing but errors.
-    """
-    output = output or Path(f"{Path(content).stem}-{Path(style).stem}.png")
-    options = apply_recipe(recipe, options)
-    check_outputs(output, history, plot)
-    work = OPERATIONS["paint"].start(content, style, options=options)
-    if not quiet:
-        for note in work.notes:
-            say(f"note: {note}")
-        width, height = work.size
-        say(f"painting {width} x {height} with {options.backbone} on {work.machine.describe()}")
-    finished = run_steps(work.steps(), options.steps, quiet=quiet)
-    result = work.result()
-    if not result.history:
-        say("stopped before the first step; nothing was written")
-        return INTERRUPTED
-    for note in result.save(output, metadata=metadata):
-        say(f"note: {note}")
-    if history is not None:
-        from impasto.painter import write_history
-
-        write_history(result, history)
-    if plot is not None:
-        from impasto.plots import plot_losses, save_figure
-
-        save_figure(plot_losses(result.history), plot)
-    if not quiet:
-        say(describe_result(result, output, finished=finished))
-    return 0 if finished else INTERRUPTED
-
-
-def apply_recipe(recipe: str | None, given: PaintOptions) -> PaintOptions:
-    """Default, then recipe, then what the user said."""
-    if recipe is None:
-        return given
-    if Path(recipe).suffix.lower() in (".toml", ".json", "") or recipe in list_recipes():
-        values = read_recipe_file(recipe)
-    else:
-        values = read_picture_recipe(recipe)
-    said = {name: getattr(given, name) for name in given.model_fields_set}
-    return PaintOptions.read({**values, **said})
-
-
-def read_picture_recipe(path: str) -> dict[str, Any]:
-    from impasto.images import read_recipe
-    from impasto.options import parse_recipe
-
-    text = read_recipe(path)
-    if text is None:
-        raise OptionError(f"{path!r} carries no recipe")
-    return parse_recipe(text, path)
-
-
-def check_outputs(picture: Path, *others: Path | None) -> None:
-    """What cannot be written is said before the work, not after it."""
-    from impasto.images import check_writable
-
-    check_writable(picture)
-    for path in others:
-        if path is not None and not path.parent.is_dir():
-            raise MissingFileError(
-                f"there is no folder {str(path.parent)!r} to write {path.name} to"
-            )
-
-
-def run_steps(steps: Iterable[Step], count: int, *, quiet: bool) -> bool:
-    """Do the work behind a progress bar; whether it came to its end."""
-    with make_progress(quiet) as progress:
-        task = progress.add_task("", total=count, losses="")
-        try:
-            for step in steps:
-                losses = (
-                    f"{step.size[0]} x {step.size[1]}  "
-                    f"style {step.style:.3g}  content {step.content:.3g}"
-                )
-                progress.update(task, completed=step.number, losses=losses)
-        except KeyboardInterrupt:
-            return False
-    return True
-
-
-def make_progress(quiet: bool) -> Progress:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    return Progress(
-        BarColumn(bar_width=24),
-        TextColumn("{task.completed}/{task.total}  {task.fields[losses]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True, quiet=quiet),
-    )
-
-
-def describe_result(result: Painting, output: Path, *, finished: bool) -> str:
-    last = result.history[-1]
-    width, height = result.pixels.shape[-1], result.pixels.shape[-2]
-    what = "painted" if finished else "stopped; the best so far is"
-    return f"{what} {output} ({width} x {height}) in {last.number} steps, {last.seconds:.1f} s"
+app.command(paint)
 
 
 # --- what there is ------------------------------------------------------------------------------
@@ -189,12 +34,32 @@ def describe_result(result: Painting, output: Path, *, finished: bool) -> str:
 @app.command
 def recipes() -> None:
     """The recipes that --recipe knows by name."""
-    from rich.table import Table
+    print_table(list_recipes().items(), ("recipe", "what it is"))
 
-    table = Table("recipe", "what it is", box=None)
-    for name, about in list_recipes().items():
-        table.add_row(name, about)
-    print_table(table)
+
+@app.command
+def recipe(
+    painting: str, /, *, all_options: Annotated[bool, Parameter(name="--all", negative=())] = False
+) -> None:
+    """Show the recipe that a painting carries, or a recipe by its name, as a .toml file.
+
+    Parameters
+    ----------
+    painting
+        A picture that Impasto painted, a name from 'impasto recipes', or a recipe file.
+    all_options
+        Also the options that are as they are by default.
+    """
+    painted = read_painting_recipe(painting)
+    options = PaintOptions.read(painted["options"] if painted else read_recipe_file(painting))
+    if painted:
+        styles = painted.get("style", [])
+        styles = styles if isinstance(styles, str) else ", ".join(map(str, styles))
+        print(f"# impasto {painted.get('impasto')}: {painted.get('content')} after {styles}")
+    shown = options.model_dump(mode="json") if all_options else options.changed()
+    for name, value in shown.items():
+        if value is not None:
+            print(f"{name} = {json.dumps(value, ensure_ascii=False)}")
 
 
 @app.command
@@ -217,20 +82,9 @@ def samples(folder: Path, /, *, size: int = 512) -> None:
 @app.command
 def doctor() -> None:
     """What this machine has (device, libraries, weights, memory), and what that means."""
-    from rich.table import Table
-
     from impasto.doctor import examine
 
-    table = Table("what", "found", box=None, show_header=False)
-    for what, found in examine():
-        table.add_row(what, found)
-    print_table(table)
-
-
-def print_table(table: Any) -> None:
-    from rich.console import Console
-
-    Console(soft_wrap=not sys.stdout.isatty(), highlight=False).print(table)
+    print_table(examine())
 
 
 # --- weights ------------------------------------------------------------------------------------

@@ -1,35 +1,74 @@
-"""Colour carried from one picture to another. Pictures are (1, 3, H, W) in [0, 1]."""
+"""The ways to keep or carry over colour. Pictures are (1, 3, H, W) in [0, 1].
+
+A carrier, ``carry(pixels, source, weights, source_weights)``, gives ``pixels`` the colours of
+``source``. The weights (1, 1, H, W), a soft mask or an alpha channel, say how much each pixel
+counts when colours are measured; what was measured is then done to every pixel, so that a caller
+blends regions as it likes. Results are clamped to [0, 1]. Statistics are float64.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from impasto.errors import ImageError
 
-def color_statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (3,) and covariance (3, 3) of a picture's colours, in float64."""
-    colors = pixels.double().flatten(2)[0]  # (3, H*W)
-    mean = colors.mean(1)
-    centred = colors - mean[:, None]
-    return mean, centred @ centred.T / colors.shape[1]
+Carrier = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
+
+# A picture of few colours has directions without spread, which no map should fill with its noise.
+RIDGE = 1e-6
+CHUNK = 1 << 16  # pixels measured at a time: small enough for the cache
+
+# Linear sRGB to XYZ under D65, from the primaries of IEC 61966-2-1; white is (1, 1, 1).
+XYZ = (
+    (0.4123907992659595, 0.35758433938387796, 0.1804807884018343),
+    (0.21263900587151036, 0.7151686787677559, 0.07219231536073371),
+    (0.01933081871559185, 0.11919477979462599, 0.9505321522496606),
+)
+DELTA = 6 / 29  # where CIELAB's cube root turns into a straight line
+LUMA = (0.299, 0.587, 0.114)  # BT.601
+U_SCALE, V_SCALE = 0.436 / (1 - LUMA[2]), 0.615 / (1 - LUMA[0])
 
 
-def match_color(pixels: Tensor, source: Tensor) -> Tensor:
-    """``pixels`` with the mean and covariance of the colours of ``source``.
+def flatten_colors(pixels: Tensor) -> Tensor:
+    """Colours (C, H*W), on the processor where the device has no float64 (MPS)."""
+    colors = pixels.flatten(2)[0]
+    return colors.cpu() if colors.device.type == "mps" else colors
 
-    The linear map is the optimal transport between the two Gaussians, the one that moves colours
-    least: A = C^-1/2 (C^1/2 S C^1/2)^1/2 C^-1/2.
-    """
-    mean, covariance = color_statistics(pixels)
-    source_mean, source_covariance = color_statistics(source)
-    # A picture of few colours has directions without spread, which no linear map can fill.
-    covariance = covariance + 1e-6 * torch.eye(3, dtype=covariance.dtype, device=covariance.device)
-    root = matrix_power(covariance, 0.5)
-    inverse = matrix_power(covariance, -0.5)
-    transport = inverse @ matrix_power(root @ source_covariance @ root, 0.5) @ inverse
-    colors = pixels.double().flatten(2)[0]
-    moved = transport @ (colors - mean[:, None]) + source_mean[:, None]
-    return moved.clamp(0, 1).to(pixels.dtype).view_as(pixels)
+
+def flatten_weights(pixels: Tensor, weights: Tensor | None) -> Tensor | None:
+    """The weights as (H*W,), checked against their picture."""
+    if weights is None:
+        return None
+    if weights.shape != (1, 1, *pixels.shape[2:]):
+        found, wanted = tuple(weights.shape), (1, 1, *pixels.shape[2:])
+        raise ImageError(f"weights of shape {found} for a picture that needs {wanted}")
+    if not weights.any():
+        raise ImageError("no colours to measure: the weights are zero everywhere")
+    return flatten_colors(weights)[0]
+
+
+def color_statistics(pixels: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Mean (C,) and covariance (C, C) of a picture's colours, in float64."""
+    flat = flatten_weights(pixels, weights)
+    colors = flatten_colors(pixels)
+    channels, count = colors.shape
+    total = colors.new_zeros((), dtype=torch.float64)
+    first = colors.new_zeros(channels, dtype=torch.float64)
+    second = colors.new_zeros(channels, channels, dtype=torch.float64)
+    for start in range(0, count, CHUNK):
+        some = colors[:, start : start + CHUNK].double()
+        # Weighed before they are multiplied, so that what hides under alpha 0 adds exact zeros.
+        share = torch.ones_like(some[0]) if flat is None else flat[start : start + CHUNK].double()
+        weighed = some * share
+        total += share.sum()
+        first += weighed.sum(1)
+        second += weighed @ some.T
+    mean = first / total
+    return mean, second / total - torch.outer(mean, mean)
 
 
 def matrix_power(matrix: Tensor, power: float) -> Tensor:
@@ -37,3 +76,365 @@ def matrix_power(matrix: Tensor, power: float) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
     powered: Tensor = (vectors * values.clamp_min(1e-12).pow(power)) @ vectors.T
     return powered
+
+
+def optimal_map(covariance: Tensor, target: Tensor) -> Tensor:
+    """The map between two Gaussians that moves colours least, Gatys' symmetric form.
+
+    A = C^-1/2 (C^1/2 T C^1/2)^1/2 C^-1/2.
+    """
+    root, inverse = matrix_power(covariance, 0.5), matrix_power(covariance, -0.5)
+    return inverse @ matrix_power(root @ target @ root, 0.5) @ inverse
+
+
+def pca_map(covariance: Tensor, target: Tensor) -> Tensor:
+    """A = T^1/2 C^-1/2 (Gatys et al. 2016, "Preserving Color", image analogies' form)."""
+    return matrix_power(target, 0.5) @ matrix_power(covariance, -0.5)
+
+
+def cholesky_map(covariance: Tensor, target: Tensor) -> Tensor:
+    """A = L_T L_C^-1 with C = L_C L_C^T (Gatys et al. 2016, "Preserving Color")."""
+    # A flat target has no factor; a millionth of a level in each direction gives it one.
+    tiny = 1e-12 * torch.eye(len(target), dtype=target.dtype, device=target.device)
+    lower: Tensor = torch.linalg.cholesky(covariance)
+    target_lower: Tensor = torch.linalg.cholesky(target + tiny)
+    linear: Tensor = torch.linalg.solve_triangular(lower, target_lower, upper=False, left=False)
+    return linear
+
+
+def match_moments(
+    pixels: Tensor,
+    source: Tensor,
+    weights: Tensor | None,
+    source_weights: Tensor | None,
+    find_map: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """``pixels`` with the source's mean and covariance, not clamped."""
+    mean, covariance = color_statistics(pixels, weights)
+    source_mean, source_covariance = color_statistics(source, source_weights)
+    ridge = RIDGE * torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
+    linear = find_map(covariance + ridge, source_covariance).to(pixels)
+    centred = pixels.flatten(2)[0] - mean[:, None].to(pixels)  # (C, H*W)
+    return (linear @ centred).add_(source_mean[:, None].to(pixels)).view_as(pixels)
+
+
+def match_color(
+    pixels: Tensor,
+    source: Tensor,
+    weights: Tensor | None = None,
+    source_weights: Tensor | None = None,
+) -> Tensor:
+    """``pixels`` with the source's mean and covariance, by optimal transport of Gaussians."""
+    return match_moments(pixels, source, weights, source_weights, optimal_map).clamp_(0, 1)
+
+
+def match_pca(
+    pixels: Tensor,
+    source: Tensor,
+    weights: Tensor | None = None,
+    source_weights: Tensor | None = None,
+) -> Tensor:
+    """``pixels`` with the source's mean and covariance, along their principal axes."""
+    return match_moments(pixels, source, weights, source_weights, pca_map).clamp_(0, 1)
+
+
+def match_cholesky(
+    pixels: Tensor,
+    source: Tensor,
+    weights: Tensor | None = None,
+    source_weights: Tensor | None = None,
+) -> Tensor:
+    """``pixels`` with the source's mean and covariance, red first, then green, then blue."""
+    return match_moments(pixels, source, weights, source_weights, cholesky_map).clamp_(0, 1)
+
+
+def match_histogram(
+    pixels: Tensor,
+    source: Tensor,
+    weights: Tensor | None = None,
+    source_weights: Tensor | None = None,
+) -> Tensor:
+    """``pixels`` with the source's histogram in each channel, exactly: no bins."""
+    flat, source_flat = flatten_weights(pixels, weights), flatten_weights(source, source_weights)
+    moved = [
+        match_quantiles(channel, source_channel, flat, source_flat)
+        for channel, source_channel in zip(
+            flatten_colors(pixels), flatten_colors(source), strict=True
+        )
+    ]
+    return torch.stack(moved).clamp_(0, 1).to(pixels.device).view_as(pixels)
+
+
+def match_quantiles(
+    values: Tensor, source: Tensor, weights: Tensor | None, source_weights: Tensor | None
+) -> Tensor:
+    """Values (N,) sent to the source's quantiles of the same rank: monotone, equal stay equal."""
+    ordered, order = sort_levels(values)
+    levels, cumulative, run = measure_levels(ordered, order, weights)
+    source_levels, source_cumulative, _ = measure_levels(*sort_levels(source), source_weights)
+    if source_weights is not None:
+        source_weighed = find_steps(source_cumulative)
+        source_levels = source_levels[source_weighed]
+        source_cumulative = source_cumulative[source_weighed]
+    if weights is None:
+        mapped = average_quantiles(cumulative, source_levels.double(), source_cumulative)
+    else:
+        weighed = find_steps(cumulative)
+        mapped = average_quantiles(cumulative[weighed], source_levels.double(), source_cumulative)
+        mapped = fill_between(levels.double(), weighed, mapped)
+    return torch.empty_like(values).scatter_(0, order, mapped.to(values.dtype)[run])
+
+
+def sort_levels(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Values that are not negative in rising order, and where each came from."""
+    # Their bits are integers in the same order, and integers are sorted several times faster.
+    integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}[values.element_size()]
+    ordered, order = values.clamp_min(0).add_(0.0).view(integers).sort()  # no -0 left
+    return ordered.view(values.dtype), order
+
+
+def measure_levels(
+    ordered: Tensor, order: Tensor, weights: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The distinct values (K,), the weight up to and with each, and the level of each value."""
+    changed = ordered.diff() != 0
+    run = torch.cat([changed.new_zeros(1), changed]).cumsum(0)
+    ends = torch.cat([changed, changed.new_ones(1)]).nonzero().flatten()
+    levels = ordered[ends]
+    if weights is None:
+        return levels, (ends + 1).double(), run
+    return levels, weights[order].double().cumsum(0)[ends], run
+
+
+def find_steps(cumulative: Tensor) -> Tensor:
+    """Which levels weigh anything."""
+    return cumulative.diff(prepend=cumulative.new_zeros(1)) > 0
+
+
+def average_quantiles(cumulative: Tensor, levels: Tensor, level_cumulative: Tensor) -> Tensor:
+    """The mean of the levels' quantile function over each of the ranks that ``cumulative`` bounds.
+
+    A mean, and not the middle quantile, so that ties keep the mean of the whole as well.
+    """
+    zero = cumulative.new_zeros(1)
+    starts = torch.cat([zero, level_cumulative])
+    integrals = torch.cat([zero, (starts.diff() * levels).cumsum(0)])
+    bounds = torch.cat([zero, cumulative * (level_cumulative[-1] / cumulative[-1])])
+    place = torch.searchsorted(level_cumulative, bounds).clamp_(max=len(levels) - 1)
+    quantiles = levels[place]
+    sums = (integrals[place] + (bounds - starts[place]) * quantiles).diff()
+    means = sums / bounds.diff().clamp_min(1e-300)  # a faint weight can be lost to rounding
+    # Between the quantiles at its ends each mean lies in truth; rounding must not undo the order.
+    return torch.minimum(torch.maximum(means, quantiles[:-1]), quantiles[1:])
+
+
+def fill_between(levels: Tensor, weighed: Tensor, mapped: Tensor) -> Tensor:
+    """What each level maps to: one that weighs nothing has no rank, and lies between neighbours."""
+    known = levels[weighed]
+    left = weighed.cumsum(0) - 1
+    right = torch.where(weighed, left, left + 1).clamp_(max=len(known) - 1)
+    left.clamp_(min=0)
+    width = known[right] - known[left]
+    share = torch.where(width > 0, (levels - known[left]) / width, 0.0)
+    return torch.lerp(mapped[left], mapped[right], share)
+
+
+def match_lab(
+    pixels: Tensor,
+    source: Tensor,
+    weights: Tensor | None = None,
+    source_weights: Tensor | None = None,
+) -> Tensor:
+    """``pixels`` with the source's mean and deviation in each channel of CIELAB.
+
+    Reinhard et al. 2001, eqs. 10 and 11, but in CIELAB where they take Ruderman's l-alpha-beta.
+    """
+    lab, source_lab = rgb_to_lab(pixels), rgb_to_lab(source)
+    matched = match_deviation(lab, source_lab, weights, source_weights, ridge=RIDGE * 100**2)
+    return lab_to_rgb(matched)
+
+
+def match_deviation(
+    pixels: Tensor,
+    source: Tensor,
+    weights: Tensor | None,
+    source_weights: Tensor | None,
+    *,
+    ridge: float = RIDGE,
+) -> Tensor:
+    """``pixels`` with the source's mean and deviation, channel by channel, not clamped."""
+    mean, covariance = color_statistics(pixels, weights)
+    source_mean, source_covariance = color_statistics(source, source_weights)
+    variance, source_variance = covariance.diagonal(), source_covariance.diagonal()
+    scale = (source_variance.clamp_min(0) / (variance.clamp_min(0) + ridge)).sqrt()
+    mean, source_mean, scale = (
+        each.to(pixels).view(1, -1, 1, 1) for each in (mean, source_mean, scale)
+    )
+    return (pixels - mean).mul_(scale).add_(source_mean)
+
+
+def convert_colors(pixels: Tensor, convert: Callable[[Tensor], Tensor]) -> Tensor:
+    """A picture with ``convert``, of colours (3, n), done piece by piece: that stays in cache."""
+    colors = pixels.flatten(2)[0]  # (3, H*W)
+    converted = torch.empty_like(colors)
+    for start in range(0, colors.shape[1], CHUNK):
+        converted[:, start : start + CHUNK] = convert(colors[:, start : start + CHUNK])
+    return converted.view_as(pixels)
+
+
+def fast_power(base: Tensor, power: float) -> Tensor:
+    """A power of what is not negative, to about 1e-6; pow is slower."""
+    return base.clamp_min(1e-12).log_().mul_(power).exp_()
+
+
+def relative_xyz() -> Tensor:
+    """Linear sRGB to XYZ / white, (3, 3): white becomes (1, 1, 1)."""
+    matrix = torch.tensor(XYZ, dtype=torch.float64)
+    return matrix / matrix.sum(1, keepdim=True)
+
+
+def rgb_to_lab(pixels: Tensor) -> Tensor:
+    """sRGB (1, 3, H, W) as CIELAB under D65: L in [0, 100], a and b about [-128, 128]."""
+    matrix = relative_xyz().to(pixels)
+
+    def convert(colors: Tensor) -> Tensor:
+        curve = fast_power((colors + 0.055) / 1.055, 2.4)
+        xyz = matrix @ torch.where(colors <= 0.04045, colors / 12.92, curve)
+        straight = xyz / (3 * DELTA**2) + 4 / 29
+        x, y, z = torch.where(xyz > DELTA**3, fast_power(xyz, 1 / 3), straight)
+        return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+    return convert_colors(pixels, convert)
+
+
+def lab_to_rgb(lab: Tensor) -> Tensor:
+    """CIELAB (1, 3, H, W) as sRGB; what no screen can show is clamped to [0, 1]."""
+    matrix = torch.linalg.inv(relative_xyz()).to(lab)
+
+    def convert(colors: Tensor) -> Tensor:
+        light, a, b = colors
+        y = (light + 16) / 116
+        curved = torch.stack([y + a / 500, y, y - b / 200])
+        straight = 3 * DELTA**2 * (curved - 4 / 29)
+        xyz = torch.where(curved > DELTA, curved * curved * curved, straight)
+        linear = (matrix @ xyz).clamp_(0, 1)
+        curve = 1.055 * fast_power(linear, 1 / 2.4) - 0.055
+        return torch.where(linear <= 0.0031308, linear * 12.92, curve).clamp_(0, 1)
+
+    return convert_colors(lab, convert)
+
+
+def split_luma(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Luma (N, 1, H, W) in [0, 1] and chroma (N, 2, H, W), BT.601's Y and U, V.
+
+    Gatys et al. 2016 take YIQ, whose I and Q are U and V turned: kept whole, they are the same.
+    """
+    red, green, blue = pixels.chunk(3, 1)
+    luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    return luma, torch.cat([U_SCALE * (blue - luma), V_SCALE * (red - luma)], 1)
+
+
+def join_luma(luma: Tensor, chroma: Tensor) -> Tensor:
+    """The picture of a luma and a chroma, clamped to [0, 1].
+
+    A saturated chroma on a luma that cannot bear it leaves the cube of colours; there the clamp
+    changes luma and chroma both.
+    """
+    u, v = chroma.chunk(2, 1)
+    red, blue = luma + v / V_SCALE, luma + u / U_SCALE
+    green = (luma - LUMA[0] * red - LUMA[2] * blue) / LUMA[1]
+    return torch.cat([red, green, blue], 1).clamp_(0, 1)
+
+
+def show_luma(pixels: Tensor) -> Tensor:
+    """Luma as three equal channels."""
+    return split_luma(pixels)[0].expand(-1, 3, -1, -1).contiguous()
+
+
+def match_luma(
+    pixels: Tensor,
+    source: Tensor,
+    weights: Tensor | None = None,
+    source_weights: Tensor | None = None,
+) -> Tensor:
+    """The luma of ``pixels``, as three channels, with the mean and deviation of the source's."""
+    luma, source_luma = split_luma(pixels)[0], split_luma(source)[0]
+    matched = match_deviation(luma, source_luma, weights, source_weights).clamp_(0, 1)
+    return matched.expand(-1, 3, -1, -1).contiguous()
+
+
+def keep_chroma(painted: Tensor, content: Tensor) -> Tensor:
+    """The painting's luma with the content's chroma."""
+    return join_luma(split_luma(painted)[0], split_luma(content)[1])
+
+
+def keep_pixels(pixels: Tensor) -> Tensor:
+    """Seen as they are."""
+    return pixels
+
+
+def keep_style(
+    style: Tensor,
+    content: Tensor,  # noqa: ARG001
+    style_weights: Tensor | None = None,  # noqa: ARG001
+    content_weights: Tensor | None = None,  # noqa: ARG001
+) -> Tensor:
+    """The style picture as it is."""
+    return style
+
+
+def keep_painting(painted: Tensor, content: Tensor) -> Tensor:  # noqa: ARG001
+    """The painting as it is."""
+    return painted
+
+
+@dataclass(frozen=True)
+class ColorMode:
+    """Whose colours a painting has, and what is done for it before and after."""
+
+    about: str
+    # (style, content, style weights, content weights): what the style is before the painting
+    before: Carrier = keep_style
+    # what content, style and start are seen as while painting; before or after `before`, alike
+    look: Callable[[Tensor], Tensor] = keep_pixels
+    # (painted, content): what is done to the finished painting
+    after: Callable[[Tensor, Tensor], Tensor] = keep_painting
+    # (content, style, content weights, style weights): the photograph in the style's colours
+    carry: Carrier | None = None
+
+
+COLORS: dict[str, ColorMode] = {
+    "style": ColorMode("the style's colours", carry=match_color),
+    "content": ColorMode("the photograph's chroma under the painting's luma", after=keep_chroma),
+    "luminance": ColorMode(
+        "only luma is painted, the photograph's chroma comes back (Gatys 2016)",
+        before=match_luma,
+        look=show_luma,
+        after=keep_chroma,
+    ),
+    "histogram": ColorMode(
+        "the style first takes the photograph's histogram in each channel",
+        before=match_histogram,
+        carry=match_histogram,
+    ),
+    "cholesky": ColorMode(
+        "the style first takes the photograph's mean and covariance, by Cholesky factors",
+        before=match_cholesky,
+        carry=match_cholesky,
+    ),
+    "pca": ColorMode(
+        "the style first takes the photograph's mean and covariance, by principal axes",
+        before=match_pca,
+        carry=match_pca,
+    ),
+    "symmetric": ColorMode(
+        "the style first takes the photograph's mean and covariance, moving colours least",
+        before=match_color,
+        carry=match_color,
+    ),
+    "lab": ColorMode(
+        "the style first takes the photograph's mean and deviation in CIELAB (Reinhard 2001)",
+        before=match_lab,
+        carry=match_lab,
+    ),
+}

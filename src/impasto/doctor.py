@@ -12,8 +12,11 @@ import torch
 
 from impasto.backbones import BACKBONES, Backbone
 from impasto.devices import Machine, choose_machine, free_memory
+from impasto.images import Picture
+from impasto.objective import Objective, layers_of
 from impasto.options import PaintOptions
-from impasto.painter import Objective, largest_side, layers_of
+from impasto.painter import largest_side
+from impasto.scene import Scene
 from impasto.weights import WEIGHTS, cache_folder, is_stored, load_backbone
 
 LIBRARIES = {
@@ -23,6 +26,7 @@ LIBRARIES = {
     "matplotlib": "plots",
     "scikit-image": "samples",
     "h5py": "keras",
+    "av": "video",
 }
 
 
@@ -70,14 +74,15 @@ def measure_backbones(machine: Machine, free: int | None) -> Iterator[tuple[str,
 
 def time_step(backbone: Backbone, machine: Machine, options: PaintOptions) -> float:
     """Seconds of one step at 256 x 256, the best of three."""
-    picture = torch.rand(1, 3, 256, 256, device=machine.device)
-    objective = Objective(backbone, machine, picture, picture, options)
+    picture = Picture(torch.rand(1, 3, 256, 256))
+    scene = Scene(picture, [picture], options, picture.size)
+    objective = Objective(backbone, machine, scene.at(picture.size, 1, machine.device), options)
     least = math.inf
     for _ in range(3):
-        pixels = picture.clone().requires_grad_()
+        pixels = picture.pixels.to(machine.device, copy=True).requires_grad_()
         began = time.perf_counter()
-        total, _parts = objective(pixels)
-        total.backward()
+        total, _parts = objective(pixels, 0)
+        total.backward()  # type: ignore[no-untyped-call]
         assert pixels.grad is not None
         pixels.grad.sum().item()  # waits for a device that works on its own
         least = min(least, time.perf_counter() - began)

@@ -64,6 +64,11 @@ class Picture:
         return self.pixels.shape[-1], self.pixels.shape[-2]
 
 
+def list_suffixes() -> set[str]:
+    """What the names of readable pictures end in: .jpg, .png …"""
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in READABLE}
+
+
 def read_image(source: ImageSource, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> Picture:
     """A picture from a file, a PIL image, an array (H, W[, C]) or a tensor ([1,] [C,] H, W)."""
     if isinstance(source, Tensor | np.ndarray):

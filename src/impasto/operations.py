@@ -35,9 +35,9 @@ class Operation:
     options: type[BaseModel]
     work: str
 
-    def start(self, *inputs: Any, options: BaseModel) -> Any:
+    def start(self, *inputs: Any, options: BaseModel, **more: Any) -> Any:
         room, _, name = self.work.partition(":")
-        return getattr(import_module(f"impasto.{room}"), name)(*inputs, options)
+        return getattr(import_module(f"impasto.{room}"), name)(*inputs, options, **more)
 
 
 OPERATIONS = {

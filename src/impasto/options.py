@@ -19,30 +19,32 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from impasto.errors import MissingFileError, OptionError, suggest
 
 
-def parse_layers(entries: Iterable[str]) -> dict[str, float]:
-    """``["relu1_1", "relu4_1=0.5"]`` as {layer: weight}."""
+def parse_weights(entries: Iterable[str]) -> dict[str, float]:
+    """``["relu1_1", "relu4_1=0.5"]`` as {name: weight}."""
     weights: dict[str, float] = {}
     for entry in entries:
-        layer, _, number = entry.partition("=")
+        name, _, number = entry.partition("=")
         try:
             weight = float(number) if number else 1.0
         except ValueError:
             weight = math.nan
-        if not (0 <= weight < math.inf and layer.strip()):
-            raise ValueError("a layer is NAME or NAME=WEIGHT with a weight of at least 0")
-        weights[layer.strip()] = weight
+        if not (0 <= weight < math.inf and name.strip()):
+            raise ValueError("give NAME or NAME=WEIGHT with a weight of at least 0")
+        weights[name.strip()] = weight
     if not any(weights.values()):
-        raise ValueError("at least one layer needs a weight above 0")
+        raise ValueError("at least one needs a weight above 0")
     return weights
 
 
-def _check_layers(entries: tuple[str, ...]) -> tuple[str, ...]:
-    parse_layers(entries)
+def _check_weights(entries: tuple[str, ...]) -> tuple[str, ...]:
+    parse_weights(entries)
     return entries
 
 
-Layers = Annotated[tuple[str, ...], AfterValidator(_check_layers)]
+Weighted = Annotated[tuple[str, ...], AfterValidator(_check_weights)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Scale = Annotated[float, Field(gt=0, le=100)]
+Side = Annotated[int, Field(ge=16, le=65536)]
 
 
 class PaintOptions(BaseModel):
@@ -50,7 +52,8 @@ class PaintOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    size: Annotated[int, Field(ge=16, le=65536)] | None = Field(
+    # --- size and time
+    size: Side | None = Field(
         default=None,
         description="Long side of the result in pixels; the photograph's own if not given.",
     )
@@ -63,24 +66,110 @@ class PaintOptions(BaseModel):
         description="Long side of the coarsest size; each next one is twice as large. "
         "A value of at least the result's size paints at that size alone.",
     )
+    plateau: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.002,
+        description="Leave a size early when the mean loss of 20 steps fell by less than this "
+        "share; 0: never.",
+    )
+
+    # --- what is minimised
     style_weight: Weight = Field(default=50.0, description="How strongly the style pulls.")
     content_weight: Weight = Field(default=1.0, description="How strongly the photograph pulls.")
     tv_weight: Weight = Field(
         default=5.0, description="How strongly neighbouring pixels are evened out."
     )
-    content_layer: Layers = Field(
+    tv_power: Annotated[float, Field(ge=1, le=4)] = Field(
+        default=2.0, description="Power of their differences: 2, 1 (keeps edges), 2.5 (Keras)."
+    )
+    style_loss: Weighted = Field(
+        default=("gram",),
+        description="What of the style counts, as NAME or NAME=WEIGHT; may be repeated: gram, "
+        "chained, moments, gaussian, sliced, neighbours, emd, histogram, histogram-pixels.",
+    )
+    content_loss: Weighted = Field(
+        default=("features",),
+        description="What of the photograph counts, as NAME or NAME=WEIGHT; may be repeated: "
+        "features, self-similarity, laplacian.",
+    )
+    content_layer: Weighted = Field(
         default=("relu4_2",),
         description="Layer that keeps the content, as NAME or NAME=WEIGHT; may be repeated.",
     )
-    style_layer: Layers = Field(
+    style_layer: Weighted = Field(
         default=("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
-        description="Layer that carries the style, as NAME or NAME=WEIGHT; may be repeated.",
+        description="Layer that carries the style, as NAME or NAME=WEIGHT, or all; may be "
+        "repeated.",
+    )
+    layer_weights: Literal["given", "geometric"] = Field(
+        default="given",
+        description="Weights of the layers as given, or also halved from each style layer to the "
+        "next deeper one and doubled for content (Novak and Nikulin).",
+    )
+    activation_shift: Annotated[float, Field(ge=-100, le=100)] = Field(
+        default=0.0,
+        description="Added to the features that style is measured in; Novak and Nikulin: -1.",
     )
     normalization: Literal["relative", "paper"] = Field(
         default="relative",
         description="Losses relative to their targets, the same at every size, or as in the "
         "paper: content 1/2 sum (F-P)^2, style 1/(4 N^2 M^2) sum (G-A)^2.",
     )
+    normalize_gradients: Literal["none", "l1", "pixel"] = Field(
+        default="none",
+        description="Each loss pulls with its weight alone: its gradient is divided by its L1 "
+        "norm, or at each position by its length there.",
+    )
+
+    # --- the styles, and where they go
+    style_blend: tuple[Weight, ...] = Field(
+        default=(), description="Weight of each style, in their order; all the same if not given."
+    )
+    style_size: tuple[Side, ...] = Field(
+        default=(),
+        description="Long side at which a style is seen, in pixels of the result: one for all, "
+        "or one for each; the result's own if not given.",
+    )
+    style_scale: tuple[Scale, ...] = Field(
+        default=(), description="Times that size: 0.5 for strokes half as large."
+    )
+    mask: str | None = Field(
+        default=None,
+        description="Picture of what is painted: white is painted, black stays the photograph.",
+    )
+    style_mask: tuple[str, ...] = Field(
+        default=(),
+        description="Mask of the photograph for each style, in their order: where it is painted.",
+    )
+    teach_mask: tuple[str, ...] = Field(
+        default=(),
+        description="Mask of each style picture, in their order: the part of it that teaches.",
+    )
+    labels: tuple[str, str] | None = Field(
+        default=None,
+        description="Two maps, of the photograph and of the style: what has one colour in both "
+        "is painted from one another.",
+    )
+    feather: Annotated[float, Field(ge=0, le=1000)] = Field(
+        default=0.0, description="Soften the masks' edges by this many pixels of the result."
+    )
+
+    # --- colour
+    color: Literal[
+        "style", "content", "luminance", "histogram", "cholesky", "pca", "symmetric", "lab"
+    ] = Field(
+        default="style",
+        description="Whose colours the painting has: the style's; or the photograph's, put back "
+        "afterwards (content, luminance) or given to the style before (the others).",
+    )
+    recolor: bool = Field(
+        default=True,
+        description="First give the photograph the style's colours (their mean and covariance).",
+    )
+    only_color: bool = Field(
+        default=False, description="Carry the style's colours over and paint nothing."
+    )
+
+    # --- how it is found
     backbone: Literal["compact", "vgg19", "vgg16"] = Field(
         default="compact", description="The network that looks at the pictures."
     )
@@ -92,21 +181,35 @@ class PaintOptions(BaseModel):
     )
     init: str = Field(
         default="content",
-        description="What to start from: content, style, noise, or a picture's path.",
+        description="What to start from: content, style, noise, grey, statistics (noise with the "
+        "style's colours and spectrum), last (what OUTPUT holds), or a picture's path.",
     )
-    recolor: bool = Field(
-        default=True,
-        description="First give the photograph the style's colours (their mean and covariance).",
+    canvas: Literal["pixels", "pyramid", "fourier"] = Field(
+        default="pixels",
+        description="What is changed: the pixels, the levels of a Laplacian pyramid, or a "
+        "decorrelated Fourier spectrum.",
     )
-    optimizer: Literal["lbfgs", "adam", "sgd"] = Field(
+    optimizer: Literal["lbfgs", "adam", "sgd", "rmsprop"] = Field(
         default="lbfgs", description="The optimiser."
     )
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         default=None, description="Its step length; the optimiser's own default if not given."
     )
+    average: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0,
+        description="The result is a running average of the pictures, each step keeping this "
+        "share of it; 0: the picture with the lowest loss.",
+    )
+    blur: Annotated[float, Field(ge=0, le=10)] = Field(
+        default=0.0,
+        description="Blur the picture between steps, by this many pixels at first and less and "
+        "less until half of a size's steps are done.",
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
         default=0, description="Seed of what is random."
     )
+
+    # --- the machine
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",

@@ -1,31 +1,34 @@
 """Painting by optimisation: one loop over sizes from coarse to fine, and steps at each.
 
 A picture of pixels (1, 3, H, W) is changed until a network sees in it the content of one picture
-and the style of another (Gatys, Ecker and Bethge 2015). Each size starts from the result of the
+and the style of others (Gatys, Ecker and Bethge 2015). Each size starts from the result of the
 one before, so that broad strokes are laid before fine ones.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 
 from impasto.backbones import Backbone
-from impasto.color import match_color
-from impasto.devices import Machine, choose_machine, free_memory, seeded
-from impasto.errors import DivergedError, ImageError, OptionError, suggest
+from impasto.canvas import CANVASES, Canvas
+from impasto.checkpoints import load_checkpoint, save_checkpoint
+from impasto.devices import Machine, choose_machine, free_memory
+from impasto.errors import DivergedError, ImageError, OptionError
 from impasto.files import replace_file
 from impasto.images import (
     ImageSource,
@@ -35,16 +38,18 @@ from impasto.images import (
     to_pil,
     write_image,
 )
-from impasto.losses import LOSSES, range_penalty
-from impasto.options import PaintOptions, parse_layers
+from impasto.objective import Objective, Targets, layers_of
+from impasto.optimizers import OPTIMIZERS
+from impasto.options import PaintOptions
+from impasto.scene import Scene, check_counts
+from impasto.starts import STARTS, start_picture
 from impasto.weights import load_backbone
 
 if TYPE_CHECKING:
     from PIL import Image
 
-RANGE_WEIGHT = 100.0
 SHARE_OF_MEMORY = 0.8
-LONGEST_STEP = 0.1  # root mean square change of a pixel in one step of L-BFGS
+PLATEAU = 20  # steps whose mean loss is compared with that of the steps before them
 HISTORY_COLUMNS = (
     "style_weight",
     "epoch",
@@ -74,156 +79,35 @@ class Step:
 
 @dataclass
 class Progress:
-    """The picture as it stands: the best of the size being painted, and every step so far."""
+    """Where a run stands: all that it needs to go on, whatever happens in between."""
 
-    best: Tensor | None = None
+    best: Tensor | None = None  # what there is to show, at the size being painted
     history: list[Step] = field(default_factory=list)
+    level: int = 0  # the size being painted: its place among the sizes
+    done: int = 0  # steps at this size
+    least: float = math.inf
+    state: dict[str, Tensor] = field(default_factory=dict)  # the canvas's and the optimiser's
+
+    def pack(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors by name, and the rest as JSON has it."""
+        tensors = {f"state.{name}": tensor for name, tensor in self.state.items()}
+        if self.best is not None:
+            tensors["best"] = self.best
+        least = None if math.isinf(self.least) else self.least
+        facts = {"level": self.level, "done": self.done, "least": least}
+        return tensors, facts | {"history": [asdict(step) for step in self.history]}
+
+    @classmethod
+    def unpack(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Progress:
+        history = [Step(**{**step, "size": tuple(step["size"])}) for step in facts["history"]]
+        least = math.inf if facts["least"] is None else facts["least"]
+        prefix = "state."
+        state = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        best = tensors.get("best")
+        return cls(best, history, facts["level"], facts["done"], least, state)
 
 
-class Objective(nn.Module):
-    """The total loss of a picture at one size, and its parts."""
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        machine: Machine,
-        content: Tensor,
-        style: Tensor,
-        options: PaintOptions,
-    ) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.machine = machine
-        self.options = options
-        self.content_layers = resolve_layers(backbone, options.content_layer)
-        self.style_layers = resolve_layers(backbone, options.style_layer)
-        with torch.no_grad():
-            seen = self.look(content, self.content_layers)
-            self.content_losses = nn.ModuleDict(
-                {n: LOSSES["content"](f, options.normalization) for n, f in seen.items()}
-            )
-            seen = self.look(style, self.style_layers)
-            self.style_losses = nn.ModuleDict(
-                {n: LOSSES["gram"](f, options.normalization) for n, f in seen.items()}
-            )
-        self.tv_loss = LOSSES["tv"](options.normalization)
-
-    def look(self, pixels: Tensor, layers: dict[str, float]) -> dict[str, Tensor]:
-        """Features in float32: sums over pixels lose too much in fewer bits."""
-        with self.machine.autocast():
-            seen = self.backbone(pixels.contiguous(memory_format=torch.channels_last), layers)
-        return {name: features.float() for name, features in seen.items()}
-
-    def forward(self, pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        seen = self.look(pixels, self.content_layers | self.style_layers)
-        parts = {
-            "style": weighted_sum(self.style_losses, self.style_layers, seen),
-            "content": weighted_sum(self.content_losses, self.content_layers, seen),
-            "tv": self.tv_loss(pixels),
-        }
-        total = (
-            self.options.style_weight * parts["style"]
-            + self.options.content_weight * parts["content"]
-            + self.options.tv_weight * parts["tv"]
-            + RANGE_WEIGHT * range_penalty(pixels, self.options.normalization)
-        )
-        return total, parts
-
-
-def resolve_layers(backbone: Backbone, entries: tuple[str, ...]) -> dict[str, float]:
-    """{layer: weight} by the layers' full names."""
-    return {backbone.resolve(name): weight for name, weight in parse_layers(entries).items()}
-
-
-def layers_of(backbone: Backbone, options: PaintOptions) -> list[str]:
-    """Every layer that the options ask for."""
-    entries = (*options.content_layer, *options.style_layer)
-    return list(resolve_layers(backbone, entries))
-
-
-def weighted_sum(
-    losses: nn.ModuleDict, weights: dict[str, float], seen: dict[str, Tensor]
-) -> Tensor:
-    """Losses by layer, weighted, over the sum of the weights."""
-    terms = [weights[name] * loss(seen[name]) for name, loss in losses.items()]
-    return torch.stack(terms).sum() / max(sum(weights.values()), 1e-12)
-
-
-# --- starts and optimisers ----------------------------------------------------------------------
-
-
-def start_from_content(content: Tensor, _style: Tensor, _seed: int) -> Tensor:
-    return content
-
-
-def start_from_style(content: Tensor, style: Tensor, _seed: int) -> Tensor:
-    """The style, cut (not squeezed) to the content's shape."""
-    height, width = content.shape[-2:]
-    scale = max(height / style.shape[-2], width / style.shape[-1])
-    tall, wide = (math.ceil(side * scale) for side in style.shape[-2:])
-    grown = resize_pixels(style, wide, tall)
-    top, left = (tall - height) // 2, (wide - width) // 2
-    return grown[..., top : top + height, left : left + width]
-
-
-def start_from_noise(content: Tensor, _style: Tensor, seed: int) -> Tensor:
-    noise = torch.rand(content.shape, generator=seeded(seed))
-    return (0.5 + (noise - 0.5) * 0.5).to(content.device)
-
-
-STARTS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
-    "content": start_from_content,
-    "style": start_from_style,
-    "noise": start_from_noise,
-}
-
-
-def start_picture(content: Tensor, style: Tensor, options: PaintOptions) -> Tensor:
-    """The picture that the coarsest size starts from."""
-    if start := STARTS.get(options.init):
-        return start(content, style, options.seed)
-    try:
-        pixels = read_image(options.init, max_megapixels=options.max_megapixels).pixels
-    except FileNotFoundError:
-        if "." in options.init or "/" in options.init:
-            raise
-        hint = suggest(options.init, STARTS)
-        raise OptionError(
-            f"unknown init {options.init!r}{hint}, or give a picture's path"
-        ) from None
-    return resize_pixels(pixels, content.shape[-1], content.shape[-2]).to(content.device)
-
-
-class BoundedLBFGS(torch.optim.LBFGS):
-    """torch's L-BFGS with a longest step.
-
-    Without a line search it takes one look a step, and where the loss bends little (white noise,
-    the first steps) it would leap a thousand times the range of a pixel.
-    """
-
-    def step(self, closure: Any) -> Any:  # type: ignore[override]
-        (pixels,) = self.param_groups[0]["params"]
-        before = pixels.detach().clone()
-        loss = super().step(closure)  # type: ignore[no-untyped-call]
-        with torch.no_grad():
-            change = pixels - before
-            share = LONGEST_STEP / float(change.square().mean().sqrt() + 1e-12)
-            if share < 1:
-                pixels.copy_(before + share * change)
-                self.state[pixels]["t"] *= share  # what it remembers of the step
-        return loss
-
-
-OPTIMIZERS: dict[str, Callable[[Tensor, float | None], torch.optim.Optimizer]] = {
-    "lbfgs": lambda pixels, rate: BoundedLBFGS(
-        [pixels], lr=rate or 1.0, max_iter=1, history_size=10, tolerance_grad=0, tolerance_change=0
-    ),
-    "adam": lambda pixels, rate: torch.optim.Adam([pixels], lr=rate or 0.02, betas=(0.9, 0.99)),
-    "sgd": lambda pixels, rate: torch.optim.SGD([pixels], lr=rate or 0.02, momentum=0.9),
-}
-
-
-# --- the loop -----------------------------------------------------------------------------------
+# --- the plan -----------------------------------------------------------------------------------
 
 
 def plan_sizes(width: int, height: int, start_size: int, least: int = 1) -> list[tuple[int, int]]:
@@ -249,79 +133,158 @@ def share_steps(steps: int, sizes: int) -> list[int]:
     return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 
 
+def largest_side(backbone: Backbone, layers: list[str], free: int) -> int:
+    """The side of the largest square picture that ``free`` bytes have room for."""
+    return int(math.sqrt(SHARE_OF_MEMORY * free / backbone.bytes_per_pixel(layers)))
+
+
+# --- the loop -----------------------------------------------------------------------------------
+
+
 def paint_steps(
     backbone: Backbone,
     machine: Machine,
-    content: Tensor,
-    style: Tensor,
+    scene: Scene,
     options: PaintOptions,
     progress: Progress,
+    targets: Targets | None = None,
 ) -> Iterator[Step]:
-    """Paint ``content`` at its own size; whenever one stops, ``progress.best`` is the picture."""
-    began = time.perf_counter()
-    content, style = content.to(machine.device), style.to(machine.device)
-    if options.recolor:
-        content = match_color(content, style)
-    least = backbone.smallest_side(backbone.deepest(layers_of(backbone, options)))
-    sizes = plan_sizes(content.shape[-1], content.shape[-2], options.start_size, least)
-    progress.best = None
-    for size, count in zip(sizes, share_steps(options.steps, len(sizes)), strict=True):
-        if count == 0:
+    """Paint a scene from where ``progress`` stands; whenever one stops, ``progress.best`` is the
+    picture."""
+    layers = layers_of(backbone, options)
+    least = backbone.smallest_side(backbone.deepest(layers)) if layers else 1
+    sizes = plan_sizes(*scene.size, options.start_size, least)
+    spent = progress.history[-1].seconds if progress.history else 0.0
+    began = time.perf_counter() - spent
+    for level, count in enumerate(share_steps(options.steps, len(sizes))):
+        if level < progress.level or count == 0:
             continue
-        small = resize_pixels(content, *size)
-        sample = resize_style(style, max(size), least)
-        objective = Objective(backbone, machine, small, sample, options)
-        before = progress.best
-        start = start_picture(small, sample, options) if before is None else before
-        for total, parts in optimise(objective, resize_pixels(start, *size), count, progress):
-            number = len(progress.history) + 1
-            seconds = time.perf_counter() - began
-            step = Step(number, options.steps, size, total, **parts, seconds=seconds)
+        if level > progress.level:
+            progress.level, progress.done, progress.state = level, 0, {}
+            progress.least = math.inf
+        view = scene.at(sizes[level], least, machine.device)
+        objective = Objective(backbone, machine, view, options, targets)
+        canvas, optimizer = prepare(objective, progress)
+        for total, parts in optimise(objective, canvas, optimizer, count, progress):
+            number, seconds = len(progress.history) + 1, time.perf_counter() - began
+            step = Step(number, options.steps, sizes[level], total, **parts, seconds=seconds)
             progress.history.append(step)
             yield step
 
 
-def resize_style(style: Tensor, long_side: int, least: int) -> Tensor:
-    """The style with the picture's long side, so that its strokes keep their share of it; larger
-    where its short side would be too short to see."""
-    width, height = style.shape[-1], style.shape[-2]
-    scale = max(long_side / max(width, height), least / min(width, height))
-    return resize_pixels(style, round(width * scale), round(height * scale))
+def prepare(objective: Objective, progress: Progress) -> tuple[Canvas, torch.optim.Optimizer]:
+    """The canvas and its optimiser, new for this size or as the progress has them."""
+    options, view = objective.options, objective.view
+    if progress.best is None:
+        style = view.regions[0].samples[0].pixels
+        start = start_picture(
+            options.init,
+            view.content,
+            style,
+            seed=options.seed,
+            max_megapixels=options.max_megapixels,
+        )
+    else:
+        start = progress.best.to(objective.machine.device)
+    start = resize_pixels(start, view.content.shape[-1], view.content.shape[-2])
+    canvas = CANVASES[options.canvas](start)
+    optimizer = OPTIMIZERS[options.optimizer](canvas, options.learning_rate)
+    if progress.state:
+        with torch.no_grad():
+            canvas.values.copy_(progress.state["values"])
+        optimizer.state[canvas.values] = {
+            name.removeprefix("optimizer."): tensor
+            for name, tensor in progress.state.items()
+            if name.startswith("optimizer.")
+        }
+    return canvas, optimizer
 
 
 def optimise(
-    objective: Objective, start: Tensor, count: int, progress: Progress
+    objective: Objective,
+    canvas: Canvas,
+    optimizer: torch.optim.Optimizer,
+    count: int,
+    progress: Progress,
 ) -> Iterator[tuple[float, dict[str, float]]]:
-    """``count`` steps at one size; the best picture measured is kept, not the last."""
-    options = objective.options
-    pixels = start.clone().requires_grad_()
-    optimizer = OPTIMIZERS[options.optimizer](pixels, options.learning_rate)
+    """Steps at one size, until there are ``count`` or the loss no longer falls; the best picture
+    measured is kept, or the average of all, and not the last."""
+    options, view = objective.options, objective.view
     measured: dict[str, Tensor] = {}
-    least = math.inf
+
+    def show() -> Tensor:
+        """What the losses see: the canvas where it is painted, the photograph where it is kept."""
+        pixels = canvas.pixels()
+        if view.mask is None:
+            return pixels
+        return view.photo + view.mask * (pixels - view.photo)
 
     def measure() -> Tensor:
         optimizer.zero_grad(set_to_none=True)
-        total, parts = objective(pixels)
-        total.backward()
+        total, parts = objective(show(), len(progress.history))
+        total.backward()  # type: ignore[no-untyped-call]
         measured.update({name: part.detach() for name, part in parts.items()})
-        return total.detach()  # type: ignore[no-any-return]
+        return total.detach()
 
-    for _ in range(count):
-        before = pixels.detach().clone()
+    average = progress.state.get("average")
+    while progress.done < count and not has_settled(progress, options.plateau):
+        with torch.no_grad():
+            before = canvas.pixels()
         total = float(optimizer.step(measure))  # type: ignore[arg-type]
         if not math.isfinite(total):
             raise DivergedError(
                 f"the loss is no longer a number at step {len(progress.history) + 1}; "
                 "lower --learning-rate or --style-weight, or use --optimizer adam"
             )
-        if total < least:
-            least, progress.best = total, before
+        progress.done += 1
+        if options.blur:
+            soften_canvas(canvas, options.blur * (1 - 2 * progress.done / count))
+        if options.average:
+            average = average_in(average, before, options.average)
+            progress.best = average / (1 - options.average**progress.done)
+        elif total < progress.least:
+            progress.least, progress.best = total, before
+        progress.state = keep_state(canvas, optimizer, average)
         yield total, {name: float(part) for name, part in measured.items()}
 
 
-def largest_side(backbone: Backbone, layers: list[str], free: int) -> int:
-    """The side of the largest square picture that ``free`` bytes have room for."""
-    return int(math.sqrt(SHARE_OF_MEMORY * free / backbone.bytes_per_pixel(layers)))
+def keep_state(
+    canvas: Canvas, optimizer: torch.optim.Optimizer, average: Tensor | None
+) -> dict[str, Tensor]:
+    """The tensors that the next step is made from; they are the ones in use, not copies."""
+    remembered = optimizer.state[canvas.values]
+    state = {f"optimizer.{n}": t for n, t in remembered.items() if isinstance(t, Tensor)}
+    state["values"] = canvas.values.detach()
+    if average is not None:
+        state["average"] = average
+    return state
+
+
+def average_in(average: Tensor | None, pixels: Tensor, share: float) -> Tensor:
+    return (1 - share) * pixels if average is None else share * average + (1 - share) * pixels
+
+
+@torch.no_grad()
+def soften_canvas(canvas: Canvas, sigma: float) -> None:
+    """Blur between steps (mission row 4): grain is taken away before it sets."""
+    if sigma <= 0.05:
+        return
+    reach = math.ceil(3 * sigma)
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+    pixels = canvas.pixels()
+    taps = (taps / taps.sum()).to(pixels).view(1, 1, 1, -1).expand(3, 1, 1, -1)
+    wide = functional.pad(pixels, (reach, reach, reach, reach), mode="replicate")
+    wide = functional.conv2d(wide, taps, groups=3)
+    soft = functional.conv2d(wide, taps.transpose(2, 3), groups=3)
+    canvas.replace(soft)
+
+
+def has_settled(progress: Progress, plateau: float) -> bool:
+    """Whether the mean loss of the last steps is hardly below that of the steps before them."""
+    if not plateau or progress.done < 2 * PLATEAU:
+        return False
+    totals = [step.total for step in progress.history[-2 * PLATEAU :]]
+    return sum(totals[PLATEAU:]) > (1 - plateau) * sum(totals[:PLATEAU])
 
 
 # --- pictures in, a painting out ----------------------------------------------------------------
@@ -347,55 +310,118 @@ class Painting:
 
 
 class Painter:
-    """Two pictures and options, checked and made ready; ``steps()`` paints, ``result()`` is
-    the best so far at any moment, so that a run that is broken off has something to show."""
+    """Pictures and options, checked and made ready; ``steps()`` paints, ``result()`` is
+    the best so far at any moment, so that a run that is broken off has something to show.
+
+    With a ``checkpoint`` file, a run that was killed goes on where it was. ``targets`` keeps what
+    was measured of a style for other painters.
+    """
 
     def __init__(
-        self, content: ImageSource, style: ImageSource, options: PaintOptions | None = None
+        self,
+        content: ImageSource,
+        style: ImageSource | Sequence[ImageSource],
+        options: PaintOptions | None = None,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        targets: Targets | None = None,
     ) -> None:
         options = options or PaintOptions()
         self.content = read_image(content, max_megapixels=options.max_megapixels)
-        self.style = read_image(style, max_megapixels=options.max_megapixels)
-        self.notes = [f"{p.name}: {n}" for p in (self.content, self.style) for n in p.notes]
+        self.styles = [
+            read_image(each, max_megapixels=options.max_megapixels) for each in list_styles(style)
+        ]
+        check_counts(options, len(self.styles))
+        pictures = (self.content, *self.styles)
+        self.notes = [f"{p.name}: {n}" for p in pictures for n in p.notes]
         self.machine = choose_machine(options.device, options.precision)
         if self.machine.is_slow():
             self.notes.append("this processor has no bfloat16 of its own: float32 is faster")
         backbone = load_backbone(options.backbone, weights=options.weights, pooling=options.pooling)
         self.backbone = self.machine.place(backbone)
         layers = layers_of(self.backbone, options)
-        self.size = self._choose_size(options.size, layers)
-        backbone.check_size(*self.size, backbone.deepest(layers))
+        self.size = self._choose_size(options, layers)
+        if layers and not options.only_color:
+            backbone.check_size(*self.size, backbone.deepest(layers))
         precision = str(self.machine.precision).removeprefix("torch.")
         self.options = options.model_copy(update={"precision": precision})
-        self.progress = Progress()
+        self.scene = Scene(self.content, self.styles, self.options, self.size)
+        self.notes += self.scene.notes
+        self.targets = targets
+        self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        self.progress = self._take_up()
 
-    def _choose_size(self, long_side: int | None, layers: list[str]) -> tuple[int, int]:
+    def _choose_size(self, options: PaintOptions, layers: list[str]) -> tuple[int, int]:
         """The size asked for; the photograph's own, or what memory has room for, if none was."""
-        size = self.content.size if long_side is None else fit_size(*self.content.size, long_side)
+        own = self.content.size
+        size = own if options.size is None else fit_size(*own, options.size)
         free = free_memory(self.machine.device)
-        if free is None:
+        if free is None or options.only_color:
             return size
         square = largest_side(self.backbone, layers, free)
         if size[0] * size[1] <= square**2:
             return size
         largest = int(max(size) * square / math.sqrt(size[0] * size[1]))
         what = f"{size[0]} x {size[1]} needs more than the {free / 2**30:.1f} GiB of memory free"
-        if long_side is not None:
+        if options.size is not None:
             raise ImageError(f"{what}; --size {largest} would fit")
         self.notes.append(f"{what}: painted at a long side of {largest} and enlarged")
         return fit_size(*size, largest)
 
+    def _take_up(self) -> Progress:
+        if self.checkpoint is None:
+            return Progress()
+        self.digest = self._digest()
+        saved = load_checkpoint(self.checkpoint, self.digest)
+        if saved is None:
+            return Progress()
+        progress = Progress.unpack(*saved)
+        self.notes.append(f"taken up at step {len(progress.history) + 1}")
+        return progress
+
+    def _digest(self) -> str:
+        """A digest of all that the bytes of the result depend on."""
+        digest = hashlib.sha256(json.dumps([self.recipe(), torch.__version__]).encode())
+        whole = self.scene.whole
+        tensors = [whole.photo, whole.content, whole.mask]
+        for region in whole.regions:
+            tensors += [region.mask, *(t for s in region.samples for t in (s.pixels, s.mask))]
+        for tensor in tensors:
+            if tensor is not None:
+                digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def steps(self) -> Iterator[Step]:
         """Paint, yielding what each step measured."""
-        content = resize_pixels(self.content.pixels, *self.size)
-        yield from paint_steps(
-            self.backbone, self.machine, content, self.style.pixels, self.options, self.progress
-        )
+        if self.options.only_color:
+            self.progress.best = self.scene.carry_color()
+            return
+        saved, cost = time.perf_counter(), 0.25
+        for step in paint_steps(
+            self.backbone, self.machine, self.scene, self.options, self.progress, self.targets
+        ):
+            yield step
+            # A twentieth of the time at most goes into saving: the file is large.
+            if self.checkpoint and time.perf_counter() - saved > 20 * cost:
+                began = time.perf_counter()
+                self.save_progress()
+                saved = time.perf_counter()
+                cost = max(0.05, saved - began)
+        if self.checkpoint:
+            self.save_progress()
+
+    def save_progress(self) -> None:
+        """Write the checkpoint as things stand."""
+        assert self.checkpoint is not None
+        save_checkpoint(self.checkpoint, *self.progress.pack(), self.digest)
 
     def result(self) -> Painting:
         """The best picture so far, at its full size."""
         best = self.progress.best
-        pixels = self.content.pixels if best is None else best.detach().float().cpu().clamp(0, 1)
+        if best is None:
+            pixels = resize_pixels(self.content.pixels, *self.size)
+        else:
+            pixels = self.scene.finish(best.detach().float().cpu().clamp(0, 1))
         size = self.content.size if self.options.size is None else self.size
         alpha = self.content.alpha
         if alpha is not None:
@@ -413,13 +439,29 @@ class Painter:
         options = self.options.model_dump(mode="json")
         if options["init"] not in STARTS:
             options["init"] = Path(options["init"]).name
+        for name in ("mask", "style_mask", "teach_mask", "labels"):
+            options[name] = without_folders(options[name])
         return {
             "impasto": version("impasto"),
             "operation": "paint",
             "content": self.content.name,
-            "style": self.style.name,
+            "style": [style.name for style in self.styles],
             "options": options,
         }
+
+
+def list_styles(style: ImageSource | Sequence[ImageSource]) -> list[ImageSource]:
+    """One style or several; an array is a picture, a list is a list of pictures."""
+    styles: list[Any] = list(style) if isinstance(style, list | tuple) else [style]
+    if not styles:
+        raise OptionError("no style given; at least one is needed")
+    return styles
+
+
+def without_folders(value: Any) -> Any:
+    if isinstance(value, list):
+        return [without_folders(each) for each in value]
+    return Path(value).name if isinstance(value, str) else value
 
 
 def write_history(painting: Painting, path: str | os.PathLike[str]) -> None:
@@ -436,12 +478,12 @@ def write_history(painting: Painting, path: str | os.PathLike[str]) -> None:
 
 def paint(
     content: ImageSource,
-    style: ImageSource,
+    style: ImageSource | Sequence[ImageSource],
     options: PaintOptions | Mapping[str, Any] | None = None,
     *,
     on_step: Callable[[Step], None] | None = None,
 ) -> Painting:
-    """Paint the picture ``content`` in the manner of the picture ``style``."""
+    """Paint the picture ``content`` in the manner of the picture ``style``, or of several."""
     if options is not None and not isinstance(options, PaintOptions):
         options = PaintOptions.read(options)
     painter = Painter(content, style, options)

@@ -1,0 +1,277 @@
+"""What is painted where, and after what: the photograph, its styles, masks and colours.
+
+A scene is read once; ``at`` shows it at a size: a view. Masks are (1, 1, H, W) of the size of what
+they cover; None stands for all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from impasto.color import COLORS, match_color
+from impasto.errors import ImageError, OptionError
+from impasto.images import Picture, resize_pixels
+from impasto.masks import combine, composite, read_labels, read_mask, soften
+from impasto.options import PaintOptions
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A style picture, what of it teaches, its scale, and its share among the region's styles."""
+
+    pixels: Tensor  # (1, 3, h, w)
+    mask: Tensor | None
+    share: float
+    style: int  # its place among the styles
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the photograph, and what it is painted after."""
+
+    mask: Tensor | None
+    samples: tuple[Sample, ...]
+    strength: float = 1.0
+
+
+@dataclass(frozen=True)
+class View:
+    """A scene at one size."""
+
+    photo: Tensor  # what is kept, where it is kept
+    content: Tensor  # what the content losses hold on to: the photograph, recoloured if asked
+    mask: Tensor | None  # what is painted
+    regions: tuple[Region, ...]
+
+
+class Scene:
+    """The photograph and its styles, with the masks and colours that the options ask for."""
+
+    def __init__(
+        self,
+        content: Picture,
+        styles: Sequence[Picture],
+        options: PaintOptions,
+        size: tuple[int, int],
+    ) -> None:
+        self.options = options
+        self.size = size
+        self.notes: list[str] = []
+        self.color = COLORS[options.color]
+        self.alpha = None if content.alpha is None else resize_pixels(content.alpha, *size)
+        photo = resize_pixels(content.pixels, *size)
+        regions = self._read_regions(content, styles)
+        self.mask = self._paint_mask(content, regions)
+        regions = [
+            replace(r, mask=check_mask(combine(self._fit(r.mask), self.alpha), content.name))
+            for r in regions
+        ]
+        self.regions, self.photo = regions, photo
+
+    @cached_property
+    def whole(self) -> View:
+        """The scene at its full size, in the colours in which it is painted."""
+        return self._color(self.photo, self.regions)
+
+    def _read_regions(self, content: Picture, styles: Sequence[Picture]) -> list[Region]:
+        """The photograph's parts at its own size, each with the styles that it is painted after."""
+        options = self.options
+        teach = self._read_masks("teach_mask", [style.size for style in styles])
+        taught = [combine(m, style.alpha) for m, style in zip(teach, styles, strict=True)]
+        shares = share_out(options.style_blend, len(styles))
+        samples = [
+            Sample(style.pixels, check_mask(mask, style.name), share, i)
+            for i, (style, mask, share) in enumerate(zip(styles, taught, shares, strict=True))
+        ]
+        if options.labels is not None:
+            return self._read_label_regions(content, styles, samples)
+        if not options.style_mask:
+            return [Region(None, tuple(samples))]
+        masks = self._read_masks("style_mask", [content.size] * len(styles))
+        return [
+            Region(mask, (replace(sample, share=1.0),), sample.share * len(samples))
+            for mask, sample in zip(masks, samples, strict=True)
+        ]
+
+    def _read_label_regions(
+        self, content: Picture, styles: Sequence[Picture], samples: list[Sample]
+    ) -> list[Region]:
+        if len(styles) != 1 or self.options.style_mask:
+            raise OptionError("labels go with one style, and without style masks")
+        assert self.options.labels is not None
+        sizes = (content.size, styles[0].size)
+        pairs, notes = read_labels(*self.options.labels, *sizes)
+        self.notes += notes
+        return [
+            Region(
+                pair.content,
+                (replace(samples[0], mask=combine(pair.style, samples[0].mask)),),
+            )
+            for pair in pairs
+        ]
+
+    def _read_masks(self, option: str, sizes: list[tuple[int, int]]) -> list[Tensor | None]:
+        names = getattr(self.options, option)
+        if not names:
+            return [None] * len(sizes)
+        if len(names) != len(sizes):
+            raise OptionError(f"{option}: {len(names)} given for {len(sizes)} styles; one for each")
+        masks = [read_mask(name, size) for name, size in zip(names, sizes, strict=True)]
+        self.notes += [note for mask in masks for note in mask.notes]
+        return [mask.values for mask in masks]
+
+    def _paint_mask(self, content: Picture, regions: list[Region]) -> Tensor | None:
+        """Where the painting shows: inside the mask, under a style's mask, and not where the
+        photograph is wholly transparent."""
+        painted = None
+        if self.options.mask is not None:
+            whole = read_mask(self.options.mask, content.size)
+            self.notes += whole.notes
+            painted = self._fit(whole.values)
+        if self.options.style_mask:
+            masks = [mask for region in regions if (mask := self._fit(region.mask)) is not None]
+            painted = combine(painted, torch.stack(masks).sum(0).clamp(max=1))
+        if self.alpha is not None:
+            painted = combine(painted, (self.alpha > 0).float())
+        return check_mask(painted, content.name)
+
+    def _fit(self, mask: Tensor | None) -> Tensor | None:
+        """A mask of the photograph at the painting's size, its edges softened."""
+        if mask is None:
+            return None
+        return soften(resize_pixels(mask, *self.size), self.options.feather)
+
+    def _color(self, photo: Tensor, regions: list[Region]) -> View:
+        """The whole at full size, with the colours in which it is painted."""
+        mode, content = self.color, self.color.look(photo)
+        colored = []
+        for region in regions:
+            samples = tuple(
+                replace(s, pixels=mode.look(mode.before(s.pixels, photo, s.mask, region.mask)))
+                for s in region.samples
+            )
+            colored.append(replace(region, samples=samples))
+        if self.options.recolor:
+            content = spread(
+                content,
+                colored,
+                lambda s, mask: match_color(content, s.pixels, mask, s.mask),
+            )
+        regions = [replace(r, mask=combine(r.mask, self.mask)) for r in colored]
+        regions = [replace(r, mask=check_mask(r.mask, "the masks together")) for r in regions]
+        if self.mask is not None:
+            content = composite(content, mode.look(photo), self.mask)
+        return View(photo, content, self.mask, tuple(regions))
+
+    def carry_color(self) -> Tensor:
+        """The photograph with its styles' colours and nothing else."""
+        carry = self.color.carry
+        if carry is None:
+            allowed = ", ".join(name for name, mode in COLORS.items() if mode.carry)
+            raise OptionError(
+                f"only_color carries the style's colours: color {self.options.color!r} keeps the "
+                f"photograph's; choose from {allowed}"
+            )
+        return spread(
+            self.photo,
+            self.regions,
+            lambda s, mask: carry(self.photo, s.pixels, mask, s.mask),
+        )
+
+    def at(self, size: tuple[int, int], least: int, device: torch.device) -> View:
+        """The scene at a size; no side of a style shorter than ``least``."""
+
+        def fit(pixels: Tensor | None) -> Tensor | None:
+            return None if pixels is None else resize_pixels(pixels, *size).to(device)
+
+        def fit_sample(sample: Sample) -> Sample:
+            long_side = self._style_size(sample.style, max(size))
+            width, height = fit_style(
+                sample.pixels.shape[-1], sample.pixels.shape[-2], long_side, least
+            )
+            mask = sample.mask
+            return replace(
+                sample,
+                pixels=resize_pixels(sample.pixels, width, height).to(device),
+                mask=None if mask is None else resize_pixels(mask, width, height).to(device),
+            )
+
+        regions = [
+            replace(r, mask=fit(r.mask), samples=tuple(map(fit_sample, r.samples)))
+            for r in self.whole.regions
+        ]
+        photo, content = fit(self.whole.photo), fit(self.whole.content)
+        assert photo is not None
+        assert content is not None
+        return View(photo, content, fit(self.whole.mask), tuple(regions))
+
+    def _style_size(self, style: int, long_side: int) -> float:
+        """The long side at which a style is seen when the picture's is ``long_side``."""
+        options, side = self.options, float(long_side)
+        if options.style_size:
+            side *= pick(options.style_size, style) / max(self.size)
+        return side * (pick(options.style_scale, style) if options.style_scale else 1)
+
+    def finish(self, painted: Tensor) -> Tensor:
+        """A painting of any size, as it is shown: its colours put back, the photograph where it is
+        kept."""
+        painted = resize_pixels(painted, *self.size)
+        if not self.options.only_color:
+            painted = self.color.after(painted, self.photo)
+        if self.mask is None:
+            return painted
+        return composite(painted, self.photo, self.mask)
+
+
+def check_counts(options: PaintOptions, styles: int) -> None:
+    """An error where options that are given per style do not fit their number."""
+    for name in ("style_blend", "style_size", "style_scale"):
+        count = len(getattr(options, name))
+        allowed = (0, styles) if name == "style_blend" else (0, 1, styles)
+        if count not in allowed:
+            raise OptionError(f"{name}: {count} given for {styles} styles; one for each")
+
+
+def share_out(weights: Sequence[float], count: int) -> list[float]:
+    """Shares that sum to 1; all the same if no weights are given."""
+    if not weights:
+        return [1 / count] * count
+    if not any(weights):
+        raise OptionError("style_blend: at least one style needs a weight above 0")
+    return [weight / sum(weights) for weight in weights]
+
+
+def pick(values: Sequence[float], index: int) -> float:
+    """One for all, or one for each."""
+    return values[0] if len(values) == 1 else values[index]
+
+
+def check_mask(mask: Tensor | None, name: str) -> Tensor | None:
+    if mask is not None and float(mask.max()) <= 0:
+        raise ImageError(f"{name} leaves nothing: masks and transparency together cover all of it")
+    return mask
+
+
+def spread(
+    pixels: Tensor, regions: Sequence[Region], change: Callable[[Sample, Tensor | None], Tensor]
+) -> Tensor:
+    """``pixels`` changed in each region after its samples, by their shares; kept elsewhere."""
+    changed, covered = torch.zeros_like(pixels), torch.zeros_like(pixels[:, :1])
+    for region in regions:
+        mask = torch.ones_like(covered) if region.mask is None else region.mask
+        covered = covered + mask
+        for sample in region.samples:
+            changed = changed + sample.share * mask * change(sample, region.mask)
+    # Soft masks may overlap, and may leave some of a pixel to nobody.
+    return changed / covered.clamp_min(1) + (1 - covered).clamp_min(0) * pixels
+
+
+def fit_style(width: int, height: int, long_side: float, least: int) -> tuple[int, int]:
+    """A style's size for that long side; larger where its short side would be too short to see."""
+    scale = max(long_side / max(width, height), least / min(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
