@@ -57,7 +57,7 @@ def options_of(name: str) -> dict:
 CHANGES: dict[str, dict] = {
     "fourier": {"canvas": "fourier"},
     "pyramid": {"canvas": "pyramid"},
-    "adam": {"optimizer": "adam"},
+    "adam": {"optimizer": "adam", "average": 0.9},
     "s256": {"start_size": 256},
     "s512": {"start_size": 512},
     "n90": {"steps": 90},
@@ -76,6 +76,9 @@ CHANGES: dict[str, dict] = {
     "lw": {"style_layer": ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1=0.3")},
     "all": {"style_layer": ("all",)},
     "shift": {"activation_shift": -1.0},
+    "geo": {"layer_weights": "geometric"},
+    "lr5": {"learning_rate": 0.05},
+    "a0": {"average": 0.0},
 }
 
 

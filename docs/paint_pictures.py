@@ -1,6 +1,6 @@
 """Paint the pictures of the README and the docs, from the bundled samples alone.
 
-python docs/paint_pictures.py grid weights recipes
+python docs/paint_pictures.py grid weights recipes losses colors masks
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 import impasto
+from impasto.color import COLORS
+from impasto.losses import CONTENT_LOSSES
 from impasto.options import list_recipes, read_recipe_file
 from impasto.samples import write_samples
+from impasto.style_losses import STYLE_LOSSES
 from impasto.styles import STYLES
 
 HERE = Path(__file__).parent / "pictures"
@@ -31,22 +34,27 @@ def tile(image: Image.Image, width: int, height: int) -> Image.Image:
 
 
 def write_sheet(
-    rows: list[list[Image.Image | None]], path: Path, labels: list[str] | None = None
+    rows: list[list[Image.Image | None]], path: Path, labels: list[list[str]] | None = None
 ) -> None:
-    """Tiles in rows on white, with a line of text under each column if there are labels."""
+    """Tiles in rows on white, with a line of text under each row if there are labels; one row of
+    labels is for all."""
     first = next(image for image in rows[0] if image)
     width, height = first.size
-    foot = 22 if labels else 0
-    size = (len(rows[0]) * (width + GAP) - GAP, len(rows) * (height + GAP) - GAP + foot)
-    sheet = Image.new("RGB", size, "white")
-    for y, row in enumerate(rows):
+    labels = labels or []
+    feet = [22 if y >= len(rows) - len(labels) else 0 for y in range(len(rows))]
+    tops = [sum(feet[:y]) + y * (height + GAP) for y in range(len(rows))]
+    sheet = Image.new(
+        "RGB", (len(rows[0]) * (width + GAP) - GAP, tops[-1] + height + feet[-1]), "white"
+    )
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    labels = [[]] * (len(rows) - len(labels)) + labels
+    for row, texts, top in zip(rows, labels, tops, strict=True):
         for x, image in enumerate(row):
             if image:
-                sheet.paste(image, (x * (width + GAP), y * (height + GAP)))
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
-    for x, label in enumerate(labels or []):
-        middle = x * (width + GAP) + width // 2
-        draw.text((middle, size[1] - foot + 2), label, fill="black", font=font, anchor="ma")
+                sheet.paste(image, (x * (width + GAP), top))
+        for x, text in enumerate(texts):
+            middle = x * (width + GAP) + width // 2
+            draw.text((middle, top + height + 2), text, fill="black", font=font, anchor="ma")
     for quality in range(90, 40, -4):  # what is kept in the repository stays under 300 KB
         sheet.save(path, quality=quality, optimize=True)
         if path.stat().st_size < 300_000:
@@ -54,11 +62,20 @@ def write_sheet(
     print(path, sheet.size, path.stat().st_size, flush=True)
 
 
-def paint(content: Path, style: Path, **options: object) -> Image.Image:
+def paint(content: Path, style: Path | list[Path], **options: object) -> Image.Image:
     began = time.perf_counter()
-    painted = impasto.paint(content, style, {"size": 512, **options}).to_pil()
-    print(f"{content.stem} {style.stem} {options}: {time.perf_counter() - began:.1f} s", flush=True)
-    return painted
+    painting = impasto.paint(content, style, {"size": 512, **options})
+    seconds, steps = time.perf_counter() - began, len(painting.history)
+    print(f"{content.stem} {options}: {steps} steps, {seconds:.1f} s", flush=True)
+    return painting.to_pil()
+
+
+def write_named(tiles: list[Image.Image], names: list[str], sheet: str, columns: int = 4) -> None:
+    """A sheet of tiles in rows, each with its name under it."""
+    cells = [*tiles, *[None] * (-len(tiles) % columns)]
+    starts = range(0, len(cells), columns)
+    rows = [cells[i : i + columns] for i in starts]
+    write_sheet(rows, HERE / f"{sheet}.jpg", [names[i : i + columns] for i in starts])
 
 
 def paint_grid(folder: Path) -> None:
@@ -83,26 +100,109 @@ def paint_weights(folder: Path) -> None:
                 for w in weights
             ]
         )
-    write_sheet(rows, HERE / "weights.jpg", [f"--style-weight {weight}" for weight in weights])
+    write_sheet(rows, HERE / "weights.jpg", [[f"--style-weight {w}" for w in weights]])
 
 
 def paint_recipes(folder: Path) -> None:
     names = list(list_recipes())
-    painted: list[Image.Image | None] = [
-        tile(
-            paint(
-                folder / "coffee.png", folder / "waves.png", **({"size": 384} | read_recipe_file(n))
-            ),
-            300,
-            220,
+    painted = []
+    for name in names:
+        options = {"size": 384} | read_recipe_file(name)
+        painted.append(
+            tile(paint(folder / "coffee.png", folder / "waves.png", **options), 300, 220)
         )
-        for n in names
+    write_named(painted, names, "recipes")
+
+
+def paint_losses(folder: Path) -> None:
+    names = [f"--style-loss {name}" for name in STYLE_LOSSES]
+    names += [f"--content-loss {name}" for name in CONTENT_LOSSES]
+    painted = []
+    for name in names:
+        option, loss = name[2:].replace("-loss ", "_loss ").split(" ")
+        options = {option: (loss,), "size": 384}
+        painted.append(
+            tile(paint(folder / "coffee.png", folder / "waves.png", **options), 300, 220)
+        )
+    write_named(painted, names, "losses")
+
+
+def paint_colors(folder: Path) -> None:
+    photo, style = folder / "coffee.png", folder / "strokes.png"
+    tiles = [tile(Image.open(path), 300, 220) for path in (photo, style)]
+    names = ["photograph", "style", "--only-color"]
+    tiles.append(tile(paint(photo, style, size=384, only_color=True), 300, 220))
+    for name in COLORS:
+        tiles.append(tile(paint(photo, style, size=384, color=name), 300, 220))
+        names.append(f"--color {name}")
+    write_named(tiles, names, "colors")
+
+
+def paint_masks(folder: Path) -> None:
+    photo, waves, dots = folder / "coffee.png", folder / "waves.png", folder / "dots.png"
+    size = Image.open(photo).size
+    cup, rest = folder / "cup.png", folder / "rest.png"
+    draw_cup(size).save(cup)
+    draw_cup(size).point(lambda level: 255 - level).save(rest)
+    both, map_photo, map_style = (folder / f"{n}.png" for n in ("both", "map1", "map2"))
+    draw_collage(waves, dots).save(both)
+    red, blue = (230, 60, 40), (40, 80, 220)
+    hard = draw_cup(size, soft=0)
+    Image.composite(Image.new("RGB", size, red), Image.new("RGB", size, blue), hard).save(map_photo)
+    halves = Image.new("RGB", Image.open(both).size, red)
+    halves.paste(blue, (halves.width // 2, 0, halves.width, halves.height))
+    halves.save(map_style)
+    tiles = [
+        Image.open(cup),
+        paint(photo, waves, size=384, mask=str(rest)),
+        paint(photo, [dots, waves], size=384, style_mask=(str(cup), str(rest))),
+        Image.open(both),
+        Image.open(map_photo),
+        Image.open(map_style),
+        paint(photo, both, size=384, labels=(str(map_photo), str(map_style))),
+        paint(photo, [waves, dots], size=384, style_blend=(1, 1)),
     ]
-    write_sheet([painted], HERE / "recipes.jpg", names)
+    names = [
+        "cup.png; rest.png is its reverse",
+        "--mask rest.png",
+        "--style-mask cup.png, rest.png",
+    ]
+    names += [
+        "a style",
+        "--labels: of the photograph",
+        "of the style",
+        "--labels",
+        "two styles blended",
+    ]
+    write_named([tile(t, 300, 220) for t in tiles], names, "masks")
+
+
+def draw_cup(size: tuple[int, int], soft: float = 2) -> Image.Image:
+    """Where the cup and its saucer are in scikit-image's coffee."""
+    mask = Image.new("L", size)
+    scale = size[0] / 600
+    ImageDraw.Draw(mask).ellipse([v * scale for v in (120, 40, 500, 365)], fill=255)
+    return mask.filter(ImageFilter.GaussianBlur(soft * scale)) if soft else mask
+
+
+def draw_collage(left: Path, right: Path) -> Image.Image:
+    """Two styles side by side, as one picture."""
+    first, second = Image.open(left).convert("RGB"), Image.open(right).convert("RGB")
+    both = Image.new("RGB", (first.width * 2, first.height))
+    both.paste(first, (0, 0))
+    both.paste(second.resize(first.size), (first.width, 0))
+    return both
 
 
 def main() -> None:
-    sheets = {"grid": paint_grid, "weights": paint_weights, "recipes": paint_recipes}
+    sheets = {
+        "grid": paint_grid,
+        "weights": paint_weights,
+        "recipes": paint_recipes,
+        "losses": paint_losses,
+        "colors": paint_colors,
+        "masks": paint_masks,
+    }
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("sheets", nargs="+", choices=sheets)
     arguments = parser.parse_args()

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import inspect
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import draw_picture
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from impasto import cli_paint
 from impasto.cli import run
+from impasto.cli_paint import PANELS
 from impasto.images import read_image, read_recipe
+from impasto.options import PaintOptions
 
 QUICK = ["--steps", "3", "--start-size", "64", "--precision", "float32"]
 
@@ -183,6 +191,253 @@ def test_samples(tmp_path, capsys):
     assert len(written) == 9
     assert all(path.parent == folder and path.is_file() for path in written)
 
+
+# --- what is written as it grows ----------------------------------------------------------------
+
+
+def test_every_and_film(photo, picture, tmp_path, capsys):
+    output, film = tmp_path / "out.png", tmp_path / "growth.gif"
+    flags = ["--steps", "5", "--start-size", "64", "--every", "2", "--film", film, "--no-metadata"]
+    assert paint(photo, "-s", picture, "-o", output, *flags) == 0
+    assert sorted(path.name for path in tmp_path.glob("out*")) == [
+        "out-0002.png",
+        "out-0004.png",
+        "out.png",
+    ]
+    assert read_recipe(tmp_path / "out-0002.png") is None
+    assert read_image(tmp_path / "out-0002.png").size == (64, 48)
+    with Image.open(film) as shown:
+        assert shown.n_frames > 3
+        assert shown.size == (480, 360)
+    assert "the film begins" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--every", "0"], "Must be >= 1"),
+        (["--film", "x.avi"], "cannot write a film 'x.avi' with suffix '.avi'; choose from .gif"),
+        (["--film", "no/x.gif"], "no such folder: 'no' (to write 'x.gif' in)"),
+        (["--plot", "x.xyz"], "cannot draw 'x.xyz'; its name ends in one of .png, .svg, .pdf"),
+        (["--plot", "no/x.png"], "there is no folder 'no' to write x.png to"),
+        (["--history", "."], "'.' is a folder; name a file to write"),
+        (["--checkpoint", "no/x"], "no such folder: 'no' (for checkpoint 'x')"),
+        (["--checkpoint", "."], "is a folder; name a file"),
+        (["--checkpoint", "x.png"], "--checkpoint and --output are the same file, 'x.png'"),
+        (["--film", "x.webp", "-o", "x.webp"], "--film and --output are the same file, 'x.webp'"),
+        (["--history", "./a", "--checkpoint", "a"], "--checkpoint and --history are the same file"),
+        (["--checkpoint", "a photo.png"], "--checkpoint 'a photo.png' is one of the pictures that"),
+        (["-o", "a photo.png"], "--output 'a photo.png' is one of the pictures that are read"),
+        (["-o", "../here/a picture.png"], "is one of the pictures that are read"),
+        (["--mask", "m.png", "-o", "m.png"], "--output 'm.png' is one of the pictures that are"),
+        (["--labels", "m.png", "n.png", "-o", "n.png"], "--output 'n.png' is one of the pictures"),
+        (["--init", "m.png", "-o", "m.png"], "to start from what OUTPUT holds: --init last"),
+        (["--every", "1", "-o", "a.png", "--mask", "a-0002.png"], "--every could write over"),
+        (["--init", "last"], "init last: there is no 'x.png' to start from yet"),
+        (["--jobs", "0"], "Must be >= 1"),
+        (["--style", ""], "a picture has an empty name"),
+        (["--style-blend", "1"], "style_blend: 1 given for 2 styles"),
+        (["--labels", "m.png"], "--labels"),
+        (["--format", "bmp"], "bmp"),
+    ],
+)
+def test_what_cannot_be_is_said_before_the_work(
+    flags, text, photo, picture, tmp_path, monkeypatch, capsys
+):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for name in ("a photo.png", "m.png", "n.png", "a-0002.png"):
+        (here / name).write_bytes(photo.read_bytes())
+    (here / "a picture.png").write_bytes(picture.read_bytes())
+    before = {path: path.read_bytes() for path in here.iterdir()}
+    styles = ["-s", "a picture.png"] * (2 if "--style-blend" in flags else 1)
+    output = [] if "-o" in flags else ["-o", "x.png"]
+    assert paint("a photo.png", *styles, *output, *flags, "--steps", 3) == 2
+    said = capsys.readouterr().err.strip()
+    assert text in said
+    assert said.startswith("impasto: ")
+    assert len(said.splitlines()) == 1
+    assert {path: path.read_bytes() for path in here.iterdir()} == before
+
+
+def test_a_disk_that_is_full_is_told_in_one_line(photo, picture, tmp_path, monkeypatch, capsys):
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "x.csv")
+
+    monkeypatch.setattr("impasto.painter.write_history", fail)
+    flags = ["-o", tmp_path / "x.png", "--history", tmp_path / "x.csv", *QUICK, "-q"]
+    assert paint(photo, "-s", picture, *flags) == 2
+    assert capsys.readouterr().err == "impasto: 'x.csv' no space left on device\n"
+
+
+# --- styles, masks and what a painting starts from ----------------------------------------------
+
+
+def test_two_styles_are_blended(photo, picture, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(draw_picture(40, 40, 5)).save("another.png")
+    flags = ["-s", picture, "-s", "another.png", "--style-blend", 1, "--style-blend", 3]
+    assert paint(photo, *flags, *QUICK) == 0
+    recipe = json.loads(read_recipe("a photo-a picture-another.png"))
+    assert recipe["style"] == ["a picture.png", "another.png"]
+    assert recipe["options"]["style_blend"] == [1.0, 3.0]
+
+
+def test_flags_of_two_and_flags_repeated(photo, picture, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    halves = np.zeros((48, 64, 3), np.uint8)
+    halves[:, 32:] = 255
+    Image.fromarray(halves).save("right.png")
+    Image.fromarray(255 - halves).save("left.png")
+    Image.fromarray(halves).resize((56, 72), 0).save("style map.png")
+    flags = ["--labels", "right.png", "style map.png", *QUICK]
+    assert paint(photo, "-s", picture, "-o", "labels.png", *flags) == 0
+    assert json.loads(read_recipe("labels.png"))["options"]["labels"] == [
+        "right.png",
+        "style map.png",
+    ]
+    masks = ["--style-mask", "left.png", "--style-mask", "right.png"]
+    assert paint(photo, "-s", picture, "-s", picture, "-o", "masks.png", *masks, *QUICK) == 0
+    assert json.loads(read_recipe("masks.png"))["options"]["style_mask"] == [
+        "left.png",
+        "right.png",
+    ]
+
+
+def test_last_starts_from_what_is_there(photo, picture, tmp_path):
+    output = tmp_path / "out.png"
+    flags = ["-s", picture, "-o", output, "--precision", "float32", "--start-size", 64]
+    assert paint(photo, *flags, "--steps", 4, "-q") == 0
+    before = read_image(output).pixels
+    assert paint(photo, *flags, "--steps", 1, "--init", "last", "-q") == 0  # shows what it began as
+    assert (read_image(output).pixels - before).abs().max() < 0.02
+
+
+def test_only_color_takes_no_step(photo, picture, tmp_path, capsys):
+    output = tmp_path / "out.png"
+    assert paint(photo, "-s", picture, "-o", output, "--only-color") == 0
+    assert "colours alone" in capsys.readouterr().err
+    means = read_image(output).pixels.mean((2, 3)) - read_image(picture).pixels.mean((2, 3))
+    assert means.abs().max() < 0.05
+
+
+# --- a painting as a recipe ---------------------------------------------------------------------
+
+
+def test_a_painting_is_painted_again_from_the_names_in_it(
+    photo, picture, tmp_path, monkeypatch, capsys
+):
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name, size in (("mask.png", (64, 48)), ("begin.png", (30, 30))):
+        Image.fromarray(draw_picture(*size, 8)).save(name)
+    flags = ["--mask", "mask.png", "--init", "begin.png", *QUICK]
+    assert paint(photo, "-s", picture, "-s", "mask.png", "-o", "first.png", *flags) == 0
+    assert run(["paint", "--recipe", "first.png", "-o", "here.png"]) == 0
+    for path in (photo, picture, Path("mask.png"), Path("begin.png"), Path("first.png")):
+        path.rename(folder / path.name)
+    assert run(["paint", "--recipe", "a folder/first.png", "-o", "beside.png"]) == 0
+    first = (folder / "first.png").read_bytes()
+    assert Path("here.png").read_bytes() == first
+    assert Path("beside.png").read_bytes() == first
+    capsys.readouterr()
+
+    assert run(["recipe", "a folder/first.png"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("# impasto 0.1.0: a photo.png after a picture.png, mask.png\n")
+    assert 'mask = "mask.png"\n' in text
+    (folder / "mine.toml").write_text(text)
+    inputs = ["a folder/a photo.png", "-s", "a folder/a picture.png", "-s", "a folder/mask.png"]
+    assert run(["paint", *inputs, "--recipe", "a folder/mine.toml", "-o", "toml.png"]) == 0
+    assert Path("toml.png").read_bytes() == first
+
+    (folder / "begin.png").unlink()
+    assert run(["paint", "--recipe", "a folder/first.png", "-o", "x.png"]) == 2
+    assert "the recipe was made with 'begin.png', which is neither here nor beside it" in (
+        capsys.readouterr().err
+    )
+    again = ["--recipe", "a folder/first.png", "--init", "content"]
+    assert run(["paint", *again, "-o", "x.png"]) == 0  # what is said comes first
+
+
+def write_recipe(path: Path, **content: object) -> Path:
+    info = PngInfo()
+    info.add_itxt("impasto", json.dumps(content))
+    Image.fromarray(draw_picture(20, 20)).save(path, pnginfo=info)
+    return path
+
+
+def test_an_old_recipe_has_one_style(photo, picture, tmp_path, capsys):
+    options = {"steps": 2, "start_size": 64}
+    recipe = write_recipe(
+        tmp_path / "old.png",
+        impasto="0.0.1",
+        content=photo.name,
+        style=picture.name,
+        options=options,
+    )
+    assert run(["recipe", str(recipe)]) == 0
+    shown = capsys.readouterr().out
+    assert shown == "# impasto 0.0.1: a photo.png after a picture.png\nsteps = 2\nstart_size = 64\n"
+    assert run(["paint", "--recipe", str(recipe), "-o", str(tmp_path / "new.png")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ({"options": {"steps": 2}}, "does not say what it was painted from"),
+        ({"steps": 2}, "does not say what it was painted from"),
+        ({"content": "gone.png", "style": "gone too.png"}, "unknown option 'content'"),
+        (
+            {"content": "gone.png", "style": ["x.png"], "options": {}},
+            "the recipe was made with 'gone.png', which is neither here nor beside it",
+        ),
+        ({"options": [1]}, "has no options"),
+        ({"options": {"stepps": 2}}, "unknown option 'stepps'; did you mean 'steps'?"),
+    ],
+)
+def test_recipes_that_do_not_serve(content, text, tmp_path, capsys):
+    recipe = write_recipe(tmp_path / "r.png", **content)
+    assert run(["paint", "--recipe", str(recipe), "-o", str(tmp_path / "x.png")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert text in said
+    assert len(said.splitlines()) == 1
+
+
+# --- how it looks -------------------------------------------------------------------------------
+
+
+def test_help_is_in_panels_and_its_lines_are_whole(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run(["paint", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("Usage: impasto paint PHOTOGRAPH --style PICTURE")
+    titles = ["Arguments", *PANELS.values()]
+    places = [text.index(f"─ {title} ─") for title in titles]
+    assert places == sorted(places)
+    assert "None with --recipe PAINTING: the one that it was made from." in text
+    assert "[default: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1]" in text
+    for word in ("None]", "()", "False"):
+        assert word not in text
+
+
+def test_a_first_flag_of_each_panel_is_a_flag():
+    flags = {f"--{name.replace('_', '-')}" for name in PaintOptions.model_fields}
+    own = inspect.signature(cli_paint.paint).parameters
+    assert set(PANELS) <= flags | {f"--{name}" for name in own}
+
+
+def test_names_with_brackets_are_no_markup(photo, picture, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    photo.rename("[bold] [1].png")
+    assert run(["paint", "*.png", "-s", str(picture), *QUICK]) == 0
+    assert Path("painted/[bold] [1]-a picture.png").exists()
+    assert "[bold] [1]-a picture.png" in capsys.readouterr().err
+
+
+# --- Ctrl-C -------------------------------------------------------------------------------------
 
 INTERRUPTED_AT_STEP_3 = """
 import os, signal, sys

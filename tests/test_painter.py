@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from conftest import draw_picture, random_tensors
@@ -18,21 +17,14 @@ from safetensors.torch import save_file
 
 import impasto
 from impasto import painter
-from impasto.backbones import Backbone
 from impasto.canvas import CANVASES
-from impasto.devices import choose_machine
 from impasto.errors import DivergedError, ImageError, OptionError
-from impasto.images import Picture, read_image, read_recipe
-from impasto.optimizers import LONGEST_STEP, OPTIMIZERS
+from impasto.images import read_image, read_recipe
+from impasto.optimizers import OPTIMIZERS
 from impasto.options import PaintOptions, list_recipes, read_recipe_file
-from impasto.scene import Scene
 from impasto.weights import import_weights
 
 QUICK = {"steps": 6, "size": 64, "start_size": 32, "precision": "float32"}
-
-
-def pixels_of(width: int, height: int, seed: int) -> torch.Tensor:
-    return read_image(draw_picture(width, height, seed)).pixels
 
 
 # --- plans --------------------------------------------------------------------------------------
@@ -80,74 +72,6 @@ def test_no_step_is_lost():
             assert min(shares) >= 0
 
 
-# --- losses -------------------------------------------------------------------------------------
-
-
-def make_objective(compact: Backbone, **values: object) -> painter.Objective:
-    options = PaintOptions.read({"recolor": False, **values})
-    content, style = read_image(draw_picture(48, 40, 1)), read_image(draw_picture(40, 56, 2))
-    return see(compact, content, style, options)
-
-
-def see(
-    compact: Backbone, content: Picture, style: Picture, options: PaintOptions
-) -> painter.Objective:
-    """What is minimised at the photograph's own size, the style at its own."""
-    machine = choose_machine("cpu", "float32")
-    own = {"style_size": (max(style.size),), **options.changed()}
-    scene = Scene(content, [style], PaintOptions.read(own), content.size)
-    view = scene.at(content.size, 1, machine.device)
-    return painter.Objective(compact, machine, view, options)
-
-
-def test_the_total_is_its_weighted_parts(compact):
-    objective = make_objective(compact, style_weight=7, content_weight=3, tv_weight=2)
-    pixels = pixels_of(48, 40, 3)
-    total, parts = objective(pixels, 0)
-    expected = 7 * parts["style"] + 3 * parts["content"] + 2 * parts["tv"]  # none is out of range
-    torch.testing.assert_close(total, expected)
-
-
-def test_the_content_itself_has_no_content_loss(compact):
-    _, parts = make_objective(compact)(pixels_of(48, 40, 1), 0)
-    assert float(parts["content"]) < 1e-6
-    assert float(parts["style"]) > 1e-3
-
-
-def test_layer_weights_are_shares(compact):
-    pixels = pixels_of(48, 40, 3)
-    _, alone = make_objective(compact, style_layer=["relu1_1"])(pixels, 0)
-    _, other = make_objective(compact, style_layer=["relu3_1"])(pixels, 0)
-    _, both = make_objective(compact, style_layer=["relu1_1=3", "relu3_1=1"])(pixels, 0)
-    expected = 0.75 * alone["style"] + 0.25 * other["style"]
-    torch.testing.assert_close(both["style"], expected)
-    _, same = make_objective(compact, style_layer=["relu1_1=300", "relu3_1=100"])(pixels, 0)
-    torch.testing.assert_close(same["style"], both["style"])
-
-
-def test_the_paper_s_losses_by_hand(compact):
-    options = PaintOptions.read(
-        {
-            "normalization": "paper",
-            "style_layer": ["conv1_2"],
-            "content_layer": ["relu2_1"],
-            "recolor": False,
-        }
-    )
-    content, style, pixels = (pixels_of(40, 56, seed) for seed in (1, 2, 3))  # M is the same
-    _, parts = see(compact, Picture(content), Picture(style), options)(pixels, 0)
-
-    def look(picture: torch.Tensor, layer: str) -> np.ndarray:
-        return compact(picture, [layer])[layer][0].double().numpy()
-
-    f, a = look(pixels, "conv1_2"), look(style, "conv1_2")
-    grams = [np.einsum("ihw,jhw->ij", x, x) for x in (f, a)]
-    expected = ((grams[0] - grams[1]) ** 2).sum() / (4 * f.shape[0] ** 2 * (40 * 56) ** 2)
-    assert float(parts["style"]) == pytest.approx(expected, rel=1e-3)
-    difference = look(pixels, "relu2_1") - look(content, "relu2_1")
-    assert float(parts["content"]) == pytest.approx((difference**2).sum() / 2, rel=1e-3)
-
-
 # --- painting -----------------------------------------------------------------------------------
 
 
@@ -177,25 +101,6 @@ def test_every_optimizer_lowers_the_loss(photo, picture, optimizer):
     options = {**QUICK, "steps": 12, "start_size": 64, "optimizer": optimizer}
     history = impasto.paint(photo, picture, options).history
     assert min(step.total for step in history) < 0.9 * history[0].total
-
-
-def test_lbfgs_takes_no_step_longer_than_its_longest():
-    canvas = CANVASES["pixels"](torch.full((1, 3, 8, 8), 0.5))
-    optimizer = OPTIMIZERS["lbfgs"](canvas, None)
-    pixels = canvas.values
-
-    def closure() -> torch.Tensor:  # hardly any curvature: Newton's step is 500,000 long
-        optimizer.zero_grad()
-        loss = 1e-6 * pixels.square().sum() - pixels.sum()
-        loss.backward()
-        return loss.detach()
-
-    for _ in range(5):
-        before = pixels.detach().clone()
-        optimizer.step(closure)
-        change = (pixels.detach() - before).square().mean().sqrt()
-        assert float(change) <= LONGEST_STEP * 1.001
-    assert float(change) == pytest.approx(LONGEST_STEP, rel=1e-3)
 
 
 def test_white_noise_is_left_behind(photo, picture):
@@ -300,6 +205,77 @@ def test_steps_can_be_broken_off(photo, picture):
 def test_before_the_first_step_the_result_is_the_photograph(photo, picture):
     work = painter.Painter(photo, picture, PaintOptions.read(QUICK))
     assert torch.equal(work.result().pixels, work.content.pixels)
+
+
+# --- between steps ------------------------------------------------------------------------------
+
+
+def history_of(*totals: float) -> list[painter.Step]:
+    return [painter.Step(i, 99, (8, 8), t, t, 0, 0, 0) for i, t in enumerate(totals, 1)]
+
+
+def test_when_a_size_has_settled():
+    falling = painter.Progress(history=history_of(*[1.0] * 20, *[0.998] * 20), done=40)
+    assert painter.has_settled(falling, 0.0025)
+    assert not painter.has_settled(falling, 0.0015)
+    assert not painter.has_settled(falling, 0)
+    falling.done = 39  # the first of these was at the size before
+    assert not painter.has_settled(falling, 0.0025)
+    earlier = painter.Progress(history=history_of(*[9.0] * 60, *[1.0] * 40), done=40)
+    assert painter.has_settled(earlier, 0.002)  # what lies further back does not count
+    nothing_left = painter.Progress(history=history_of(*[0.0] * 40), done=40)
+    assert painter.has_settled(nothing_left, 0.002)
+
+
+def test_a_size_that_has_settled_is_left(photo, picture):
+    options = {**QUICK, "size": 64, "start_size": 32, "steps": 120, "style_layer": ["relu1_1"]}
+    settled = impasto.paint(photo, picture, {**options, "plateau": 0.9}).history
+    assert [step.size for step in settled] == [(32, 24)] * 40 + [(64, 48)] * 40
+    assert len(impasto.paint(photo, picture, {**options, "plateau": 0}).history) == 120
+
+
+def test_the_average_of_iterates_by_hand(photo, picture):
+    options = {**QUICK, "start_size": 64, "steps": 4, "optimizer": "sgd", "style_weight": 5}
+    work = painter.Painter(photo, picture, PaintOptions.read(options))
+    seen = [work.scene.at(work.size, 32, work.machine.device).content]
+    seen += [work.progress.state["values"].clone() for _ in work.steps()]
+    assert float((seen[0] - seen[3]).abs().max()) > 1e-3
+    share = 0.6
+    averaged = painter.Painter(photo, picture, PaintOptions.read({**options, "average": share}))
+    for n, _ in enumerate(averaged.steps(), 1):
+        mean = sum((1 - share) * share ** (n - 1 - k) * seen[k] for k in range(n))
+        expected = mean / (1 - share**n)
+        torch.testing.assert_close(averaged.progress.best, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", CANVASES)
+def test_softening_is_a_gaussian_and_keeps_the_mean(name):
+    start = torch.full((1, 3, 33, 33), 0.25)
+    start[..., 16, 16] += 0.5
+    canvas = CANVASES[name](start)
+    values = canvas.values
+    painter.soften_canvas(canvas, 1.5)
+    assert canvas.values is values
+    squares = torch.arange(-16, 17).square()
+    bell = torch.exp(-(squares[:, None] + squares) / (2 * 1.5**2))
+    expected = (0.25 + 0.5 * bell / bell.sum()).expand(1, 3, 33, 33)
+    torch.testing.assert_close(canvas.pixels().detach(), expected, atol=1e-4, rtol=0)
+
+
+def test_the_blur_ends_half_way(photo, picture, monkeypatch):
+    sigmas, soften = [], painter.soften_canvas
+
+    def record(canvas, sigma: float) -> None:
+        before = canvas.pixels().detach()
+        soften(canvas, sigma)
+        sigmas.append((sigma, not torch.equal(before, canvas.pixels().detach())))
+
+    monkeypatch.setattr(painter, "soften_canvas", record)
+    options = {**QUICK, "start_size": 64, "steps": 8, "blur": 2}
+    history = impasto.paint(photo, picture, options).history
+    assert [sigma for sigma, _ in sigmas] == pytest.approx([1.5, 1, 0.5, 0, -0.5, -1, -1.5, -2])
+    assert [changed for _, changed in sigmas] == [True] * 3 + [False] * 5
+    assert history[1].tv < 0.7 * history[0].tv
 
 
 # --- what goes wrong ----------------------------------------------------------------------------

@@ -9,8 +9,12 @@ from __future__ import annotations
 import glob
 import os
 import signal
+import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,9 +24,14 @@ from impasto.operations import OPERATIONS
 from impasto.options import PaintOptions
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
     from impasto.objective import Targets
 
 Pairs = Literal["every", "step"]
+Manner = tuple[Path, ...]  # a style, or several that are blended
+PATIENCE = 2.0  # seconds that workers have to end when they are told to
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class Task:
     """One painting of a batch."""
 
     content: Path
-    styles: tuple[Path, ...]
+    styles: Manner
     output: Path
 
 
@@ -43,29 +52,48 @@ class Outcome:
     error: str | None = None
 
 
+# --- the plan -----------------------------------------------------------------------------------
+
+
 def is_many(source: str) -> bool:
     """Whether this names a folder or a pattern, and not one file."""
     path = Path(source)
     return path.is_dir() or (not path.exists() and glob.has_magic(source))
 
 
-def find_pictures(source: str) -> list[Path]:
-    """The pictures in a folder, those that a pattern fits, or the one file."""
-    from impasto.images import list_suffixes
-
-    readable = list_suffixes()
+def find_pictures(source: str, painted: Path) -> list[Path]:
+    """The pictures in a folder, those that a pattern fits, or the one file; not what an earlier
+    run left in the folder ``painted``."""
     path = Path(source)
     if not is_many(source):
         return [path]
+    from impasto.images import list_suffixes
+
+    readable = list_suffixes()
     found = path.iterdir() if path.is_dir() else map(Path, glob.glob(source, recursive=True))  # noqa: PTH207
     pictures = sorted(
         each
         for each in found
-        if each.is_file() and each.suffix.lower() in readable and not each.name.startswith(".")
+        if each.is_file()
+        and each.suffix.lower() in readable
+        and not each.name.startswith(".")
+        and not is_painting(each, painted)
     )
     if not pictures:
         raise MissingFileError(f"no pictures in {source!r}")
     return pictures
+
+
+def is_painting(path: Path, folder: Path) -> bool:
+    """Whether this lies in the folder and carries a recipe."""
+    if path.resolve().parent != folder.resolve():
+        return False
+    from impasto.images import read_recipe
+
+    try:
+        return read_recipe(path) is not None
+    except ImpastoError:
+        return False
 
 
 def plan_batch(
@@ -73,15 +101,15 @@ def plan_batch(
 ) -> list[Task]:
     """Every photograph with every style, or the first with the first and so on.
 
-    Several styles that are files are blended in each painting; a folder of styles gives one
-    painting for each.
+    Several styles that are files are blended in each painting, but with pairs in step; a folder of
+    styles gives one painting for each.
     """
-    photos = [photo for source in contents for photo in find_pictures(source)]
-    manners: list[tuple[Path, ...]] = [tuple(Path(style) for style in styles)]
-    if any(map(is_many, styles)):
-        if len(styles) > 1:
+    photos = [photo for source in contents for photo in find_pictures(source, folder)]
+    manners: list[Manner] = [tuple(Path(style) for style in styles)]
+    if pairs == "step" or any(map(is_many, styles)):
+        if len(styles) > 1 and pairs != "step":
             raise OptionError("a folder or pattern of styles stands alone: one --style")
-        manners = [(style,) for style in find_pictures(styles[0])]
+        manners = [(style,) for source in styles for style in find_pictures(source, folder)]
     if pairs == "step":
         if len(manners) == 1:
             manners *= len(photos)
@@ -89,23 +117,38 @@ def plan_batch(
             raise OptionError(f"--pairs step: {len(photos)} photographs and {len(manners)} styles")
         couples = list(zip(photos, manners, strict=True))
     else:
-        # By style, so that what is measured of one serves all photographs.
-        couples = [(photo, manner) for manner in manners for photo in photos]
-    tasks = [Task(photo, m, folder / f"{name_pair(photo, m)}{suffix}") for photo, m in couples]
-    if len({task.output for task in tasks}) < len(tasks):  # a.jpg and a.png
-        tasks = [
-            Task(photo, m, folder / f"{name_pair(photo, m, whole=True)}{suffix}")
-            for photo, m in couples
+        # By style, so that what is measured of one serves all photographs. A style that lies among
+        # the photographs is not painted after itself.
+        couples = [
+            (photo, manner)
+            for manner in manners
+            for photo in photos
+            if photo.resolve() not in [style.resolve() for style in manner]
         ]
-    outputs = [task.output for task in tasks]
-    if clash := next((path for path in outputs if outputs.count(path) > 1), None):
-        raise OptionError(f"two of these would both be {clash.name!r}; rename one of them")
-    return tasks
+    if not couples:
+        raise OptionError("no photograph that is not the style itself")
+    names = name_paintings(couples)
+    return [
+        Task(photo, manner, folder / f"{name}{suffix}")
+        for (photo, manner), name in zip(couples, names, strict=True)
+    ]
 
 
-def name_pair(photo: Path, styles: Sequence[Path], *, whole: bool = False) -> str:
-    """``photo-style``, and with whole names where stems are not enough."""
-    return "-".join(path.name if whole else path.stem for path in (photo, *styles))
+def name_paintings(couples: Sequence[tuple[Path, Manner]]) -> list[str]:
+    """``photo-style``; with whole names where stems are not enough: a.jpg and a.png."""
+    stems = ["-".join(path.stem for path in (photo, *manner)) for photo, manner in couples]
+    known = Counter(map(str.casefold, stems))  # some file systems take A for a
+    names = [
+        "-".join(path.name for path in (photo, *manner)) if known[stem.casefold()] > 1 else stem
+        for stem, (photo, manner) in zip(stems, couples, strict=True)
+    ]
+    known = Counter(map(str.casefold, names))
+    if clash := next((name for name in names if known[name.casefold()] > 1), None):
+        raise OptionError(f"two of these would both be {clash!r}; rename one of them")
+    return names
+
+
+# --- doing it -----------------------------------------------------------------------------------
 
 
 def run_task(
@@ -124,14 +167,14 @@ def run_task(
         work.result().save(task.output, metadata=metadata)
     except ImpastoError as problem:
         error = str(problem)
-    except (RuntimeError, MemoryError, OSError) as problem:  # no memory, a full disk
-        error = " ".join(str(problem).split()) or type(problem).__name__
+    except Exception as problem:  # no memory, a full disk: the others may fare better
+        error = " ".join(f"{type(problem).__name__}: {problem}".split())
     return Outcome(task, time.perf_counter() - began, error)
 
 
 def run_batch(
     tasks: Sequence[Task], options: PaintOptions, *, jobs: int = 1, metadata: bool = True
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Do them all, in this process or in ``jobs`` others; outcomes as they come."""
     if jobs > 1 and len(tasks) > 1:
         yield from _run_in_processes(tasks, options, min(jobs, len(tasks)), metadata)
@@ -143,51 +186,132 @@ def run_batch(
         yield run_task(task, options, metadata, targets)
 
 
-_targets: list[Any] = []  # a worker's own, made when it starts
+# --- in processes -------------------------------------------------------------------------------
 
 
-def _begin_worker(jobs: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+@dataclass
+class Worker:
+    """A process that paints one task after the other, and what it is at."""
+
+    process: BaseProcess
+    pipe: Connection
+    task: Task
+
+
+def _run_in_processes(
+    tasks: Sequence[Task], options: PaintOptions, jobs: int, metadata: bool
+) -> Iterator[Outcome]:
+    """A worker that dies takes one task with it, and another takes its place."""
+    # Imported here: what lists commands and their flags does without it.
+    from multiprocessing.connection import wait
+
+    left = list(reversed(tasks))
+    workers: list[Worker] = []
+    try:
+        while left or workers:
+            while left and len(workers) < jobs:
+                with _hold_interrupts():
+                    workers.append(_start_worker(left.pop(), jobs, options, metadata))
+            ready = wait([worker.pipe for worker in workers])
+            for worker in [worker for worker in workers if worker.pipe in ready]:
+                try:
+                    outcome: Outcome = worker.pipe.recv()
+                except (EOFError, OSError):
+                    workers.remove(worker)
+                    worker.process.join()
+                    yield Outcome(worker.task, 0.0, _describe_death(worker.process.exitcode))
+                    continue
+                if left:
+                    worker.task = left.pop()
+                    with suppress(OSError):  # it is dead; the next wait tells
+                        worker.pipe.send(worker.task)
+                else:
+                    worker.pipe.close()  # it ends
+                    workers.remove(worker)
+                    worker.process.join()
+                yield outcome
+    finally:
+        _end_workers(workers)
+
+
+def _start_worker(task: Task, jobs: int, options: PaintOptions, metadata: bool) -> Worker:
+    from multiprocessing import get_context
+
+    # Threads of several processes that wait by spinning take each other's cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(
+        target=_serve, args=(theirs, jobs, options, metadata), name="impasto", daemon=True
+    )
+    process.start()
+    theirs.close()  # it has its own: if it dies, ours is at its end
+    with suppress(OSError):
+        ours.send(task)
+    return Worker(process, ours, task)
+
+
+@contextmanager
+def _hold_interrupts() -> Iterator[None]:
+    """Ctrl-C reaches children too. One that is started in here never hears it, its parent ends it;
+    ours comes afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # when it starts, it lets them through
+    held: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+        if held:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _end_workers(workers: Sequence[Worker]) -> None:
+    """Promptly, with time to take away what is half written."""
+    for worker in workers:
+        worker.process.terminate()
+    end = time.monotonic() + PATIENCE
+    for worker in workers:
+        worker.process.join(max(0.0, end - time.monotonic()))
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+
+
+def _describe_death(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"its process was killed by signal {-code} (out of memory?)"
+    return f"its process ended with code {code}"
+
+
+def _serve(pipe: Connection, jobs: int, options: PaintOptions, metadata: bool) -> None:
+    """A worker's life: tasks in, outcomes out, until there are no more."""
+    from multiprocessing import parent_process
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    parent: Any = parent_process()
+
+    def follow_parent() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=follow_parent, daemon=True).start()
     import torch
 
     from impasto.devices import granted_cores
     from impasto.objective import Targets
 
     torch.set_num_threads(max(1, granted_cores() // jobs))
-    _targets.append(Targets())
-
-
-def _run_in_worker(task: Task, options: PaintOptions, metadata: bool) -> Outcome:
-    return run_task(task, options, metadata, _targets[0])
-
-
-def _run_in_processes(
-    tasks: Sequence[Task], options: PaintOptions, jobs: int, metadata: bool
-) -> Iterator[Outcome]:
-    # Imported here: what lists commands and their flags does without them.
-    from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-    from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_context
-
-    # Threads of several processes that wait by spinning take each other's cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    pool = ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=_begin_worker, initargs=(jobs,)
-    )
-    running: dict[Future[Outcome], Task] = {}
-    try:
-        for task in tasks:
-            running[pool.submit(_run_in_worker, task, options, metadata)] = task
-        while running:
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                task = running.pop(future)
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    yield Outcome(task, 0.0, "its process was killed (out of memory?)")
-    finally:
-        for process in list((pool._processes or {}).values()):
-            if running:
-                process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
+    targets = Targets()
+    with suppress(EOFError, OSError):  # the parent closed its end
+        while True:
+            task = pipe.recv()
+            pipe.send(run_task(task, options, metadata, targets))

@@ -6,7 +6,10 @@ A safetensors file, whole or absent, that only the run it was made by takes up a
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +20,82 @@ from torch import Tensor
 from impasto.errors import MissingFileError, OptionError
 from impasto.files import replacing
 
-
-def save_checkpoint(
-    path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], run: str
-) -> None:
-    """Write the state of the run that has this digest."""
-    metadata = {"run": run, "facts": json.dumps(facts)}
-    with replacing(path) as beside:
-        save_file({name: t.detach().contiguous() for name, t in tensors.items()}, beside, metadata)
+SHARE = 0.05  # of the time, at most, goes into saving: the file is large
+FIRST_COST = 0.25  # seconds that a save is taken to last before one was measured
 
 
-def load_checkpoint(path: Path, run: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """What was saved; None if there is no such file yet."""
-    if not path.exists():
-        if not path.parent.is_dir():
-            raise MissingFileError(f"no such folder: {str(path.parent)!r} (for {path.name!r})")
-        return None
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise OptionError(f"{path.name!r} is no checkpoint of Impasto: {error}") from None
-    if "run" not in metadata or "facts" not in metadata:
-        raise OptionError(f"{path.name!r} is no checkpoint of Impasto")
-    if metadata["run"] != run:
-        raise OptionError(
-            f"checkpoint {path.name!r} is of another painting: other pictures, options or version; "
-            "name another file, or remove it"
-        )
-    return tensors, json.loads(metadata["facts"])
+class Checkpoint:
+    """The file that a run saves its state to, and how often."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = check_checkpoint(path)
+        self.facts: dict[str, Any] = {}  # what the file says beside its tensors, if it is there
+        self.run = self._read_metadata()
+        self._saved, self._cost = time.perf_counter(), FIRST_COST
+
+    def _read_metadata(self) -> str | None:
+        """The digest of the run that the file is of; None if there is no file yet."""
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, "pt") as file:
+                metadata = file.metadata() or {}
+            self.facts = json.loads(metadata["facts"])
+            return str(metadata["run"])
+        except (SafetensorError, OSError, KeyError, ValueError):
+            raise OptionError(
+                f"{self.path.name!r} is no checkpoint of Impasto, or is damaged; "
+                "name another file, or remove it"
+            ) from None
+
+    def load(self, run: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """What was saved by the run that has this digest; None if nothing was yet."""
+        if self.run is None:
+            return None
+        if self.run != run:
+            raise OptionError(
+                f"checkpoint {self.path.name!r} is of another painting: other pictures, options or "
+                "version; name another file, or remove it"
+            )
+        with safe_open(self.path, "pt") as file:
+            # Copied: sums come out otherwise where numbers lie otherwise in memory.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        return tensors, self.facts
+
+    def is_due(self) -> bool:
+        return (time.perf_counter() - self._saved) * SHARE > self._cost
+
+    def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], run: str) -> None:
+        began = time.perf_counter()
+        kept = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        try:
+            with replacing(self.path, self._beside()) as beside:
+                save_file(kept, beside, {"run": run, "facts": json.dumps(facts)})
+        except (SafetensorError, OSError) as error:
+            reason = str(getattr(error, "strerror", None) or error).lower()
+            raise OptionError(f"cannot write checkpoint {self.path.name!r}: {reason}") from error
+        self._saved = time.perf_counter()
+        self._cost = max(0.05, self._saved - began)
+
+    def remove(self) -> None:
+        """The work is done."""
+        for path in (self.path, self._beside()):
+            with suppress(FileNotFoundError):
+                path.unlink()
+
+    def _beside(self) -> Path:
+        """Always the same: what a killed process left of it is written over."""
+        return self.path.with_name(f".{self.path.name}.part")
+
+
+def check_checkpoint(path: str | os.PathLike[str]) -> Path:
+    """What would keep it from being written is said before the work."""
+    path = Path(path)
+    if path.is_dir():
+        raise OptionError(f"checkpoint {path.name!r} is a folder; name a file")
+    folder = path.parent
+    if not folder.is_dir():
+        raise MissingFileError(f"no such folder: {str(folder)!r} (for checkpoint {path.name!r})")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OptionError(f"checkpoint {path.name!r}: no permission to write in {str(folder)!r}")
+    return path

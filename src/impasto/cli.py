@@ -11,21 +11,25 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from impasto.cli_paint import INTERRUPTED, paint, read_painting_recipe
-from impasto.console import make_progress, print_table, say
+from impasto.cli_paint import INTERRUPTED, paint, read_painting_recipe, show_help
+from impasto.console import describe_default, make_progress, print_table, say, unwrapped
 from impasto.errors import ImpastoError, OptionError
 from impasto.options import PaintOptions, describe_error, list_recipes, read_recipe_file
 
 app = App(
     name="impasto",
     help="Paint photographs in the manner of a picture.",
-    default_parameter=Parameter(negative_iterable=()),
+    default_parameter=Parameter(negative_iterable=(), show_default=describe_default),
     help_format="plaintext",  # others load a parser for each help page
     version=lambda: __import__("impasto").__version__,
 )
 weights = App(name="weights", help="Weight files: list, fetch, import, verify, path.")
 app.command(weights)
-app.command(paint)
+app.command(
+    paint,
+    help_formatter=show_help,
+    usage="Usage: impasto paint PHOTOGRAPH --style PICTURE [--output PAINTING] [OPTIONS]",
+)
 
 
 # --- what there is ------------------------------------------------------------------------------
@@ -38,6 +42,7 @@ def recipes() -> None:
 
 
 @app.command
+@unwrapped
 def recipe(
     painting: str, /, *, all_options: Annotated[bool, Parameter(name="--all", negative=())] = False
 ) -> None:
@@ -102,6 +107,7 @@ def list_weights() -> None:
 
 
 @weights.command
+@unwrapped
 def fetch(name: str, /, *, offline: Annotated[bool, Parameter(negative=())] = False) -> None:
     """Download a weight file and keep it.
 
@@ -125,6 +131,7 @@ def fetch(name: str, /, *, offline: Annotated[bool, Parameter(negative=())] = Fa
 
 
 @weights.command(name="import")
+@unwrapped
 def import_file(
     file: Path,
     /,
@@ -193,6 +200,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return OptionError.exit_code
     except CycloptsError as error:
         return report_usage(error)
+    except OSError as error:  # a full disk, a folder that was taken away
+        where = f" {Path(str(error.filename)).name!r}" if error.filename else ""
+        say(f"impasto:{where} {str(error.strerror or error).lower()}")
+        return ImpastoError.exit_code
     except KeyboardInterrupt:
         say("stopped")
         return INTERRUPTED

@@ -1,13 +1,20 @@
-"""What the user sees on the terminal: lines on standard error, progress, tables."""
+"""The terminal: lines on standard error, progress, tables, how help looks, Ctrl-C."""
 
 from __future__ import annotations
 
+import inspect
+import re
+import signal
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def say(text: str) -> None:
@@ -27,7 +34,8 @@ def make_progress(quiet: bool) -> Progress:
 
     return Progress(
         BarColumn(bar_width=24),
-        TextColumn("{task.completed}/{task.total}  {task.fields[losses]}"),
+        # Names of files may hold brackets, which are no markup.
+        TextColumn("{task.completed}/{task.total}  {task.fields[losses]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -45,4 +53,57 @@ def print_table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> No
     table = Table(*heads, box=None, show_header=bool(header))
     for row in rows:
         table.add_row(*row)
-    Console(soft_wrap=not sys.stdout.isatty(), highlight=False).print(table)
+    Console(soft_wrap=not sys.stdout.isatty(), highlight=False, markup=False).print(table)
+
+
+@contextmanager
+def catch_interrupt() -> Iterator[threading.Event]:
+    """The first Ctrl-C sets the event, so that work stops where nothing is half done; the second
+    stops it at once."""
+    asked = threading.Event()
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, for example
+        yield asked
+        return
+
+    def ask(*_: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# --- help ---------------------------------------------------------------------------------------
+
+
+def unwrapped(command: Command) -> Command:
+    """The lines of its docstring's descriptions joined: help has a width of its own."""
+    text = inspect.cleandoc(command.__doc__ or "")
+    lines = re.compile(r"\n {4}(\S.*(?:\n {4}\S.*)+)")
+    command.__doc__ = lines.sub(lambda found: "\n    " + " ".join(found[1].split()), text)
+    return command
+
+
+def describe_default(value: Any) -> str | None:
+    """A default as one would type it; None where there is nothing to type."""
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value)) or None
+    if isinstance(value, bool):
+        return "yes" if value else None
+    return None if value is None else str(value)
+
+
+def split_panel(panel: Any, titles: Mapping[str, str]) -> Iterator[Any]:
+    """A panel of many flags as several: one begins at each flag that is named in ``titles``."""
+    parts: list[tuple[str, list[Any]]] = [(panel.title, [])]
+    for entry in panel.entries:
+        title = next((titles[name] for name in entry.positive_names if name in titles), None)
+        if title is not None:
+            parts.append((title, []))
+        parts[-1][1].append(entry)
+    for title, entries in parts:
+        if entries:
+            yield panel.copy(title=title, entries=entries)

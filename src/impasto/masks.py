@@ -82,7 +82,7 @@ def read_mask(
         raise ImageError(f"mask {name!r} is all black: nothing would count; white is what counts")
     notes = [f"mask {name!r}: {note}" for note in picture.notes]
     notes += _say_resized(f"mask {name!r} is", picture.size, size)
-    return Mask(_resize(values, size), tuple(notes), name)
+    return Mask(resize_mask(values, size), tuple(notes), name)
 
 
 def read_labels(
@@ -112,7 +112,7 @@ def read_labels(
     for label in order:
         red, green, blue = colors[0][label].tolist()
         here, there = (
-            _resize(_where(side, numbers == label), size)
+            resize_mask(_where(side, numbers == label), size)
             for side, numbers, size in zip(
                 (content, style), found, (content_size, style_size), strict=True
             )
@@ -175,6 +175,17 @@ def shrink_mask(mask: Tensor, path: Sequence[str]) -> Tensor:
     return torch.lerp(eroded, kept, lacking)
 
 
+def resize_mask(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """A mask at another (width, height), antialiased."""
+    if values.shape[-2:] == (size[1], size[0]):
+        return values
+    # Not bicubic: without overshoot ramps stay ramps, and the masks of labels still sum to 1.
+    resized = functional.interpolate(
+        values, size=(size[1], size[0]), mode="bilinear", align_corners=False, antialias=True
+    )
+    return _bound(resized)
+
+
 def normalise(mask: Tensor) -> Tensor:
     """The mask divided by its mass, so that a weighted sum over positions is a mean."""
     mass = mask.sum((-2, -1), keepdim=True)
@@ -191,17 +202,6 @@ def combine(mask: Tensor | None, alpha: Tensor | None) -> Tensor | None:
 def composite(painted: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
     """``painted`` where the mask is white, ``kept`` where it is black, exactly."""
     return mask * painted + (1 - mask) * kept
-
-
-def _resize(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """A mask at another (width, height), antialiased."""
-    if values.shape[-2:] == (size[1], size[0]):
-        return values
-    # Not bicubic: without overshoot ramps stay ramps, and the masks of labels still sum to 1.
-    resized = functional.interpolate(
-        values, size=(size[1], size[0]), mode="bilinear", align_corners=False, antialias=True
-    )
-    return _bound(resized)
 
 
 def _bound(values: Tensor) -> Tensor:

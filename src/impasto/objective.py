@@ -70,6 +70,7 @@ class Objective:
         )
         self.style_groups = [group for _, group, _ in self.style_losses]
         self.layers = layers_of(backbone, options)
+        self.painted = 1.0 if view.mask is None else float(view.mask.mean())
         with torch.no_grad():
             self.content_terms = self._content_terms()
             self.style_terms = self._style_terms()
@@ -94,9 +95,7 @@ class Objective:
             for i, (loss, group, weight) in enumerate(self.style_losses):
                 target = loss.blend([each[i] for each in statistics], shares)
                 share = weight * mass / sum(masses)
-                terms.append(
-                    StyleTerm(loss, group, share, tuple(masks[name] for name in group), target)
-                )
+                terms.append(StyleTerm(loss, group, share, join_masks(masks, group), target))
         return terms
 
     def _measure(self, sample: Sample) -> list[Statistics]:
@@ -109,7 +108,7 @@ class Objective:
         masks = self._position_weights(sample.mask, sample.pixels, layers)
         draw = seeded(self.options.seed)
         measured = [
-            gather(loss, [seen[n] for n in group], [masks[n] for n in group], draw)
+            gather(loss, [seen[n] for n in group], join_masks(masks, group), draw)
             for loss, group, _ in self.style_losses
         ]
         self.targets.put(key, measured)
@@ -162,6 +161,9 @@ class Objective:
             content = content + held.weight * compare_content(
                 held, features, draw, options.normalization
             )
+        # Content is a mean over the whole photograph and each style one over its region: a small
+        # mask would tip the scales, if style did not count by what is painted of the whole.
+        style = self.painted * style
         tv = total_variation(pixels, options.normalization, options.tv_power)
         total = (
             options.style_weight * style
@@ -178,7 +180,7 @@ class Objective:
         if how == "none":
             return [seen[name] for name in group]
         return [
-            NormalizedGradient.apply(seen[name], how, weight)  # type: ignore[no-untyped-call]
+            NormalizedGradient.apply(seen[name], how, weight / len(group))  # type: ignore[no-untyped-call]
             for name in group
         ]
 
@@ -206,8 +208,8 @@ class NormalizedGradient(torch.autograd.Function):
 class Targets:
     """What styles were measured to be, kept for other photographs; the oldest go first."""
 
-    def __init__(self, most: int = 32) -> None:
-        self.most = most
+    def __init__(self, most: int = 32, most_bytes: int = 2**28) -> None:
+        self.most, self.most_bytes = most, most_bytes
         self.known: dict[str, list[Statistics]] = {}
 
     def key(self, sample: Sample, machine: Machine, options: PaintOptions) -> str:
@@ -225,14 +227,37 @@ class Targets:
 
     def put(self, key: str, measured: list[Statistics]) -> None:
         self.known[key] = measured
-        while len(self.known) > self.most:
+        while len(self.known) > 1 and self.is_full():
             del self.known[next(iter(self.known))]
+
+    def is_full(self) -> bool:
+        tensors = (t for each in self.known.values() for kept in each for t in kept)
+        return len(self.known) > self.most or sum(t.nbytes for t in tensors) > self.most_bytes
+
+
+def join_masks(masks: dict[str, Tensor], group: Sequence[str]) -> tuple[Tensor, ...]:
+    """The masks of layers that are looked at together: the deepest, which lies within the others,
+    over the cells of each. What it does not count has seen the other side."""
+    deepest = masks[group[-1]]
+    return tuple(
+        deepest if name == group[-1] else normalise(repeat_cells(deepest, masks[name].shape[2:]))
+        for name in group
+    )
+
+
+def repeat_cells(mask: Tensor, shape: Sequence[int]) -> Tensor:
+    """A mask over the cells of a shallower layer, which were pooled by halves rounded up."""
+    for dim, size in zip((2, 3), shape, strict=True):
+        factor = 1
+        while -(-size // factor) > mask.shape[dim]:
+            factor *= 2
+        mask = mask.repeat_interleave(factor, dim).narrow(dim, 0, size)
+    return mask
 
 
 def gather(
     loss: StyleLoss, features: Sequence[Tensor], masks: Sequence[Tensor], draw: torch.Generator
 ) -> Statistics:
-    # Deeper masks lie within shallower ones: what the last sees, all of the group see.
     positions = draw_positions(masks[-1], loss.samples, draw) if loss.samples else NOWHERE
     return loss.gather(tuple(features), tuple(masks), positions.to(features[0].device))
 

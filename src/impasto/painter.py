@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from impasto.backbones import Backbone
+from impasto.backbones import BYTES_OF_PIXEL, Backbone
 from impasto.canvas import CANVASES, Canvas
-from impasto.checkpoints import load_checkpoint, save_checkpoint
+from impasto.checkpoints import Checkpoint
 from impasto.devices import Machine, choose_machine, free_memory
 from impasto.errors import DivergedError, ImageError, OptionError
 from impasto.files import replace_file
@@ -135,7 +135,8 @@ def share_steps(steps: int, sizes: int) -> list[int]:
 
 def largest_side(backbone: Backbone, layers: list[str], free: int) -> int:
     """The side of the largest square picture that ``free`` bytes have room for."""
-    return int(math.sqrt(SHARE_OF_MEMORY * free / backbone.bytes_per_pixel(layers)))
+    cost = backbone.bytes_per_pixel(layers) if layers else BYTES_OF_PIXEL
+    return int(math.sqrt(SHARE_OF_MEMORY * free / cost))
 
 
 # --- the loop -----------------------------------------------------------------------------------
@@ -186,6 +187,7 @@ def prepare(objective: Objective, progress: Progress) -> tuple[Canvas, torch.opt
         )
     else:
         start = progress.best.to(objective.machine.device)
+    start = view.look(start)
     start = resize_pixels(start, view.content.shape[-1], view.content.shape[-2])
     canvas = CANVASES[options.canvas](start)
     optimizer = OPTIMIZERS[options.optimizer](canvas, options.learning_rate)
@@ -193,7 +195,7 @@ def prepare(objective: Objective, progress: Progress) -> tuple[Canvas, torch.opt
         with torch.no_grad():
             canvas.values.copy_(progress.state["values"])
         optimizer.state[canvas.values] = {
-            name.removeprefix("optimizer."): tensor
+            name.removeprefix("optimizer."): tensor.to(canvas.values.device)
             for name, tensor in progress.state.items()
             if name.startswith("optimizer.")
         }
@@ -227,6 +229,7 @@ def optimise(
         return total.detach()
 
     average = progress.state.get("average")
+    average = None if average is None else average.to(canvas.values.device)
     while progress.done < count and not has_settled(progress, options.plateau):
         with torch.no_grad():
             before = canvas.pixels()
@@ -284,7 +287,7 @@ def has_settled(progress: Progress, plateau: float) -> bool:
     if not plateau or progress.done < 2 * PLATEAU:
         return False
     totals = [step.total for step in progress.history[-2 * PLATEAU :]]
-    return sum(totals[PLATEAU:]) > (1 - plateau) * sum(totals[:PLATEAU])
+    return sum(totals[PLATEAU:]) >= (1 - plateau) * sum(totals[:PLATEAU])
 
 
 # --- pictures in, a painting out ----------------------------------------------------------------
@@ -327,6 +330,7 @@ class Painter:
         targets: Targets | None = None,
     ) -> None:
         options = options or PaintOptions()
+        self.checkpoint = None if checkpoint is None else Checkpoint(checkpoint)
         self.content = read_image(content, max_megapixels=options.max_megapixels)
         self.styles = [
             read_image(each, max_megapixels=options.max_megapixels) for each in list_styles(style)
@@ -348,12 +352,15 @@ class Painter:
         self.scene = Scene(self.content, self.styles, self.options, self.size)
         self.notes += self.scene.notes
         self.targets = targets
-        self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        self.resting = True  # no step is half done
         self.progress = self._take_up()
 
     def _choose_size(self, options: PaintOptions, layers: list[str]) -> tuple[int, int]:
         """The size asked for; the photograph's own, or what memory has room for, if none was."""
         own = self.content.size
+        if self.checkpoint and options.size is None and "size" in self.checkpoint.facts:
+            width, height = self.checkpoint.facts["size"]  # memory had room for it then
+            return width, height
         size = own if options.size is None else fit_size(*own, options.size)
         free = free_memory(self.machine.device)
         if free is None or options.only_color:
@@ -372,7 +379,7 @@ class Painter:
         if self.checkpoint is None:
             return Progress()
         self.digest = self._digest()
-        saved = load_checkpoint(self.checkpoint, self.digest)
+        saved = self.checkpoint.load(self.digest)
         if saved is None:
             return Progress()
         progress = Progress.unpack(*saved)
@@ -396,24 +403,22 @@ class Painter:
         if self.options.only_color:
             self.progress.best = self.scene.carry_color()
             return
-        saved, cost = time.perf_counter(), 0.25
         for step in paint_steps(
             self.backbone, self.machine, self.scene, self.options, self.progress, self.targets
         ):
+            self.resting = True
             yield step
-            # A twentieth of the time at most goes into saving: the file is large.
-            if self.checkpoint and time.perf_counter() - saved > 20 * cost:
-                began = time.perf_counter()
+            if self.checkpoint and self.checkpoint.is_due():
                 self.save_progress()
-                saved = time.perf_counter()
-                cost = max(0.05, saved - began)
-        if self.checkpoint:
-            self.save_progress()
+            self.resting = False
+        self.resting = True
+        self.save_progress()
 
     def save_progress(self) -> None:
-        """Write the checkpoint as things stand."""
-        assert self.checkpoint is not None
-        save_checkpoint(self.checkpoint, *self.progress.pack(), self.digest)
+        """Write the checkpoint, if there is to be one and no step is half done."""
+        if self.checkpoint and self.resting:
+            tensors, facts = self.progress.pack()
+            self.checkpoint.save(tensors, facts | {"size": self.size}, self.digest)
 
     def result(self) -> Painting:
         """The best picture so far, at its full size."""

@@ -16,8 +16,10 @@ from torch import Tensor
 from impasto.color import COLORS, match_color
 from impasto.errors import ImageError, OptionError
 from impasto.images import Picture, resize_pixels
-from impasto.masks import combine, composite, read_labels, read_mask, soften
+from impasto.masks import combine, composite, read_labels, read_mask, resize_mask, soften
 from impasto.options import PaintOptions
+
+ROUNDING = 1e-3  # how far regions that cover all may be from doing so once they are resized
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,11 @@ class Region:
 class View:
     """A scene at one size."""
 
-    photo: Tensor  # what is kept, where it is kept
+    photo: Tensor  # what is seen where the photograph is kept
     content: Tensor  # what the content losses hold on to: the photograph, recoloured if asked
     mask: Tensor | None  # what is painted
     regions: tuple[Region, ...]
+    look: Callable[[Tensor], Tensor]  # what the colour mode makes of a picture before it is seen
 
 
 class Scene:
@@ -64,19 +67,12 @@ class Scene:
         self.notes: list[str] = []
         self.color = COLORS[options.color]
         self.alpha = None if content.alpha is None else resize_pixels(content.alpha, *size)
-        photo = resize_pixels(content.pixels, *size)
+        self.photo = resize_pixels(content.pixels, *size)
+        self.seen = resize_pixels(fill_transparent(content.pixels, content.alpha), *size)
         regions = self._read_regions(content, styles)
+        regions = [replace(region, mask=self._fit(region.mask)) for region in regions]
         self.mask = self._paint_mask(content, regions)
-        regions = [
-            replace(r, mask=check_mask(combine(self._fit(r.mask), self.alpha), content.name))
-            for r in regions
-        ]
-        self.regions, self.photo = regions, photo
-
-    @cached_property
-    def whole(self) -> View:
-        """The scene at its full size, in the colours in which it is painted."""
-        return self._color(self.photo, self.regions)
+        self.regions = self._painted_regions(regions)
 
     def _read_regions(self, content: Picture, styles: Sequence[Picture]) -> list[Region]:
         """The photograph's parts at its own size, each with the styles that it is painted after."""
@@ -85,7 +81,9 @@ class Scene:
         taught = [combine(m, style.alpha) for m, style in zip(teach, styles, strict=True)]
         shares = share_out(options.style_blend, len(styles))
         samples = [
-            Sample(style.pixels, check_mask(mask, style.name), share, i)
+            Sample(
+                fill_transparent(style.pixels, style.alpha), check_mask(mask, style.name), share, i
+            )
             for i, (style, mask, share) in enumerate(zip(styles, taught, shares, strict=True))
         ]
         if options.labels is not None:
@@ -105,15 +103,18 @@ class Scene:
             raise OptionError("labels go with one style, and without style masks")
         assert self.options.labels is not None
         sizes = (content.size, styles[0].size)
-        pairs, notes = read_labels(*self.options.labels, *sizes)
+        pairs, notes = read_labels(
+            *self.options.labels, *sizes, max_megapixels=self.options.max_megapixels
+        )
         self.notes += notes
-        return [
-            Region(
-                pair.content,
-                (replace(samples[0], mask=combine(pair.style, samples[0].mask)),),
-            )
-            for pair in pairs
-        ]
+        regions = []
+        for pair in pairs:
+            mask = combine(pair.style, samples[0].mask)
+            color = "".join(f"{level:02x}" for level in pair.color)
+            name = f"label #{color} of {styles[0].name!r}"
+            sample = replace(samples[0], mask=check_mask(mask, name))
+            regions.append(Region(pair.content, (sample,)))
+        return regions
 
     def _read_masks(self, option: str, sizes: list[tuple[int, int]]) -> list[Tensor | None]:
         names = getattr(self.options, option)
@@ -121,21 +122,25 @@ class Scene:
             return [None] * len(sizes)
         if len(names) != len(sizes):
             raise OptionError(f"{option}: {len(names)} given for {len(sizes)} styles; one for each")
-        masks = [read_mask(name, size) for name, size in zip(names, sizes, strict=True)]
-        self.notes += [note for mask in masks for note in mask.notes]
-        return [mask.values for mask in masks]
+        masks = [self._read_mask(name, size) for name, size in zip(names, sizes, strict=True)]
+        return list(masks)
+
+    def _read_mask(self, name: str, size: tuple[int, int]) -> Tensor:
+        mask = read_mask(name, size, max_megapixels=self.options.max_megapixels)
+        self.notes += mask.notes
+        return mask.values
 
     def _paint_mask(self, content: Picture, regions: list[Region]) -> Tensor | None:
-        """Where the painting shows: inside the mask, under a style's mask, and not where the
-        photograph is wholly transparent."""
+        """Where the painting shows: inside the mask, in a region, and not where the photograph is
+        wholly transparent."""
         painted = None
         if self.options.mask is not None:
-            whole = read_mask(self.options.mask, content.size)
-            self.notes += whole.notes
-            painted = self._fit(whole.values)
-        if self.options.style_mask:
-            masks = [mask for region in regions if (mask := self._fit(region.mask)) is not None]
-            painted = combine(painted, torch.stack(masks).sum(0).clamp(max=1))
+            painted = self._fit(self._read_mask(self.options.mask, content.size))
+        masks = [region.mask for region in regions if region.mask is not None]
+        if masks:
+            inside = torch.stack(masks).sum(0).clamp(max=1)
+            if float(inside.min()) < 1 - ROUNDING:
+                painted = combine(painted, inside)
         if self.alpha is not None:
             painted = combine(painted, (self.alpha > 0).float())
         return check_mask(painted, content.name)
@@ -144,29 +149,62 @@ class Scene:
         """A mask of the photograph at the painting's size, its edges softened."""
         if mask is None:
             return None
-        return soften(resize_pixels(mask, *self.size), self.options.feather)
+        return soften(resize_mask(mask, self.size), self.options.feather)
 
-    def _color(self, photo: Tensor, regions: list[Region]) -> View:
-        """The whole at full size, with the colours in which it is painted."""
-        mode, content = self.color, self.color.look(photo)
+    def _painted_regions(self, regions: list[Region]) -> list[Region]:
+        """Those of which anything is painted."""
+        weights = [combine(self._weights(region), self.mask) for region in regions]
+        painted = [
+            region
+            for region, each in zip(regions, weights, strict=True)
+            if each is None or float(each.max()) > 0
+        ]
+        if len(painted) < len(regions):
+            outside = len(regions) - len(painted)
+            self.notes.append(f"{outside} of {len(regions)} regions lie outside what is painted")
+        return painted
+
+    def _weights(self, region: Region) -> Tensor | None:
+        """How much each pixel of the photograph counts in a region."""
+        return combine(region.mask, self.alpha)
+
+    @cached_property
+    def whole(self) -> View:
+        """The scene at its full size, in the colours in which it is painted."""
+        mode, photo = self.color, self.color.look(self.seen)
         colored = []
-        for region in regions:
+        for region in self.regions:
+            weights = self._weights(region)
             samples = tuple(
-                replace(s, pixels=mode.look(mode.before(s.pixels, photo, s.mask, region.mask)))
+                replace(s, pixels=mode.look(mode.before(s.pixels, self.seen, s.mask, weights)))
                 for s in region.samples
             )
             colored.append(replace(region, samples=samples))
+        content = photo
         if self.options.recolor:
-            content = spread(
-                content,
-                colored,
-                lambda s, mask: match_color(content, s.pixels, mask, s.mask),
+            content = self._spread(
+                photo, colored, lambda s, weights: match_color(photo, s.pixels, weights, s.mask)
             )
-        regions = [replace(r, mask=combine(r.mask, self.mask)) for r in colored]
-        regions = [replace(r, mask=check_mask(r.mask, "the masks together")) for r in regions]
         if self.mask is not None:
-            content = composite(content, mode.look(photo), self.mask)
-        return View(photo, content, self.mask, tuple(regions))
+            content = composite(content, photo, self.mask)
+        regions = [replace(r, mask=combine(self._weights(r), self.mask)) for r in colored]
+        return View(photo, content, self.mask, tuple(regions), mode.look)
+
+    def _spread(
+        self,
+        pixels: Tensor,
+        regions: Sequence[Region],
+        change: Callable[[Sample, Tensor | None], Tensor],
+    ) -> Tensor:
+        """``pixels`` changed in each region after its samples, by their shares; kept elsewhere."""
+        changed, covered = torch.zeros_like(pixels), torch.zeros_like(pixels[:, :1])
+        for region in regions:
+            mask = torch.ones_like(covered) if region.mask is None else region.mask
+            covered = covered + mask
+            for sample in region.samples:
+                changed = changed + sample.share * mask * change(sample, self._weights(region))
+        # Soft masks may overlap, and may leave some of a pixel to nobody.
+        return changed / covered.clamp_min(1) + (1 - covered).clamp_min(0) * pixels
 
     def carry_color(self) -> Tensor:
         """The photograph with its styles' colours and nothing else."""
@@ -177,38 +215,35 @@ class Scene:
                 f"only_color carries the style's colours: color {self.options.color!r} keeps the "
                 f"photograph's; choose from {allowed}"
             )
-        return spread(
-            self.photo,
+        return self._spread(
+            self.seen,
             self.regions,
-            lambda s, mask: carry(self.photo, s.pixels, mask, s.mask),
+            lambda s, weights: carry(self.seen, s.pixels, weights, s.mask),
         )
 
     def at(self, size: tuple[int, int], least: int, device: torch.device) -> View:
         """The scene at a size; no side of a style shorter than ``least``."""
 
-        def fit(pixels: Tensor | None) -> Tensor | None:
-            return None if pixels is None else resize_pixels(pixels, *size).to(device)
+        def fit(pixels: Tensor) -> Tensor:
+            return resize_pixels(pixels, *size).to(device)
+
+        def fit_mask(mask: Tensor | None, size: tuple[int, int]) -> Tensor | None:
+            return None if mask is None else resize_mask(mask, size).to(device)
 
         def fit_sample(sample: Sample) -> Sample:
             long_side = self._style_size(sample.style, max(size))
-            width, height = fit_style(
-                sample.pixels.shape[-1], sample.pixels.shape[-2], long_side, least
-            )
-            mask = sample.mask
-            return replace(
-                sample,
-                pixels=resize_pixels(sample.pixels, width, height).to(device),
-                mask=None if mask is None else resize_pixels(mask, width, height).to(device),
-            )
+            own = sample.pixels.shape[-1], sample.pixels.shape[-2]
+            fitted = fit_style(*own, long_side, least)
+            pixels = resize_pixels(sample.pixels, *fitted).to(device)
+            return replace(sample, pixels=pixels, mask=fit_mask(sample.mask, fitted))
 
-        regions = [
-            replace(r, mask=fit(r.mask), samples=tuple(map(fit_sample, r.samples)))
-            for r in self.whole.regions
-        ]
-        photo, content = fit(self.whole.photo), fit(self.whole.content)
-        assert photo is not None
-        assert content is not None
-        return View(photo, content, fit(self.whole.mask), tuple(regions))
+        whole = self.whole
+        regions = tuple(
+            replace(r, mask=fit_mask(r.mask, size), samples=tuple(map(fit_sample, r.samples)))
+            for r in whole.regions
+        )
+        mask = fit_mask(whole.mask, size)
+        return View(fit(whole.photo), fit(whole.content), mask, regions, whole.look)
 
     def _style_size(self, style: int, long_side: int) -> float:
         """The long side at which a style is seen when the picture's is ``long_side``."""
@@ -257,18 +292,13 @@ def check_mask(mask: Tensor | None, name: str) -> Tensor | None:
     return mask
 
 
-def spread(
-    pixels: Tensor, regions: Sequence[Region], change: Callable[[Sample, Tensor | None], Tensor]
-) -> Tensor:
-    """``pixels`` changed in each region after its samples, by their shares; kept elsewhere."""
-    changed, covered = torch.zeros_like(pixels), torch.zeros_like(pixels[:, :1])
-    for region in regions:
-        mask = torch.ones_like(covered) if region.mask is None else region.mask
-        covered = covered + mask
-        for sample in region.samples:
-            changed = changed + sample.share * mask * change(sample, region.mask)
-    # Soft masks may overlap, and may leave some of a pixel to nobody.
-    return changed / covered.clamp_min(1) + (1 - covered).clamp_min(0) * pixels
+def fill_transparent(pixels: Tensor, alpha: Tensor | None) -> Tensor:
+    """Wholly transparent pixels in the mean colour of the others: whatever hides there must not be
+    resized, or seen by a network, into what is visible."""
+    if alpha is None:
+        return pixels
+    mean = (pixels * alpha).sum((2, 3), keepdim=True) / alpha.sum().clamp_min(1e-12)
+    return torch.where(alpha > 0, pixels, mean)
 
 
 def fit_style(width: int, height: int, long_side: float, least: int) -> tuple[int, int]:
