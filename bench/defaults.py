@@ -5,7 +5,7 @@ Gatys' method with the teacher network (`teacher.py`). Pictures, times and verdi
 that a study goes on where it was stopped. Pairs come in an order in which the first ten have each
 painting once: `--pairs 10` is a fair sample.
 
-    python bench/defaults.py paint gram-50 gaussian-50 --pairs 10 --data ../shared -o OUT
+    python bench/defaults.py paint default gram-50 --pairs 10 --data ../shared -o OUT
     python bench/defaults.py paint plain --data ../shared -o OUT
     python bench/defaults.py table --data ../shared -o OUT [--pairs 10]
     python bench/defaults.py sheet gram-50 plain -o OUT
@@ -42,13 +42,26 @@ PAINTINGS = (
 # Each painting with every third photograph first, then with those between.
 PAIRS = [(PHOTOS[(j + shift) % 6], PAINTINGS[j]) for shift in (0, 3, 1, 4, 2, 5) for j in range(10)]
 SIZE = 512
+# What every candidate has unless its name says otherwise: the default before this study.
+BASE = {
+    "precision": "float32",
+    "steps": 130,
+    "start_size": 128,
+    "tv_weight": 5.0,
+    "content_layer": ("relu4_2",),
+    "layer_weights": "given",
+    "recolor": True,
+}
 MIXES = {"mix": ("gaussian", "histogram=0.5"), "gaugram": ("gaussian", "gram")}
 
 
 def options_of(name: str) -> dict:
-    """``gaussian-20-fourier-b100``: loss, style weight, and changes to the default."""
+    """``gaussian-15-geo-n80``: loss, style weight, and changes to BASE; the options of today's
+    default if the name is "default"."""
+    if name == "default":
+        return {"precision": "float32"}
     loss, weight, *changes = name.split("-")
-    values: dict = {"style_loss": MIXES.get(loss, (loss,)), "style_weight": float(weight)}
+    values: dict = BASE | {"style_loss": MIXES.get(loss, (loss,)), "style_weight": float(weight)}
     for change in changes:
         values |= CHANGES[change]
     return values
@@ -60,6 +73,7 @@ CHANGES: dict[str, dict] = {
     "adam": {"optimizer": "adam", "average": 0.9},
     "s256": {"start_size": 256},
     "s512": {"start_size": 512},
+    "n80": {"steps": 80},
     "n90": {"steps": 90},
     "n200": {"steps": 200},
     "n400": {"steps": 400},
@@ -67,6 +81,7 @@ CHANGES: dict[str, dict] = {
     "tv1": {"tv_weight": 1.0},
     "tv20": {"tv_weight": 20.0},
     "c3": {"content_layer": ("relu3_1", "relu4_1")},
+    "c31": {"content_layer": ("relu3_1", "relu4_1")},
     "c41": {"content_layer": ("relu4_1",)},
     "self": {"content_loss": ("self-similarity",)},
     "lap": {"content_loss": ("features", "laplacian=0.1")},
@@ -108,8 +123,7 @@ class Study:
                 if name == "plain":
                     pixels = paint_plain(self.teacher, content, style, weight=200.0)
                 else:
-                    options = {"precision": "float32", **options_of(name)}
-                    pixels = impasto.paint(content, style, options).pixels
+                    pixels = impasto.paint(content, style, options_of(name)).pixels
                 seconds = time.perf_counter() - began
                 to_pil(pixels).save(path)
                 self.note(folder, path.stem, seconds=seconds)

@@ -186,9 +186,9 @@ def test_another_file_is_refused_and_left_as_it_is(change, text, photo, picture,
 
 
 def test_where_no_checkpoint_can_be(photo, picture, tmp_path):
-    with pytest.raises(MissingFileError, match=r"no such folder: '.*nowhere' \(for checkpoint 'x'"):
+    with pytest.raises(MissingFileError, match=r"no such folder: '.*nowhere' \(to write 'x' in"):
         Painter(photo, picture, checkpoint=tmp_path / "nowhere" / "x")
-    with pytest.raises(OptionError, match="is a folder; name a file"):
+    with pytest.raises(OptionError, match="it is a folder"):
         Painter(photo, picture, checkpoint=tmp_path)
 
 

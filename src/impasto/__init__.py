@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from impasto.images import Picture as Picture
     from impasto.images import read_image as read_image
     from impasto.images import write_image as write_image
+    from impasto.objective import Targets as Targets
     from impasto.options import PaintOptions as PaintOptions
     from impasto.painter import Painter as Painter
     from impasto.painter import Painting as Painting
@@ -32,6 +33,7 @@ _ROOMS = {
     "PaintOptions": "options",
     "Picture": "images",
     "Step": "painter",
+    "Targets": "objective",
     "load_backbone": "weights",
     "paint": "painter",
     "read_image": "images",

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from impasto.errors import MissingFileError, OptionError
-from impasto.files import replacing
+from impasto.errors import OptionError
+from impasto.files import check_place, replacing
 
 SHARE = 0.05  # of the time, at most, goes into saving: the file is large
 FIRST_COST = 0.25  # seconds that a save is taken to last before one was measured
@@ -28,7 +28,7 @@ class Checkpoint:
     """The file that a run saves its state to, and how often."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = check_checkpoint(path)
+        self.path = check_place(path, "a checkpoint")
         self.facts: dict[str, Any] = {}  # what the file says beside its tensors, if it is there
         self.run = self._read_metadata()
         self._saved, self._cost = time.perf_counter(), FIRST_COST
@@ -86,16 +86,3 @@ class Checkpoint:
     def _beside(self) -> Path:
         """Always the same: what a killed process left of it is written over."""
         return self.path.with_name(f".{self.path.name}.part")
-
-
-def check_checkpoint(path: str | os.PathLike[str]) -> Path:
-    """What would keep it from being written is said before the work."""
-    path = Path(path)
-    if path.is_dir():
-        raise OptionError(f"checkpoint {path.name!r} is a folder; name a file")
-    folder = path.parent
-    if not folder.is_dir():
-        raise MissingFileError(f"no such folder: {str(folder)!r} (for checkpoint {path.name!r})")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OptionError(f"checkpoint {path.name!r}: no permission to write in {str(folder)!r}")
-    return path

@@ -17,6 +17,7 @@ from cyclopts.validators import Number
 from impasto.batch import Outcome, Pairs, Task, is_many, plan_batch, run_batch
 from impasto.console import catch_interrupt, make_progress, say, split_panel, unwrapped
 from impasto.errors import ImageError, MissingFileError, OptionError
+from impasto.files import check_place
 from impasto.operations import OPERATIONS
 from impasto.options import PaintOptions, list_recipes, parse_recipe, read_recipe_file
 
@@ -237,13 +238,8 @@ def check_outputs(task: Task, options: PaintOptions, extras: Extras) -> None:
         from impasto.plots import check_figure
 
         check_figure(extras.plot)
-    for path in (extras.history, extras.plot):
-        if path is not None and not path.parent.is_dir():
-            raise MissingFileError(
-                f"there is no folder {str(path.parent)!r} to write {path.name} to"
-            )
-        if path is not None and path.is_dir():
-            raise OptionError(f"{str(path)!r} is a folder; name a file to write")
+    if extras.history is not None:
+        check_place(extras.history, "losses")
     check_apart(task, list_read(task, options), extras)
 
 

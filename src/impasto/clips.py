@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from impasto.errors import DependencyError, ImageError, ImpastoError, MissingFileError
-from impasto.files import replacing
+from impasto.errors import DependencyError, ImageError, ImpastoError
+from impasto.files import check_place, replacing
 from impasto.images import fit_size, resize_pixels, to_pil
 
 FILM_SUFFIXES = (".gif", ".webp", ".mp4")
@@ -28,20 +28,8 @@ BT709 = 1  # the number that libav knows the colours of high definition by
 
 def check_film(path: str | os.PathLike[str]) -> Path:
     """Every check on a film's path that needs no frame; asked before hours of work."""
-    path = Path(path)
-    if path.is_dir():
-        raise ImageError(f"cannot write a film to {str(path)!r}: it is a folder")
-    suffix = path.suffix.lower()
-    if suffix not in FILM_SUFFIXES:
-        found = f"suffix {path.suffix!r}" if path.suffix else "no suffix"
-        choices = ", ".join(FILM_SUFFIXES)
-        raise ImageError(f"cannot write a film {path.name!r} with {found}; choose from {choices}")
-    folder = path.parent
-    if not folder.is_dir():
-        raise MissingFileError(f"no such folder: {str(folder)!r} (to write {path.name!r} in)")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ImageError(f"cannot write {path.name!r}: no permission to write in {str(folder)!r}")
-    if suffix == ".mp4":
+    path = check_place(path, "a film", FILM_SUFFIXES, ImageError)
+    if path.suffix.lower() == ".mp4":
         import_av()
     return path
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from impasto.errors import ImageError, ImpastoError, MissingFileError, OptionError
-from impasto.files import replace_file
+from impasto.files import check_place, replace_file
 
 ImageSource = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 DEFAULT_MEGAPIXELS = 100.0
@@ -144,19 +144,7 @@ def to_pil(pixels: Tensor, alpha: Tensor | None = None) -> Image.Image:
 
 def check_writable(path: str | os.PathLike[str]) -> Path:
     """Every check on an output path that needs no picture; asked before hours of work."""
-    path = Path(path)
-    if path.is_dir():
-        raise ImageError(f"cannot write a picture to {str(path)!r}: it is a folder")
-    if path.suffix.lower() not in WRITABLE:
-        found = f"suffix {path.suffix!r}" if path.suffix else "no suffix"
-        choices = ", ".join(WRITABLE)
-        raise ImageError(f"cannot write {path.name!r} with {found}; choose from {choices}")
-    folder = path.parent
-    if not folder.is_dir():
-        raise MissingFileError(f"no such folder: {str(folder)!r} (to write {path.name!r} in)")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ImageError(f"cannot write {path.name!r}: no permission to write in {str(folder)!r}")
-    return path
+    return check_place(path, "a picture", WRITABLE, ImageError)
 
 
 def write_image(

@@ -58,11 +58,11 @@ class PaintOptions(BaseModel):
         description="Long side of the result in pixels; the photograph's own if not given.",
     )
     steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=130,
+        default=80,
         description="Optimisation steps, shared out over the sizes from coarse to fine.",
     )
     start_size: Annotated[int, Field(ge=16)] = Field(
-        default=128,
+        default=256,
         description="Long side of the coarsest size; each next one is twice as large. "
         "A value of at least the result's size paints at that size alone.",
     )
@@ -73,7 +73,7 @@ class PaintOptions(BaseModel):
     )
 
     # --- what is minimised
-    style_weight: Weight = Field(default=50.0, description="How strongly the style pulls.")
+    style_weight: Weight = Field(default=15.0, description="How strongly the style pulls.")
     content_weight: Weight = Field(default=1.0, description="How strongly the photograph pulls.")
     tv_weight: Weight = Field(
         default=5.0, description="How strongly neighbouring pixels are evened out."
@@ -82,7 +82,7 @@ class PaintOptions(BaseModel):
         default=2.0, description="Power of their differences: 2, 1 (keeps edges), 2.5 (Keras)."
     )
     style_loss: Weighted = Field(
-        default=("gram",),
+        default=("gaussian",),
         description="What of the style counts, as NAME or NAME=WEIGHT; may be repeated: gram, "
         "chained, moments, gaussian, sliced, neighbours, emd, histogram, histogram-pixels.",
     )
@@ -92,7 +92,7 @@ class PaintOptions(BaseModel):
         "features, self-similarity, laplacian.",
     )
     content_layer: Weighted = Field(
-        default=("relu4_2",),
+        default=("relu4_1",),
         description="Layer that keeps the content, as NAME or NAME=WEIGHT; may be repeated.",
     )
     style_layer: Weighted = Field(
@@ -101,7 +101,7 @@ class PaintOptions(BaseModel):
         "repeated.",
     )
     layer_weights: Literal["given", "geometric"] = Field(
-        default="given",
+        default="geometric",
         description="Weights of the layers as given, or also halved from each style layer to the "
         "next deeper one and doubled for content (Novak and Nikulin).",
     )

@@ -8,8 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from impasto.errors import DependencyError, OptionError
-from impasto.files import replacing
+from impasto.errors import DependencyError
+from impasto.files import check_place, replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,10 +21,7 @@ FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 
 def check_figure(path: str | os.PathLike[str]) -> None:
     """What would keep a figure from being drawn is said before the work."""
-    path = Path(path)
-    if path.suffix.lower() not in FIGURE_SUFFIXES:
-        choices = ", ".join(FIGURE_SUFFIXES)
-        raise OptionError(f"cannot draw {path.name!r}; its name ends in one of {choices}")
+    check_place(path, "a figure", FIGURE_SUFFIXES)
     new_figure(1, 1)
 
 
