@@ -48,7 +48,8 @@ def see(
 ) -> Objective:
     """What is minimised at the photograph's own size, the styles at their own."""
     sides = [max(style.shape[-2:]) for style in styles]
-    options = PaintOptions.read({"recolor": False, "style_size": sides, **values})
+    plain = {"recolor": False, "style_loss": ["gram"], "layer_weights": "given"}
+    options = PaintOptions.read({**plain, "style_size": sides, **values})
     size = (content.shape[-1], content.shape[-2])
     scene = Scene(Picture(content), [Picture(style) for style in styles], options, size)
     machine = choose_machine("cpu", "float32")

@@ -34,10 +34,12 @@ QUICK = {"steps": 6, "size": 64, "start_size": 32, "precision": "float32"}
     ("size", "start", "plan"),
     [
         ((512, 384), 128, [(128, 96), (256, 192), (512, 384)]),
-        ((500, 300), 128, [(250, 150), (500, 300)]),
+        ((500, 300), 128, [(125, 75), (250, 150), (500, 300)]),
+        ((384, 300), 256, [(192, 150), (384, 300)]),
+        ((360, 300), 256, [(360, 300)]),
         ((100, 90), 128, [(100, 90)]),
         ((512, 512), 65536, [(512, 512)]),
-        ((1000, 20), 128, [(250, 5), (500, 10), (1000, 20)]),
+        ((1000, 20), 128, [(125, 3), (250, 5), (500, 10), (1000, 20)]),
         ((1, 1), 16, [(1, 1)]),
     ],
 )
@@ -111,7 +113,7 @@ def test_white_noise_is_left_behind(photo, picture):
 
 
 def test_the_best_picture_is_kept_not_the_last(photo, picture):
-    options = {**QUICK, "start_size": 64, "optimizer": "sgd", "learning_rate": 0.5, "steps": 5}
+    options = {**QUICK, "start_size": 64, "optimizer": "sgd", "learning_rate": 50, "steps": 5}
     painting = impasto.paint(photo, picture, options)
     totals = [step.total for step in painting.history]
     assert totals[-1] > min(totals)  # so long a step leaps about
@@ -235,7 +237,7 @@ def test_a_size_that_has_settled_is_left(photo, picture):
 
 
 def test_the_average_of_iterates_by_hand(photo, picture):
-    options = {**QUICK, "start_size": 64, "steps": 4, "optimizer": "sgd", "style_weight": 5}
+    options = {**QUICK, "start_size": 64, "steps": 4, "optimizer": "sgd", "style_weight": 50}
     work = painter.Painter(photo, picture, PaintOptions.read(options))
     seen = [work.scene.at(work.size, 32, work.machine.device).content]
     seen += [work.progress.state["values"].clone() for _ in work.steps()]
@@ -354,7 +356,5 @@ def test_the_history_as_a_table(photo, picture, tmp_path):
     assert [(row["width"], row["height"]) for row in rows][::5] == [("48", "36"), ("96", "72")]
 
 
-def test_default_layers_are_the_paper_s():
-    options = PaintOptions()
-    assert list(options.style_layer) == [f"relu{i}_1" for i in range(1, 6)]
-    assert options.content_layer == ("relu4_2",)
+def test_default_style_layers_are_the_paper_s():
+    assert list(PaintOptions().style_layer) == [f"relu{i}_1" for i in range(1, 6)]

@@ -63,7 +63,7 @@ class PaintOptions(BaseModel):
     )
     start_size: Annotated[int, Field(ge=16)] = Field(
         default=256,
-        description="Long side of the coarsest size; each next one is twice as large. "
+        description="Long side of the coarsest size, or near it; each next one is twice as large. "
         "A value of at least the result's size paints at that size alone.",
     )
     plateau: Annotated[float, Field(ge=0, lt=1)] = Field(

@@ -113,11 +113,11 @@ class Progress:
 def plan_sizes(width: int, height: int, start_size: int, least: int = 1) -> list[tuple[int, int]]:
     """Sizes from coarse to fine, each about half the next; the last is the size itself.
 
-    None has a long side under ``start_size`` or a short side under ``least``.
+    The coarsest has the long side nearest to ``start_size``, and none a short side under ``least``.
     """
     sizes = [(width, height)]
     long_side = max(width, height) / 2
-    while long_side >= start_size:
+    while long_side * math.sqrt(2) >= start_size:
         smaller = fit_size(width, height, round(long_side))
         if min(smaller) < least:
             break
