@@ -91,7 +91,7 @@ def paint_grid(folder: Path) -> None:
 
 
 def paint_weights(folder: Path) -> None:
-    weights = [1, 5, 20, 50, 200, 1000]
+    weights = [1, 5, 15, 50, 200, 1000]
     rows: list[list[Image.Image | None]] = []
     for name, style in (("coffee.png", "strokes"), ("cat.png", "glass")):
         rows.append(
