@@ -218,7 +218,10 @@ def test_every_and_film(photo, picture, tmp_path, capsys):
         (["--every", "0"], "Must be >= 1"),
         (["--film", "x.avi"], "cannot write a film 'x.avi' with suffix '.avi'; choose from .gif"),
         (["--film", "no/x.gif"], "no such folder: 'no' (to write 'x.gif' in)"),
-        (["--plot", "x.xyz"], "cannot write a figure 'x.xyz' with suffix '.xyz'; choose from .png, .svg, .pdf"),
+        (
+            ["--plot", "x.xyz"],
+            "cannot write a figure 'x.xyz' with suffix '.xyz'; choose from .png, .svg, .pdf",
+        ),
         (["--plot", "no/x.png"], "no such folder: 'no' (to write 'x.png' in)"),
         (["--history", "."], "cannot write losses to '.': it is a folder"),
         (["--checkpoint", "no/x"], "no such folder: 'no' (to write 'x' in)"),
