@@ -780,8 +780,12 @@ def test_longest_side(tmp_path, suffix, longest):
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
-        ("x.bmp", ImageError, r"cannot write 'x.bmp' with suffix '.bmp'; choose from .png, .jpg, "),
-        ("x", ImageError, r"cannot write 'x' with no suffix; choose from .png"),
+        (
+            "x.bmp",
+            ImageError,
+            r"cannot write a picture 'x.bmp' with suffix '.bmp'; choose from .png, .jpg, ",
+        ),
+        ("x", ImageError, r"cannot write a picture 'x' with no suffix; choose from .png"),
         ("gone/x.png", MissingFileError, r"no such folder: '.*gone' \(to write 'x.png' in\)$"),
         ("a file/x.png", MissingFileError, r"no such folder: '.*a file' \(to write 'x.png' in\)$"),
         ("folder.png", ImageError, r"cannot write a picture to '.*folder.png': it is a folder$"),
