@@ -19,6 +19,8 @@ from torch.nn import functional
 
 from impasto.backbones import BACKBONES, Architecture, Backbone
 from impasto.images import fit_size, read_image, resize_pixels
+from impasto.losses import content_loss
+from impasto.style_losses import gram_loss, gram_matrix
 
 STYLE = [f"relu{block}_1" for block in range(1, 6)]
 # Gatys' own script: 1000 / N^2 for a layer of N channels.
@@ -64,11 +66,10 @@ class Teacher:
         grams, sliced = [], []
         for name in STYLE:
             ours, theirs = seen[name].flatten(2)[0], wanted[name].flatten(2)[0]  # (C, H*W)
-            g, a = (x @ x.T / x.shape[1] for x in (ours, theirs))
-            grams.append(float((g - a).square().sum() / a.square().sum()))
+            grams.append(float(gram_loss(gram_matrix(seen[name]), gram_matrix(wanted[name]))))
             sliced.append(sliced_distance(ours, theirs))
-        lost = (seen["relu4_1"] - photo).square().mean() / photo.var(correction=0)
-        return Verdict(statistics.mean(grams), statistics.mean(sliced), float(lost))
+        lost = float(content_loss(seen["relu4_1"], photo))
+        return Verdict(statistics.mean(grams), statistics.mean(sliced), lost)
 
 
 def sliced_distance(ours: Tensor, theirs: Tensor, directions: int = 256) -> float:
@@ -100,7 +101,7 @@ def paint_plain(
     with torch.no_grad():
         wanted, photo = teacher.look(style, layers), teacher.look(content, layers)
         scales = {name: 1 / float(wanted[name].mean() + photo[name].mean()) * 2 for name in layers}
-        grams = {name: gram(wanted[name] * scales[name]) for name in STYLE}
+        grams = {name: gram_matrix(wanted[name] * scales[name]) for name in STYLE}
         target = photo["relu4_2"] * scales["relu4_2"]
     pixels = content.clone().requires_grad_()
     optimizer = torch.optim.LBFGS([pixels], max_iter=20, max_eval=20)
@@ -113,7 +114,7 @@ def paint_plain(
         seen = teacher.look(pixels, layers)
         loss = functional.mse_loss(seen["relu4_2"] * scales["relu4_2"], target)
         for name in STYLE:
-            error = functional.mse_loss(gram(seen[name] * scales[name]), grams[name])
+            error = functional.mse_loss(gram_matrix(seen[name] * scales[name]), grams[name])
             loss = loss + weight * GATYS_WEIGHTS[name] * error
         loss.backward()
         return loss
@@ -121,11 +122,6 @@ def paint_plain(
     while done < steps:
         optimizer.step(measure)
     return pixels.detach().clamp(0, 1)
-
-
-def gram(features: Tensor) -> Tensor:
-    flat = features.flatten(2)[0]
-    return flat @ flat.T / flat.shape[1]
 
 
 def read_at(path: Path, size: int) -> Tensor:

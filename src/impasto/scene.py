@@ -66,6 +66,8 @@ class Scene:
         self.size = size
         self.notes: list[str] = []
         self.color = COLORS[options.color]
+        if options.only_color:
+            self._check_carrier()
         self.alpha = None if content.alpha is None else resize_pixels(content.alpha, *size)
         self.photo = resize_pixels(content.pixels, *size)
         self.seen = resize_pixels(fill_transparent(content.pixels, content.alpha), *size)
@@ -206,15 +208,19 @@ class Scene:
         # Soft masks may overlap, and may leave some of a pixel to nobody.
         return changed / covered.clamp_min(1) + (1 - covered).clamp_min(0) * pixels
 
-    def carry_color(self) -> Tensor:
-        """The photograph with its styles' colours and nothing else."""
-        carry = self.color.carry
-        if carry is None:
+    def _check_carrier(self) -> None:
+        """An error where this way to treat colour carries none of the style's over."""
+        if self.color.carry is None:
             allowed = ", ".join(name for name, mode in COLORS.items() if mode.carry)
             raise OptionError(
                 f"only_color carries the style's colours: color {self.options.color!r} keeps the "
                 f"photograph's; choose from {allowed}"
             )
+
+    def carry_color(self) -> Tensor:
+        """The photograph with its styles' colours and nothing else."""
+        carry = self.color.carry
+        assert carry is not None
         return self._spread(
             self.seen,
             self.regions,
