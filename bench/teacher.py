@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from impasto.backbones import BACKBONES, Architecture, Backbone
 from impasto.images import fit_size, read_image, resize_pixels
-from impasto.losses import content_loss
+from impasto.losses import CONTENT_LOSSES
 from impasto.style_losses import gram_loss, gram_matrix
 
 STYLE = [f"relu{block}_1" for block in range(1, 6)]
@@ -46,6 +46,8 @@ class Teacher:
         self.backbone = Backbone.from_tensors(self.tensors, architecture, padding="reflect")
         self.backbone = self.backbone.to(memory_format=torch.channels_last)
 
+    content = CONTENT_LOSSES["features"]
+
     def look(self, pixels: Tensor, layers: list[str]) -> dict[str, Tensor]:
         """Features in the true network's space, where there is a map for their layer."""
         seen = self.backbone(pixels.contiguous(memory_format=torch.channels_last), layers)
@@ -68,7 +70,7 @@ class Teacher:
             ours, theirs = seen[name].flatten(2)[0], wanted[name].flatten(2)[0]  # (C, H*W)
             grams.append(float(gram_loss(gram_matrix(seen[name]), gram_matrix(wanted[name]))))
             sliced.append(sliced_distance(ours, theirs))
-        lost = float(content_loss(seen["relu4_1"], photo))
+        lost = float(self.content.compare((seen["relu4_1"],), (photo,), torch.zeros(0, 2)))
         return Verdict(statistics.mean(grams), statistics.mean(sliced), lost)
 
 

@@ -12,17 +12,29 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "src" / "impasto"
 FLOORS = {
     "ground": ["errors", "files", "options", "devices"],
-    "pixels": ["images", "color", "masks", "clips", "drawing", "styles", "samples"],
-    "networks": ["backbones", "publishers", "weights", "losses", "style_losses"],
+    "pixels": ["images", "color", "masks", "clips", "tiles", "drawing", "styles", "samples"],
+    "networks": [
+        "backbones",
+        "publishers",
+        "weights",
+        "trials",
+        "sums",
+        "positions",
+        "losses",
+        "style_losses",
+    ],
     "work": [
         "canvas",
         "checkpoints",
         "objective",
         "optimizers",
         "painter",
+        "plan",
         "plots",
         "scene",
         "starts",
+        "targets",
+        "terms",
     ],
     "front": [
         "operations",

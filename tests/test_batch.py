@@ -276,6 +276,7 @@ def test_mistakes_are_one_line_and_code_2(arguments, text, here, capsys):
 
 PROGRAM = """
 import os, signal
+from dataclasses import replace
 from pathlib import Path
 from impasto import cli, painter
 
@@ -287,7 +288,9 @@ def steps_of_its_own(self):
     if name == os.environ.get("KILLED"):
         os.kill(os.getpid(), signal.SIGKILL)
     if name != os.environ.get("QUICK", name):
-        self.options = self.options.model_copy(update={"steps": 10**6, "plateau": 0})
+        self.options = self.options.model_copy(update={"plateau": 0})
+        for_ever = [replace(level, steps=10**6) for level in self.plan.levels]
+        self.plan = replace(self.plan, levels=tuple(for_ever))
     return steps(self)
 
 painter.Painter.steps = steps_of_its_own

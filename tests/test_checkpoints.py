@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -20,10 +21,10 @@ from conftest import draw_picture
 from PIL import Image
 from safetensors.torch import save_file
 
-from impasto import checkpoints, painter
+from impasto import checkpoints, painter, plan
 from impasto.checkpoints import Checkpoint
 from impasto.cli import run
-from impasto.errors import MissingFileError, OptionError
+from impasto.errors import ImageError, MissingFileError, OptionError
 from impasto.images import read_image
 from impasto.optimizers import BoundedLBFGS
 from impasto.options import PaintOptions
@@ -201,21 +202,33 @@ def test_a_disk_that_is_full_is_told_in_one_line(tmp_path, monkeypatch):
         Checkpoint(tmp_path / "x").save({}, {}, "")
 
 
-def test_the_size_that_memory_had_room_for_is_kept(photo, picture, tmp_path, monkeypatch):
-    """Free memory is never the same again; the size must be."""
-    options, file = read_options(size=None), tmp_path / "state"
-    room = []
-    monkeypatch.setattr(painter, "largest_side", lambda *_: room[-1])
-    room.append(50)
-    small = Painter(photo, picture, options, checkpoint=file)
-    assert small.size == (57, 43)
-    break_off(small, 3)
-    for other in (40, 500):
-        room.append(other)
-        assert Painter(photo, picture, options, checkpoint=file).size == small.size
-    taken_up = finish(Painter(photo, picture, options, checkpoint=file))
-    room.append(50)
-    assert taken_up == finish(Painter(photo, picture, options))
+def test_the_memory_that_it_was_begun_with_is_kept(photo, picture, tmp_path, monkeypatch):
+    """Free memory is never the same again; the size and the tiles must be."""
+    options = read_options(size=None, style_layer=("relu1_1",), content_layer=("relu1_2",))
+    for name, value in (("PROCESS", 0), ("SLACK", 0), ("LEAST_WINDOW", 100)):
+        monkeypatch.setattr(plan, name, value)
+    room = [10**12]
+    monkeypatch.setattr(painter, "grant_memory", lambda _, asked: int(asked or room[-1]))
+    most = Painter(photo, picture, options).plan.needed
+    kinds: dict[tuple[bool, bool], int] = {}  # the whole size, and tight: with this grant
+    for first in range(0, most + 1, most // 100):
+        room.append(first)
+        with contextlib.suppress(ImageError):
+            tried = Painter(photo, picture, options)
+            kinds[tried.size == (64, 48), tried.plan.is_tight] = first
+    assert set(kinds) >= {(False, True), (True, True)}
+    for first in (*kinds.values(), most):
+        room.append(first)
+        file = tmp_path / f"state {first}"
+        small = Painter(photo, picture, options, checkpoint=file)
+        break_off(small, 3)
+        for other in (most // 2, 10**12):
+            room.append(other)
+            again = Painter(photo, picture, options, checkpoint=file)
+            assert again.plan.levels == small.plan.levels
+        taken_up = finish(Painter(photo, picture, options, checkpoint=file))
+        room.append(first)
+        assert taken_up == finish(Painter(photo, picture, options))
 
 
 # --- from the command line, and killed for real -----------------------------------------------

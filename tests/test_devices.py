@@ -10,17 +10,10 @@ from impasto.errors import DeviceError
 
 
 def test_a_processor_is_always_there():
-    machine = devices.choose_machine("cpu", "float32")
+    machine = devices.choose_machine("cpu")
     assert machine.device == torch.device("cpu")
     assert machine.precision == torch.float32
     assert "cpu, float32" in machine.describe()
-
-
-def test_auto_never_takes_a_slow_format(monkeypatch):
-    monkeypatch.setattr(devices, "has_fast_bfloat16", lambda *_: False)
-    assert devices.choose_machine("cpu").precision == torch.float32
-    monkeypatch.setattr(devices, "has_fast_bfloat16", lambda *_: True)
-    assert devices.choose_machine("cpu").precision == torch.bfloat16
 
 
 @pytest.mark.parametrize(

@@ -87,20 +87,25 @@ def test_what_is_looked_at():
     }
 
 
+def compare(name, ours, target, normalization="relative"):
+    positions = centres(*ours.shape[2:])
+    return CONTENT_LOSSES[name].compare((ours,), (target,), positions, normalization)
+
+
 # --- each ---------------------------------------------------------------------------------------
 
 
 def test_content_worked_by_hand():
     target = torch.tensor([[[[1.0, 3.0]]]])  # mean 2, variance 1
     features = torch.tensor([[[[2.0, 6.0]]]])
-    assert float(losses.content_loss(features, target, "paper")) == (1 + 9) / 2
-    assert float(losses.content_loss(features, target)) == (1 + 9) / 2 / 1.0
+    assert float(compare("features", features, target, "paper")) == (1 + 9) / 2
+    assert float(compare("features", features, target)) == (1 + 9) / 2 / 1.0
 
 
 def test_a_black_target_divides_by_nothing():
     black = torch.zeros(1, 2, 3, 3)
-    assert losses.content_loss(torch.ones(1, 2, 3, 3), black).isfinite()
-    assert losses.content_loss(black, black) == 0
+    assert compare("features", torch.ones(1, 2, 3, 3), black).isfinite()
+    assert compare("features", black, black) == 0
 
 
 def test_self_similarity_worked_by_hand():
@@ -109,7 +114,7 @@ def test_self_similarity_worked_by_hand():
     # x, x and y: (0 0 1; 0 0 1; 1 1 0), columns over 1, 1 and 2.
     target = torch.tensor([[[[1.0, 5.0, 0.0]], [[0.0, 0.0, 2.0]]]])
     columns = [0 + 1 + 1, 0.5 + 0 + 0.5, 0.5 + 0.5 + 0]
-    value = losses.self_similarity_loss(ours, target, centres(1, 3))
+    value = compare("self-similarity", ours, target)
     assert float(value) == pytest.approx(sum(columns) / 3)
     paper = CONTENT_LOSSES["self-similarity"].compare((ours,), (target,), centres(1, 3), "paper")
     assert float(paper) == pytest.approx(sum(columns) / 9)
@@ -118,19 +123,19 @@ def test_self_similarity_worked_by_hand():
 def test_self_similarity_equals_loops():
     ours, target = random_features(1, 4, 3, 5), random_features(1, 4, 3, 5, seed=1)
     rows = [f[0].flatten(1).T.numpy() for f in (ours, target)]
-    value = losses.self_similarity_loss(ours, target, centres(3, 5))
+    value = compare("self-similarity", ours, target)
     assert float(value) == pytest.approx(oracles.self_similarity_by_loops(*rows), rel=1e-9)
 
 
 def test_self_similarity_does_not_see_colours_turned():
     features = random_features(1, 4, 3, 5)
     turned = features.flip(1) * -2
-    assert float(losses.self_similarity_loss(turned, features, centres(3, 5))) < 1e-12
+    assert float(compare("self-similarity", turned, features)) < 1e-12
 
 
 def test_self_similarity_of_one_thing_everywhere_is_not_noise():
     flat = torch.full((1, 64, 8, 8), 0.3) + 1e-7 * random_features(1, 64, 8, 8).float()
-    columns = losses.similarity_columns(flat, centres(8, 8))
+    columns = losses.similarity_columns(flat[0].flatten(1).T)
     assert columns.max() < 0.01
 
 
@@ -138,41 +143,40 @@ def test_self_similarity_of_one_thing_everywhere_is_not_noise():
 def test_laplacian_equals_loops(size):
     ours, target = random_features(1, 3, *size), random_features(1, 3, *size, seed=1)
     first, second = (oracles.laplacian_by_loops(p[0].numpy(), 4) for p in (ours, target))
-    value = losses.laplacian_loss(ours, target, "paper")
+    value = compare("laplacian", ours, target, "paper")
     assert float(value) == pytest.approx(((first - second) ** 2).sum(), rel=1e-9, abs=1e-20)
 
 
 def test_relative_laplacian_worked_by_hand():
-    # One row of 0 and 1 has the Laplacian -1, 1; twice that differs by as much as itself.
-    target = torch.tensor([[[[0.0, 1.0]]]])
-    assert float(losses.laplacian_loss(2 * target, target, pool=1)) == pytest.approx(1)
-    assert float(losses.laplacian_loss(2 * target, target, "paper", pool=1)) == pytest.approx(2)
+    # Cells of 4 of 0 and 1 have the Laplacian -1, 1; twice that differs by as much as itself.
+    target = torch.tensor([[[[0.0, 1.0]]]]).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    assert float(compare("laplacian", 2 * target, target)) == pytest.approx(1)
+    assert float(compare("laplacian", 2 * target, target, "paper")) == pytest.approx(2)
 
 
 def test_laplacian_does_not_see_brightness():
     target = random_features(1, 3, 9, 7)
-    assert float(losses.laplacian_loss(target + 0.2, target)) == pytest.approx(0, abs=1e-20)
+    assert float(compare("laplacian", target + 0.2, target)) == pytest.approx(0, abs=1e-20)
 
 
 def test_total_variation_equals_loops():
     pixels = random_features(1, 3, 5, 4)
     expected = oracles.total_variation_by_loops(pixels[0].numpy())
-    assert float(losses.total_variation(pixels, "paper")) == pytest.approx(expected)
-    assert float(losses.total_variation(pixels)) == pytest.approx(expected / pixels.numel())
+    assert float(losses.total_variation(pixels)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 2.5])
 def test_powers_of_variation_equal_loops(power):
     pixels = random_features(1, 3, 5, 4)
     expected = oracles.powered_variation_by_loops(pixels[0].numpy(), power)
-    value = losses.total_variation(pixels, "paper", power)
+    value = losses.total_variation(pixels, power)
     assert float(value) == pytest.approx(expected, rel=1e-4 if power < 2 else 1e-12)
 
 
 @pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 2.5])
 def test_variation_of_a_step_worked_by_hand(power):
     step = torch.tensor([[[[0.0, 3.0], [4.0, 0.0]]]])  # a corner of 3 and 4, then 3 down, 4 across
-    value = losses.total_variation(step, "paper", power)
+    value = losses.total_variation(step, power)
     assert float(value) == pytest.approx(5**power + 3**power + 4**power, rel=1e-3)
 
 
@@ -187,18 +191,27 @@ def test_a_flat_picture_has_no_variation(power, size):
 
 
 @pytest.mark.parametrize("power", [1.0, 2.0, 2.5])
-@NORMALIZATIONS
-def test_gradient_of_total_variation(normalization, power):
+def test_gradient_of_total_variation(power):
     pixels = random_features(1, 3, 4, 5).requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda p: losses.total_variation(p, normalization, power), pixels
-    )
+    assert torch.autograd.gradcheck(lambda p: losses.total_variation(p, power), pixels)
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 2.5])
+@pytest.mark.parametrize("cut", [(2, 3), (4, 5), (1, 5)])
+def test_variation_of_tiles_adds_up(power, cut):
+    pixels, (row, column) = random_features(1, 3, 4, 5), cut
+    total = 0.0
+    for top, bottom in ((0, row), (row, 4)):
+        for left, right in ((0, column), (column, 5)):
+            tile = pixels[..., top : bottom + 1, left : right + 1]
+            if bottom > top and right > left:
+                total += float(losses.total_variation(tile, power, (bottom - top, right - left)))
+    assert total == pytest.approx(float(losses.total_variation(pixels, power)), rel=1e-9)
 
 
 def test_range_penalty_counts_only_what_is_outside():
     pixels = torch.tensor([[[[0.0, 0.5, 1.0, 1.2, -0.1, 0.9]]]])
-    assert float(losses.range_penalty(pixels)) == pytest.approx((0.04 + 0.01) / 6)
-    assert float(losses.range_penalty(pixels, "paper")) == pytest.approx(0.04 + 0.01)
+    assert float(losses.range_penalty(pixels)) == pytest.approx(0.04 + 0.01)
 
 
 def test_gradient_of_range_penalty():

@@ -15,17 +15,19 @@ from PIL import Image
 from torch import Tensor
 
 import impasto
-from impasto import objective as room
+from impasto import objective, terms
 from impasto.backbones import BACKBONES, Backbone
 from impasto.canvas import CANVASES
 from impasto.devices import choose_machine
 from impasto.errors import OptionError
 from impasto.images import Picture, read_image
 from impasto.losses import CONTENT_LOSSES
-from impasto.objective import Objective, Targets, resolve_layers, style_layers
+from impasto.objective import Objective
 from impasto.options import PaintOptions
 from impasto.scene import Scene
 from impasto.style_losses import STYLE_LOSSES
+from impasto.targets import Targets
+from impasto.terms import resolve_layers, style_layers
 
 QUICK = {"steps": 6, "start_size": 64, "precision": "float32"}
 SAMPLED = [name for name, loss in STYLE_LOSSES.items() if loss.samples]
@@ -52,7 +54,7 @@ def see(
     options = PaintOptions.read({**plain, "style_size": sides, **values})
     size = (content.shape[-1], content.shape[-2])
     scene = Scene(Picture(content), [Picture(style) for style in styles], options, size)
-    machine = choose_machine("cpu", "float32")
+    machine = choose_machine("cpu")
     return Objective(compact, machine, scene.at(size, 1, machine.device), options, targets)
 
 
@@ -290,11 +292,11 @@ def test_outside_the_teach_mask_nothing_teaches(compact, tmp_path, loss):
 def test_layers_looked_at_together_have_the_deepest_s_mask():
     deep = torch.tensor([[1.0, 3.0], [0.0, 4.0]])[None, None] / 8
     masks = {"shallow": torch.ones(1, 1, 3, 4) / 12, "deep": deep}
-    joined = room.join_masks(masks, ("shallow", "deep"))
+    joined = terms.join_masks(masks, ("shallow", "deep"))
     expected = torch.tensor([[1.0, 1, 3, 3], [1, 1, 3, 3], [0, 0, 4, 4]]) / 24
     torch.testing.assert_close(joined[0][0, 0], expected)
     assert joined[1] is deep
-    assert room.join_masks(masks, ("shallow",))[0] is masks["shallow"]
+    assert terms.join_masks(masks, ("shallow",))[0] is masks["shallow"]
 
 
 def test_a_region_s_gram_is_its_own(compact, tmp_path):
@@ -472,7 +474,7 @@ def test_from_the_cache_the_network_is_not_asked(compact, monkeypatch):
     def refuse(*_: object) -> None:
         pytest.fail("measured again")
 
-    monkeypatch.setattr(room, "gather", refuse)
+    monkeypatch.setattr(objective, "gather_style", refuse)
     make_objective(compact, targets=targets, content_weight=5, steps=3)
 
 

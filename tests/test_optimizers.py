@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from impasto import optimizers
 from impasto.canvas import CANVASES, Canvas
 from impasto.optimizers import HISTORY, LONGEST_STEP, OPTIMIZERS, BoundedLBFGS
 
@@ -101,7 +102,11 @@ def test_lbfgs_forgets_what_bends_the_wrong_way():
     closure = closure_of(optimizer, canvas, lambda p: -(p - 0.5).square().sum())
     losses = [float(optimizer.step(closure)) for _ in range(6)]
     state = optimizer.state[canvas.values]
-    assert not state["curvatures"].any()
+    slots = [name for name in state if name.startswith(("move", "turn"))]
+    assert len(slots) == 10
+    own = optimizer.choose_direction(slots)
+    assert own[:-1].abs().max() == 0  # straight down the gradient
+    assert own[-1] == -1
     assert losses == sorted(losses, reverse=True)  # it goes down all the same
     assert losses[-1] < losses[0]
 
@@ -125,9 +130,38 @@ def test_lbfgs_measures_how_far_it_was_moved_by_others():
     canvas.replace(canvas.pixels() + 0.01 * noise(7))
     optimizer.step(closure)
     state = optimizer.state[canvas.values]
-    torch.testing.assert_close(state["turns"][0], 4 * state["moves"][0])  # its second slope is 4
-    torch.testing.assert_close(state["scale"], torch.tensor(0.25, dtype=torch.float64))
+    torch.testing.assert_close(state["turn0"], 4 * state["move0"])  # its second slope is 4
     torch.testing.assert_close(canvas.values, torch.full_like(canvas.values, 0.5))
+
+
+def test_lbfgs_of_a_large_canvas_remembers_less_and_finds_its_way(monkeypatch):
+    """In bfloat16, and fewer steps; blocks that do not end with the canvas."""
+    monkeypatch.setattr(optimizers, "LARGE", 100)
+    monkeypatch.setattr(optimizers, "BLOCK", 77)
+    start = 0.5 + 0.1 * noise(8).float()
+    scales = torch.linspace(1, 30, start.numel()).view(start.shape)
+    canvas = CANVASES["pixels"](start)
+    optimizer = BoundedLBFGS(canvas, 1.0)
+    closure = closure_of(optimizer, canvas, lambda p: (scales * (p - 0.4).square()).sum())
+    losses = [float(optimizer.step(closure)) for _ in range(40)]
+    assert losses[-1] < 1e-6 * losses[0]
+    state = optimizer.state[canvas.values]
+    assert {state[name].dtype for name in state if name.startswith("move")} == {torch.bfloat16}
+    assert sum(name.startswith("turn") for name in state) == 5
+
+
+@pytest.mark.parametrize("size", [1, 76, 77, 1000])
+def test_blocks_change_nothing(monkeypatch, size):
+    paths = []
+    for block in (size, 10**9):
+        monkeypatch.setattr(optimizers, "BLOCK", block)
+        canvas = CANVASES["pixels"](0.5 + 0.1 * noise(8))
+        optimizer, loss_of = BoundedLBFGS(canvas, 1.0), bowl(2)
+        closure = closure_of(optimizer, canvas, loss_of)
+        for _ in range(15):
+            optimizer.step(closure)
+        paths.append(canvas.values.detach())
+    torch.testing.assert_close(*paths, rtol=0, atol=1e-9)
 
 
 @every_optimizer

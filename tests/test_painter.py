@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import impasto
-from impasto import painter
+from impasto import painter, plan
 from impasto.canvas import CANVASES
 from impasto.errors import DivergedError, ImageError, OptionError
 from impasto.images import read_image, read_recipe
@@ -31,7 +31,7 @@ QUICK = {"steps": 6, "size": 64, "start_size": 32, "precision": "float32"}
 
 
 @pytest.mark.parametrize(
-    ("size", "start", "plan"),
+    ("size", "start", "sizes"),
     [
         ((512, 384), 128, [(128, 96), (256, 192), (512, 384)]),
         ((500, 300), 128, [(125, 75), (250, 150), (500, 300)]),
@@ -43,13 +43,13 @@ QUICK = {"steps": 6, "size": 64, "start_size": 32, "precision": "float32"}
         ((1, 1), 16, [(1, 1)]),
     ],
 )
-def test_sizes_from_coarse_to_fine(size, start, plan):
-    assert painter.plan_sizes(*size, start) == plan
+def test_sizes_from_coarse_to_fine(size, start, sizes):
+    assert plan.plan_sizes(*size, start) == sizes
 
 
 def test_no_size_is_too_short_for_the_network():
-    assert painter.plan_sizes(1000, 200, 128, least=32) == [(250, 50), (500, 100), (1000, 200)]
-    assert painter.plan_sizes(1000, 100, 128, least=32) == [(500, 50), (1000, 100)]
+    assert plan.plan_sizes(1000, 200, 128, least=32) == [(250, 50), (500, 100), (1000, 200)]
+    assert plan.plan_sizes(1000, 100, 128, least=32) == [(500, 50), (1000, 100)]
 
 
 def test_wide_and_narrow_pictures_are_painted():
@@ -63,13 +63,13 @@ def test_wide_and_narrow_pictures_are_painted():
     [(180, 3, [80, 60, 40]), (180, 1, [180]), (1, 3, [0, 1, 0]), (5, 2, [3, 2])],
 )
 def test_steps_are_shared_out(steps, sizes, shares):
-    assert painter.share_steps(steps, sizes) == shares
+    assert plan.share_steps(steps, sizes) == shares
 
 
 def test_no_step_is_lost():
     for steps in range(1, 50):
         for sizes in range(1, 8):
-            shares = painter.share_steps(steps, sizes)
+            shares = plan.share_steps(steps, sizes)
             assert sum(shares) == steps
             assert min(shares) >= 0
 
@@ -299,18 +299,6 @@ def test_unknown_options_and_layers(photo, picture):
         impasto.paint(photo, picture, {"style_wieght": 1})
     with pytest.raises(OptionError, match="unknown layer 'relu9_1' for compact"):
         impasto.paint(photo, picture, {"style_layer": ["relu9_1"]})
-
-
-def test_a_size_that_memory_has_no_room_for(photo, picture, monkeypatch):
-    monkeypatch.setattr(painter, "free_memory", lambda _: 4_000_000)
-    with pytest.raises(
-        ImageError, match=r"640 x 480 needs more than .* free; --size \d+ would fit"
-    ):
-        impasto.paint(photo, picture, {"size": 640, "steps": 1})
-    large = Image.fromarray(draw_picture(640, 480, 1))
-    painting = impasto.paint(large, picture, {"steps": 1})
-    assert painting.to_pil().size == (640, 480)  # the content's own size, enlarged from what fits
-    assert "and enlarged" in painting.notes[0]
 
 
 # --- what is kept -------------------------------------------------------------------------------

@@ -181,7 +181,7 @@ def test_a_region_of_one_pixel_is_seen_at_every_size(save, compact):
     scene = see(photo, [STYLE], 320, mask=save("mask", mask))
     losses = {"style_loss": ["gram", "sliced", "gaussian", "chained"]}
     options = PaintOptions.read({**losses, "style_layer": ["relu1_1", "relu2_1", "relu3_1"]})
-    machine = choose_machine("cpu", "float32")
+    machine = choose_machine("cpu")
     for size in [(32, 24), (80, 60), (320, 240)]:
         view = scene.at(size, 1, CPU)
         assert view.mask is not None
@@ -440,9 +440,9 @@ def test_luminance_is_grey_for_all_that_is_seen(save, compact):
         assert is_grey(view.photo)
         assert is_grey(view.content)
         assert is_grey(view.regions[0].samples[0].pixels)
-        machine = choose_machine("cpu", "float32")
+        machine = choose_machine("cpu")
         objective = Objective(compact, machine, view, PaintOptions.read(options))
-        canvas, _ = prepare(objective, Progress())
+        canvas, _ = prepare(objective, view, Progress())
         assert is_grey(canvas.pixels())
 
 

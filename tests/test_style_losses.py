@@ -12,7 +12,8 @@ from torch import Tensor
 
 from impasto import style_losses
 from impasto.errors import OptionError
-from impasto.style_losses import STYLE_LOSSES, Features, StyleLoss, draw_positions
+from impasto.positions import Features, draw_positions, sample_features
+from impasto.style_losses import STYLE_LOSSES, StyleLoss
 
 EVERY = pytest.mark.parametrize("loss", STYLE_LOSSES.values(), ids=STYLE_LOSSES)
 SUMMED = {name: loss for name, loss in STYLE_LOSSES.items() if not loss.samples}
@@ -464,7 +465,7 @@ def test_pools_join_by_their_shares():
 def test_samples_stand_side_by_side():
     fine, coarse = torch.arange(16.0).view(1, 1, 4, 4), torch.arange(4.0).view(1, 1, 2, 2)
     positions = torch.tensor([[0.0, 0.0], [0.3, 0.8], [0.999, 0.5]])
-    sampled = style_losses.sample_features((fine, coarse), positions)
+    sampled = sample_features((fine, coarse), positions)
     assert sampled.tolist() == [[0, 0], [7, 1], [14, 3]]
 
 

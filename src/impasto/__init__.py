@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
     from impasto.images import Picture as Picture
     from impasto.images import read_image as read_image
     from impasto.images import write_image as write_image
-    from impasto.objective import Targets as Targets
     from impasto.options import PaintOptions as PaintOptions
     from impasto.painter import Painter as Painter
     from impasto.painter import Painting as Painting
     from impasto.painter import Step as Step
     from impasto.painter import paint as paint
+    from impasto.targets import Targets as Targets
     from impasto.weights import load_backbone as load_backbone
+
+# Torch reads this when it is imported: huge pages for large tensors, where the system has them.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 # Where each public name lives: torch is imported when the first of them is used, not before.
 _ROOMS = {
@@ -33,7 +37,7 @@ _ROOMS = {
     "PaintOptions": "options",
     "Picture": "images",
     "Step": "painter",
-    "Targets": "objective",
+    "Targets": "targets",
     "load_backbone": "weights",
     "paint": "painter",
     "read_image": "images",

@@ -10,13 +10,16 @@ wants instead (BGR, 0 … 255, a mean taken off) is an affine map of colour that
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, Self, get_args
 
+import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from impasto.devices import LAYOUTS, Machine
 from impasto.errors import ImageError, OptionError, WeightsError, suggest
 
 
@@ -64,11 +67,6 @@ Padding = Literal["zeros", "reflect", "replicate"]
 PADDINGS: tuple[Padding, ...] = get_args(Padding)
 POOLINGS = ("max", "avg")
 
-# Measured peaks: features, their gradients and what convolutions borrow; and, for each pixel, the
-# picture's own copies and L-BFGS' history.
-FEATURE_COPIES = 3.4
-BYTES_OF_PIXEL = 300
-
 _KERAS = re.compile(r"block(\d)_conv(\d)")
 _SHORT = re.compile(r"(c|co|con|conv|r|re|rel|relu)(\d_\d)")
 
@@ -93,6 +91,78 @@ def resolve_layer(name: str, architecture: Architecture) -> str:
     return wanted
 
 
+class FrozenPass(torch.autograd.Function):
+    """A picture through a network that does not learn, and its gradient back.
+
+    On the way back a convolution needs nothing but what it gave: torch's own would keep what came
+    in and its padded copy too, which is most of the memory that a gradient costs. And what is
+    added up or masked here is so where it lies.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, backbone: Backbone, wanted: tuple[str, ...]) -> Any:
+        features: dict[str, Tensor] = {}
+        kept: list[Tensor] = []
+        for given in backbone.walk(x, wanted, features):
+            if ctx.needs_input_grad[0]:
+                kept.append(given)
+        ctx.save_for_backward(*kept)
+        ctx.backbone, ctx.wanted = backbone, wanted
+        ctx.set_materialize_grads(False)
+        return tuple(features[name] for name in wanted)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *slopes: Tensor | None) -> tuple[Tensor | None, None, None]:
+        backbone = ctx.backbone
+        arriving = {n: s for n, s in zip(ctx.wanted, slopes, strict=True) if s is not None}
+        kept = list(ctx.saved_tensors)
+        slope: Tensor | None = None
+        masked = False  # whether the slope is zero already where the ReLU gave nothing
+        convs = list(backbone.convs)[: len(kept)]
+        for i in reversed(range(len(kept))):
+            conv, given = convs[i], kept[i]
+            if (more := arriving.pop(conv.replace("conv", "relu"), None)) is not None:
+                masked = False
+            slope = add_slope(slope, more)
+            if slope is not None and not masked:
+                # In place, but not in what belongs to others.
+                mine = slope if slope is not more else torch.empty_like(slope)
+                slope = mask_slope(slope, given, mine)
+            slope = add_slope(slope, arriving.pop(conv, None))
+            if slope is None:
+                continue
+            slope, masked = backbone.go_back(conv, slope), False
+            if i and block_of(conv) != block_of(convs[i - 1]):
+                # Where the largest of four was none, all were none: to mask a quarter is enough.
+                x = kept[i - 1]
+                slope, masked = backbone.go_back_through_pool(x, slope), backbone.pooling == "max"
+        return slope, None, None
+
+
+def add_slope(slope: Tensor | None, more: Tensor | None) -> Tensor | None:
+    """The first is ours to change."""
+    if slope is None or more is None:
+        return more if slope is None else slope
+    return slope.add_(more)
+
+
+def mask_slope(slope: Tensor, given: Tensor, out: Tensor) -> Tensor:
+    """The slope of a ReLU that gave that."""
+    masked: Tensor = torch.ops.aten.threshold_backward.grad_input(slope, given, 0, grad_input=out)
+    return masked
+
+
+def fold_border(padded: Tensor, padding: Padding) -> Tensor:
+    """The gradient of pixels whose border of one was filled from within (N, C, H + 2, W + 2)."""
+    inner = 2 if padding == "reflect" else 1  # where the border's values came from
+    padded[:, :, inner] += padded[:, :, 0]
+    padded[:, :, -1 - inner] += padded[:, :, -1]
+    padded[..., inner] += padded[..., 0]
+    padded[..., -1 - inner] += padded[..., -1]
+    return padded[:, :, 1:-1, 1:-1]
+
+
 class Backbone(nn.Module):
     """A VGG that gives the features of any set of its layers and computes none below them."""
 
@@ -109,6 +179,7 @@ class Backbone(nn.Module):
         self.architecture = architecture
         self.padding = padding
         self.pooling = pooling
+        self.layout = LAYOUTS["channels_last"]
         self.preprocess = nn.Conv2d(3, 3, 1)
         self.convs = nn.ModuleDict(
             {
@@ -148,7 +219,21 @@ class Backbone(nn.Module):
                 break
             state = {part: tensors[f"{name}.{part}"].float() for part in ("weight", "bias")}
             module.load_state_dict(state)
-        return backbone.requires_grad_(False).eval()
+        backbone.requires_grad_(False).eval()
+        for conv in backbone.convs.values():
+            # What the way back convolves with: turned by half a turn, in and out exchanged.
+            weight: Tensor = conv.weight  # type: ignore[assignment]
+            turned = weight.flip(2, 3).transpose(0, 1).contiguous()
+            conv.register_buffer("turned", turned, persistent=False)
+        return backbone
+
+    def place(self, machine: Machine) -> Self:
+        """The network on its device, the convolutions in its precision and layout; what makes a
+        picture's colours its own stays float32."""
+        self.layout = LAYOUTS[machine.layout]
+        self.to(machine.device)
+        self.convs.to(dtype=machine.precision, memory_format=self.layout)  # type: ignore[call-overload]
+        return self
 
     def resolve(self, layer: str) -> str:
         """The layer's one name; an error where this network does not reach that far."""
@@ -190,30 +275,41 @@ class Backbone(nn.Module):
                 break
         return path
 
-    def bytes_per_pixel(self, layers: Iterable[str]) -> float:
-        """Memory that one pixel costs while a gradient is taken, to about a tenth."""
+    def count_features(self, layers: Iterable[str]) -> tuple[float, float]:
+        """Numbers that one pixel's way through the network gives: in all, and at most at once."""
         deepest = self.deepest(layers).replace("relu", "conv")
-        floats = 0.0
+        counts = []
         for conv in self.architecture.convs():
-            floats += self.architecture.channels[block_of(conv) - 1] / 4 ** (block_of(conv) - 1)
+            block = block_of(conv) - 1
+            counts.append(self.architecture.channels[block] / 4**block)
             if conv == deepest:
                 break
-        return floats * 4 * FEATURE_COPIES + BYTES_OF_PIXEL
+        return sum(counts), max(counts)
 
     def forward(self, pictures: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """Features of the named layers (canonical names), computed no deeper than they are."""
         wanted = set(layers)
         deepest = self.deepest(wanted)
         self.check_size(pictures.shape[-1], pictures.shape[-2], deepest)
+        x = self.preprocess(pictures.contiguous(memory_format=self.layout))
+        x = x.to(self.convs["conv1_1"].weight.dtype)
+        if "turned" in self.convs["conv1_1"]._buffers:
+            names = tuple(wanted)
+            return dict(zip(names, FrozenPass.apply(x, self, names), strict=True))  # type: ignore[no-untyped-call]
         features: dict[str, Tensor] = {}
-        x = self.preprocess(pictures)
-        block = 1
+        for _ in self.walk(x, wanted, features):
+            pass
+        return features
+
+    def walk(
+        self, x: Tensor, wanted: Collection[str], features: dict[str, Tensor]
+    ) -> Iterator[Tensor]:
+        """What each convolution's ReLU gives, no deeper than is wanted; what is, is put into
+        ``features``."""
+        deepest, block = self.deepest(wanted), 1
         for conv, module in self.convs.items():
             if block_of(conv) != block:
-                pool = functional.max_pool2d if self.pooling == "max" else functional.avg_pool2d
-                # ceil_mode, where the published nets let go of an odd last row or column: unseen
-                # pixels would be a frame at the picture's border.
-                x, block = pool(x, 2, ceil_mode=True), block_of(conv)
+                x, block = self.pool(x), block_of(conv)
             x = module(x)
             relu = conv.replace("conv", "relu")
             if conv in wanted:
@@ -223,6 +319,34 @@ class Backbone(nn.Module):
                 x = functional.relu(x, inplace=True)
             if relu in wanted:
                 features[relu] = x
+            yield x
             if deepest in (conv, relu):
                 break
-        return features
+
+    def pool(self, x: Tensor) -> Tensor:
+        pool = functional.max_pool2d if self.pooling == "max" else functional.avg_pool2d
+        # ceil_mode, where the published nets let go of an odd last row or column: unseen pixels
+        # would be a frame at the picture's border.
+        return pool(x, 2, ceil_mode=True)
+
+    def go_back(self, conv: str, slope: Tensor) -> Tensor:
+        """The slope of what came into a convolution."""
+        turned: Tensor = self.convs[conv].turned  # type: ignore[assignment]
+        if self.padding == "zeros":
+            return functional.conv2d(slope, turned, padding=1)
+        return fold_border(functional.conv2d(slope, turned, padding=2), self.padding)
+
+    def go_back_through_pool(self, x: Tensor, slope: Tensor) -> Tensor:
+        """The slope of what came into a pool."""
+        if self.pooling == "avg":
+            wide: Tensor = torch.ops.aten.avg_pool2d_backward(
+                slope, x, [2], [2], [0], True, True, None
+            )
+            return wide
+        # Again: to keep which were the largest takes twice the memory of what they are.
+        y, largest = functional.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
+        slope = mask_slope(slope, y, slope)
+        wide = torch.ops.aten.max_pool2d_with_indices_backward(
+            slope, x, [2], [2], [0], [1], True, largest
+        )
+        return wide  # noqa: RET504

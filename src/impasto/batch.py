@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
-    from impasto.objective import Targets
+    from impasto.targets import Targets
 
 Pairs = Literal["every", "step"]
 Manner = tuple[Path, ...]  # a style, or several that are blended
@@ -179,7 +179,7 @@ def run_batch(
     if jobs > 1 and len(tasks) > 1:
         yield from _run_in_processes(tasks, options, min(jobs, len(tasks)), metadata)
         return
-    from impasto.objective import Targets
+    from impasto.targets import Targets
 
     targets = Targets()
     for task in tasks:
@@ -306,10 +306,15 @@ def _serve(pipe: Connection, jobs: int, options: PaintOptions, metadata: bool) -
     threading.Thread(target=follow_parent, daemon=True).start()
     import torch
 
-    from impasto.devices import granted_cores
-    from impasto.objective import Targets
+    from impasto.devices import choose_device, granted_cores
+    from impasto.plan import grant_memory
+    from impasto.targets import Targets
 
     torch.set_num_threads(max(1, granted_cores() // jobs))
+    with suppress(ImpastoError):  # which each task says for itself
+        granted = grant_memory(choose_device(options.device), options.memory)
+        if granted is not None:
+            options = options.model_copy(update={"memory": str(granted // jobs)})
     targets = Targets()
     with suppress(EOFError, OSError):  # the parent closed its end
         while True:

@@ -27,15 +27,24 @@ class Canvas(ABC):
     values: Tensor
 
     def __init__(self, pixels: Tensor) -> None:
-        self.values = self.analyse(pixels.detach()).clone().requires_grad_()
+        values = self.analyse(pixels.detach())
+        self.values = values.clone(memory_format=torch.contiguous_format).requires_grad_()
 
-    @abstractmethod
     def pixels(self) -> Tensor:
         """The picture (1, 3, H, W), differentiable by the values and not clamped."""
+        return self.draw(self.values)
+
+    @abstractmethod
+    def draw(self, values: Tensor) -> Tensor:
+        """The picture that some values make."""
+
+    def measure_change(self, before: Tensor) -> Tensor:
+        """How far the picture is from that of other values: the root mean square."""
+        return self.draw(self.values - before).square().mean().sqrt()
 
     @abstractmethod
     def analyse(self, pixels: Tensor) -> Tensor:
-        """The values that make a picture; learns its size, which ``pixels`` needs."""
+        """The values that make a picture; learns its size, which ``draw`` needs."""
 
     def replace(self, pixels: Tensor) -> None:
         """Go on from another picture of the same size; ``values`` stays the same tensor."""
@@ -49,8 +58,14 @@ class PixelCanvas(Canvas):
     def analyse(self, pixels: Tensor) -> Tensor:
         return pixels
 
-    def pixels(self) -> Tensor:
-        return self.values.clone()  # the next step changes the values where they are
+    def draw(self, values: Tensor) -> Tensor:
+        return values.clone()  # the next step changes the values where they are
+
+    def measure_change(self, before: Tensor) -> Tensor:
+        # Row by row: a picture may be large.
+        rows = zip(torch.split(self.values, 256, 2), torch.split(before, 256, 2), strict=True)
+        squares = [(ours - theirs).square().sum() for ours, theirs in rows]
+        return (torch.stack(squares).sum() / before.numel()).sqrt()
 
 
 class PyramidCanvas(Canvas):
@@ -70,8 +85,8 @@ class PyramidCanvas(Canvas):
             pixels = smaller
         return torch.cat([level.flatten() for level in (*levels, pixels)]) / self.scale
 
-    def pixels(self) -> Tensor:
-        parts = torch.split(self.values, [3 * height * width for height, width in self.sizes])
+    def draw(self, values: Tensor) -> Tensor:
+        parts = torch.split(values, [3 * height * width for height, width in self.sizes])
         levels = [part.view(1, 3, *size) for part, size in zip(parts, self.sizes, strict=True)]
         picture = levels.pop()
         while levels:
@@ -100,8 +115,8 @@ class FourierCanvas(Canvas):
         spectra = torch.fft.rfft2(mix_colors(inverse, pixels), norm="ortho")
         return torch.view_as_real(spectra) / self.scale
 
-    def pixels(self) -> Tensor:
-        spectra = torch.view_as_complex(self.values * self.scale)
+    def draw(self, values: Tensor) -> Tensor:
+        spectra = torch.view_as_complex(values * self.scale)
         return mix_colors(self.colors, torch.fft.irfft2(spectra, s=self.size, norm="ortho"))
 
 

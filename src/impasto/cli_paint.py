@@ -288,6 +288,9 @@ def paint_one(
         tell(f"note: {note}")
     width, height = work.size
     tell(f"painting {width} x {height} with {options.backbone} on {work.machine.describe()}")
+    if not options.only_color:
+        tell(f"memory: {work.plan.describe()}")
+    told = len(work.notes)
     watchers: list[Callable[[Step], None]] = []
     if extras.every:
         watchers.append(KeepEvery(work, output, extras.every, metadata=metadata))
@@ -298,6 +301,8 @@ def paint_one(
             tell(f"note: the film begins at step {len(work.progress.history) + 1}")
     bare = quiet or options.only_color  # no steps to count
     finished = run_steps(work.steps(), options.steps, watchers, quiet=bare)
+    for note in work.notes[told:]:
+        tell(f"note: {note}")
     result = work.result()
     if not result.history and not (finished and options.only_color):
         say("stopped before the first step; nothing was written")

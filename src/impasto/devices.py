@@ -2,58 +2,53 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-from contextlib import AbstractContextManager, nullcontext
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
-from torch import nn
 
 from impasto.errors import DeviceError, suggest
 
-Network = TypeVar("Network", bound=nn.Module)
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h has them
+LARGEST_KEPT = 2**25  # bytes; it takes no larger number
+
+
+LAYOUTS = {"channels_last": torch.channels_last, "planes": torch.contiguous_format}
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where work runs and with which numbers."""
+    """Where work runs, with which numbers, and how features lie in memory."""
 
     device: torch.device
-    precision: torch.dtype
+    precision: torch.dtype = torch.float32
+    layout: str = "channels_last"
 
     def is_slow(self) -> bool:
         """Whether these numbers are emulated here."""
         return self.precision == torch.bfloat16 and not has_fast_bfloat16(self.device)
 
-    def autocast(self) -> AbstractContextManager[object]:
-        """The network's numbers inside; what is summed over pixels stays float32 outside."""
-        if self.precision == torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=self.precision)
-
-    def place(self, network: Network) -> Network:
-        """The network on the device, with its weights in the layout that convolutions like."""
-        return network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
     def describe(self) -> str:
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
-        return f"{self.device}, {str(self.precision).removeprefix('torch.')}{threads}"
+        return f"{self.device}, {self.describe_numbers()}{threads}"
+
+    def describe_numbers(self) -> str:
+        return str(self.precision).removeprefix("torch.")
 
 
-def choose_machine(device: str = "auto", precision: str = "auto") -> Machine:
-    """The device and number format asked for, or the best there is."""
+def choose_machine(device: str = "auto") -> Machine:
+    """The device asked for, or the best there is, made ready."""
     chosen = choose_device(device)
     if chosen.type == "cpu":
         torch.set_num_threads(granted_cores())
         # Denormals are a hundred times slower than other numbers and change no picture.
         torch.set_flush_denormal(True)
-    if precision == "auto":
-        dtype = torch.bfloat16 if has_fast_bfloat16(chosen) else torch.float32
-    else:
-        dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-    return Machine(chosen, dtype)
+    return Machine(chosen)
 
 
 def choose_device(name: str) -> torch.device:
@@ -114,6 +109,53 @@ def free_memory(device: torch.device) -> int | None:
     if limit.isdigit() and used.isdigit():
         free.append(int(limit) - int(used))
     return min(free) if free else None
+
+
+def resident_memory() -> int | None:
+    """Bytes that this process holds; None where the system does not say."""
+    pages = _read_first_line("/proc/self/statm").split()
+    return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else None
+
+
+@contextmanager
+def keeping_memory() -> Iterator[None]:
+    """What is freed inside stays with this process for the next step, and goes back at the end.
+
+    The C library of Linux gives what is freed back at once, and to get it again, filled with zeros,
+    takes up to a fifth of a step. Larger blocks than it can be told to keep come in huge pages,
+    which are quick to get (see ``impasto/__init__.py``).
+    """
+    mallopt = getattr(_c_library(), "mallopt", None)
+    if mallopt is None:
+        yield
+        return
+    mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
+    mallopt(M_TRIM_THRESHOLD, -1)
+    try:
+        yield
+    finally:
+        mallopt(M_MMAP_THRESHOLD, 128 * 1024)
+        mallopt(M_TRIM_THRESHOLD, 128 * 1024)
+        give_memory_back()
+
+
+def give_memory_back() -> None:
+    """What was freed goes back to the system."""
+    trim = getattr(_c_library(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def _c_library() -> object:
+    return ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether it says that the device has no memory left; torch has no class of its own for the
+    processor's."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
 
 
 def seeded(seed: int) -> torch.Generator:

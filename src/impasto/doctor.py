@@ -11,14 +11,16 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from impasto.backbones import BACKBONES, Backbone
-from impasto.devices import Machine, choose_machine, free_memory
+from impasto.devices import Machine, choose_machine, free_memory, has_fast_bfloat16
 from impasto.images import Picture
-from impasto.objective import Objective, layers_of
+from impasto.objective import Objective
 from impasto.options import PaintOptions
-from impasto.painter import largest_side
+from impasto.plan import grant_memory, largest_side
 from impasto.scene import Scene
+from impasto.trials import choose_numbers, describe_processor
 from impasto.weights import WEIGHTS, cache_folder, is_stored, load_backbone
 
+LARGEST = 65536  # pixels, the longest side that is offered
 LIBRARIES = {
     "torch": "",
     "numpy": "",
@@ -35,9 +37,11 @@ def examine() -> Iterator[tuple[str, str]]:
     machine = choose_machine()
     yield "impasto", f"{version('impasto')} on Python {platform.python_version()}"
     yield "system", f"{platform.system()} {platform.machine()}"
-    yield "device", machine.describe()
-    if machine.device.type == "cpu" and machine.precision == torch.float32:
-        yield "", "this processor has no bfloat16 arithmetic of its own: float32 is faster"
+    yield "device", f"{machine.device}, {describe_processor(machine.device)}"
+    if machine.device.type == "cpu":
+        yield "", f"{torch.get_num_threads()} threads"
+    if not has_fast_bfloat16(machine.device):
+        yield "", "no bfloat16 arithmetic of its own: float32 is faster"
     free = free_memory(machine.device)
     yield "free memory", "the system does not say" if free is None else f"{free / 2**30:.1f} GiB"
     for library, extra in LIBRARIES.items():
@@ -46,7 +50,7 @@ def examine() -> Iterator[tuple[str, str]]:
     for name in WEIGHTS:
         if is_stored(name):
             yield "", name
-    yield from measure_backbones(machine, free)
+    yield from measure_backbones(machine)
 
 
 def describe_library(library: str, extra: str) -> str:
@@ -56,19 +60,23 @@ def describe_library(library: str, extra: str) -> str:
         return f"not installed; pip install 'impasto[{extra}]'"
 
 
-def measure_backbones(machine: Machine, free: int | None) -> Iterator[tuple[str, str]]:
+def measure_backbones(machine: Machine) -> Iterator[tuple[str, str]]:
     """How large and how fast each network that is here can paint with the default options."""
     options = PaintOptions()
     for name in BACKBONES:
         if not any(is_stored(file) for file, entry in WEIGHTS.items() if entry.backbone == name):
             yield name, f"no weights; impasto weights fetch {name}-torchvision"
             continue
-        backbone = machine.place(load_backbone(name))
-        seconds = time_step(backbone, machine, options)
-        text = f"a step of 512 x 512 takes about {seconds * 4:.2g} s"
-        if free is not None:
-            side = largest_side(backbone, layers_of(backbone, options), free)
-            text += f"; up to {side} pixels square fit in memory"
+        backbone = load_backbone(name)
+        chosen = choose_numbers(backbone, machine, "auto", "auto")
+        seconds = time_step(backbone.place(chosen), chosen, options)
+        text = f"a step of 512 x 512 takes about {seconds * 4:.2g} s in {chosen.describe_numbers()}"
+        grant = grant_memory(machine.device, None)
+        if grant is not None:
+            picture = Picture(torch.zeros(1, 3, 512, 512))
+            square = (LARGEST, LARGEST)
+            side = largest_side(backbone, chosen, options, picture, [picture], square, grant)
+            text += f"; up to {side} pixels square in the memory that is free"
         yield name, text
 
 

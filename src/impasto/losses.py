@@ -14,60 +14,31 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from impasto.style_losses import Features, find_directions, least_norm, sample_features
+from impasto.positions import Features, sample_features
+from impasto.style_losses import Statistics, find_directions, least_norm
+from impasto.sums import in_full
+from impasto.tiles import Cells
 
 # --- content ------------------------------------------------------------------------------------
 
 
-def content_loss(features: Tensor, target: Tensor, normalization: str = "relative") -> Tensor:
-    """Squared distance of features: half their sum, or in target variances.
-
-    The first is eq. 1 of Gatys, Ecker and Bethge (2015).
-    """
-    squares = (features - target).square()
-    if normalization == "paper":
-        return squares.sum() / 2
-    # A flat target has no variance: there, a thousandth of its features' size counts as one.
-    least = 1e-6 * target.square().mean() + 1e-12
-    return squares.mean() / target.var(correction=0).maximum(least)
-
-
-def self_similarity_loss(features: Tensor, target: Tensor, positions: Tensor) -> Tensor:
+def self_similarity_loss(ours: Tensor, theirs: Tensor) -> Tensor:
     """How otherwise the places of a picture resemble each other than those of the target.
 
-    STROTSS (Kolkin et al. 2019): cosine distances of features at n positions, each column
+    STROTSS (Kolkin et al. 2019): cosine distances of features (n, C) at n positions, each column
     over its sum, and 1/n^2 sum |D - D'|. That shrinks as 1/n, since columns sum to one: here it is
     times n, as in the authors' code, the mean over columns of what has moved (between 0 and 2).
     """
-    ours, theirs = (similarity_columns(f, positions) for f in (features, target))
-    return (ours - theirs).abs().sum(0).mean()
+    return (similarity_columns(ours) - similarity_columns(theirs)).abs().sum(0).mean()
 
 
-def similarity_columns(features: Tensor, positions: Tensor) -> Tensor:
-    """Cosine distances (n, n) of features at positions, each column over its sum."""
-    sampled = sample_features((features,), positions)  # (n, C)
+def similarity_columns(sampled: Tensor) -> Tensor:
+    """Cosine distances (n, n) of features (n, C), each column over its sum."""
     directions = find_directions(sampled, least_norm(sampled.detach()))
     halves = directions.square().sum(1) / 2
     distances = (halves[:, None] + halves - directions @ directions.T).clamp_min(0)
     # Where all is alike, distances are rounding errors: they are not blown up to sum to one.
     return distances / distances.sum(0).clamp_min(1e-5 * len(sampled))
-
-
-def laplacian_loss(
-    pixels: Tensor, target: Tensor, normalization: str = "relative", pool: int = 4
-) -> Tensor:
-    """Squared distance of the pooled pictures' Laplacians, so that edges stay where they are.
-
-    Lapstyle (Li et al. 2017) sums over pixels; of the channels, each is compared by itself.
-    Relative: over the target's own, or a thousandth of its pixels where it is flatter than that.
-    """
-    small, wanted = (F.avg_pool2d(p, pool, ceil_mode=True) for p in (pixels, target))
-    ours, theirs = laplacian(small), laplacian(wanted)
-    squares = (ours - theirs).square()
-    if normalization == "paper":
-        return squares.sum()
-    least = 1e-6 * wanted.square().mean() + 1e-12
-    return squares.mean() / theirs.square().mean().maximum(least)
 
 
 def laplacian(pixels: Tensor) -> Tensor:
@@ -87,6 +58,19 @@ class ContentLoss(ABC):
         return [(layer,) for layer in layers]
 
     @abstractmethod
+    def hold(self, target: Tensor) -> Statistics:
+        """What is needed of the whole target to compare with it."""
+
+    @abstractmethod
+    def gather(
+        self, features: Tensor, target: Tensor, positions: Tensor, cells: Cells | None = None
+    ) -> Statistics:
+        """How features differ, or those of a tile's ``cells``: what tiles give adds up."""
+
+    @abstractmethod
+    def finish(self, sums: Statistics, held: Statistics, normalization: str) -> Tensor:
+        """The loss, a scalar, of what was gathered."""
+
     def compare(
         self,
         features: Features,
@@ -95,19 +79,33 @@ class ContentLoss(ABC):
         normalization: str = "relative",
     ) -> Tensor:
         """How far one group's features are from the target's: a scalar."""
+        sums = self.gather(features[0], target[0], positions)
+        return self.finish(sums, self.hold(target[0]), normalization)
 
 
 class FeatureLoss(ContentLoss):
-    """The features themselves."""
+    """The features themselves: half the sum of squares, or their mean in target variances.
 
-    def compare(
+    The first is eq. 1 of Gatys, Ecker and Bethge (2015).
+    """
+
+    def hold(self, target: Tensor) -> Statistics:
+        target = in_full(target)
+        # A flat target has no variance: there, a thousandth of its features' size counts as one.
+        least = 1e-6 * target.square().mean() + 1e-12
+        return (target.var(correction=0).maximum(least) * target.numel(),)
+
+    def gather(
         self,
-        features: Features,
-        target: Features,
+        features: Tensor,
+        target: Tensor,
         positions: Tensor,  # noqa: ARG002
-        normalization: str = "relative",
-    ) -> Tensor:
-        return content_loss(features[0], target[0], normalization)
+        cells: Cells | None = None,  # noqa: ARG002
+    ) -> Statistics:
+        return ((in_full(features) - in_full(target)).square().sum(),)
+
+    def finish(self, sums: Statistics, held: Statistics, normalization: str) -> Tensor:
+        return sums[0] / 2 if normalization == "paper" else sums[0] / held[0]
 
 
 class SelfSimilarityLoss(ContentLoss):
@@ -115,31 +113,53 @@ class SelfSimilarityLoss(ContentLoss):
 
     samples = 1024
 
-    def compare(
-        self,
-        features: Features,
-        target: Features,
-        positions: Tensor,
-        normalization: str = "relative",
-    ) -> Tensor:
-        loss = self_similarity_loss(features[0], target[0], positions)
-        return loss / len(positions) if normalization == "paper" else loss
+    def hold(self, target: Tensor) -> Statistics:  # noqa: ARG002
+        return ()
+
+    def gather(
+        self, features: Tensor, target: Tensor, positions: Tensor, cells: Cells | None = None
+    ) -> Statistics:
+        where = None if cells is None else [cells]
+        ours, theirs = (sample_features((each,), positions, where) for each in (features, target))
+        return ours, theirs
+
+    def finish(self, sums: Statistics, held: Statistics, normalization: str) -> Tensor:  # noqa: ARG002
+        loss = self_similarity_loss(*sums)
+        return loss / len(sums[0]) if normalization == "paper" else loss
 
 
 class LaplacianLoss(ContentLoss):
-    """The edges of the picture itself."""
+    """The edges of the pooled picture, so that they stay where they are (Lapstyle, Li et al. 2017).
+
+    The paper sums over pixels; of the channels, each is compared by itself. Relative: over the
+    target's own, or a thousandth of its pixels where it is flatter than that.
+    """
+
+    pool = 4
 
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:  # noqa: ARG002
         return [("pixels",)]
 
-    def compare(
+    def hold(self, target: Tensor) -> Statistics:
+        small = self.shrink(target)
+        least = 1e-6 * small.square().mean() + 1e-12
+        return (laplacian(small).square().mean().maximum(least) * small.numel(),)
+
+    def gather(
         self,
-        features: Features,
-        target: Features,
+        features: Tensor,
+        target: Tensor,
         positions: Tensor,  # noqa: ARG002
-        normalization: str = "relative",
-    ) -> Tensor:
-        return laplacian_loss(features[0], target[0], normalization)
+        cells: Cells | None = None,  # noqa: ARG002  (of pixels it is always given all)
+    ) -> Statistics:
+        ours, theirs = (laplacian(self.shrink(pixels)) for pixels in (features, target))
+        return ((ours - theirs).square().sum(),)
+
+    def finish(self, sums: Statistics, held: Statistics, normalization: str) -> Tensor:
+        return sums[0] if normalization == "paper" else sums[0] / held[0]
+
+    def shrink(self, pixels: Tensor) -> Tensor:
+        return F.avg_pool2d(pixels, self.pool, ceil_mode=True)
 
 
 CONTENT_LOSSES: dict[str, ContentLoss] = {
@@ -152,29 +172,33 @@ CONTENT_LOSSES: dict[str, ContentLoss] = {
 # --- the picture itself -------------------------------------------------------------------------
 
 
-def total_variation(pixels: Tensor, normalization: str = "relative", power: float = 2.0) -> Tensor:
-    """Differences of neighbouring pixels, (across^2 + down^2)^(power/2): summed, or per value.
+def total_variation(
+    pixels: Tensor, power: float = 2.0, core: tuple[int, int] | None = None
+) -> Tensor:
+    """Differences of neighbouring pixels, (across^2 + down^2)^(power/2), summed.
 
     A power of 2 is the usual sum of squares, 1 the total variation of Rudin et al., which keeps
     edges, and 2.5 that of Keras' example (which leaves out the last row and column). Beyond the
-    last row and column lies nothing to differ from.
+    last row and column lies nothing to differ from. Of a tile, whose pixels are its ``core``
+    (height, width) with the next row and column if there are any: what the core's differ by.
     """
-    across = F.pad(pixels[..., :, 1:] - pixels[..., :, :-1], (0, 1))
-    down = F.pad(pixels[..., 1:, :] - pixels[..., :-1, :], (0, 0, 0, 1))
-    squares = across.square() + down.square()  # (1, C, H, W)
+    height, width = core or pixels.shape[-2:]
+    across = pixels[..., :height, 1:] - pixels[..., :height, :-1]
+    down = pixels[..., 1:, :width] - pixels[..., :-1, :width]
     if power == 2:
-        total = squares.sum()
-    else:
-        # Roots are infinitely steep at zero: rounded off there, and flat pictures still count 0.
-        smooth = 1e-8 if power < 2 else 0.0
-        total = ((squares + smooth) ** (power / 2) - smooth ** (power / 2)).sum()
-    return total if normalization == "paper" else total / pixels.numel()
+        return across.square().sum() + down.square().sum()
+    across = F.pad(across, (0, width - across.shape[-1]))
+    down = F.pad(down, (0, 0, 0, height - down.shape[-2]))
+    squares = across.square() + down.square()  # (1, C, H, W)
+    # Roots are infinitely steep at zero: rounded off there, and flat pictures still count 0.
+    smooth = 1e-8 if power < 2 else 0.0
+    powered: Tensor = (squares + smooth) ** (power / 2) - smooth ** (power / 2)
+    return powered.sum()
 
 
-def range_penalty(pixels: Tensor, normalization: str = "relative") -> Tensor:
-    """How far pixels lie outside [0, 1], squared: their sum, or per value of the picture.
+def range_penalty(pixels: Tensor) -> Tensor:
+    """How far pixels lie outside [0, 1], squared and summed.
 
     Softer than clamping at each step, which L-BFGS' history does not survive.
     """
-    total = (pixels - pixels.clamp(0, 1)).square().sum()
-    return total if normalization == "paper" else total / pixels.numel()
+    return (pixels - pixels.clamp(0, 1)).square().sum()

@@ -1,56 +1,69 @@
-"""The total loss of a picture at one size, and its parts.
+"""The total loss of a picture at one size, its parts and its gradient.
 
-Which losses there are is the business of their tables: here each is an entry that says which groups
-of layers it looks at, and is asked for its statistics and their distance.
+Every statistic is a sum over positions, so a picture that is too large to be seen at once is seen
+tile by tile, twice: first its statistics are added up; then, how the total changes with each of
+them being known, each tile is seen again and its share of the gradient taken. Both ways give the
+same numbers but for rounding.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from impasto.backbones import Backbone
-from impasto.devices import Machine, seeded
-from impasto.errors import OptionError, suggest
+from impasto.devices import Machine, is_out_of_memory, seeded
+from impasto.errors import DeviceError
 from impasto.losses import CONTENT_LOSSES, ContentLoss, range_penalty, total_variation
 from impasto.masks import normalise, shrink_mask
-from impasto.options import PaintOptions, parse_weights
+from impasto.options import PaintOptions
+from impasto.positions import draw_positions
 from impasto.scene import Sample, View
-from impasto.style_losses import STYLE_LOSSES, Statistics, StyleLoss, draw_positions
+from impasto.style_losses import STYLE_LOSSES, Statistics, StyleLoss
+from impasto.sums import Weights, in_full
+from impasto.targets import Measured, Targets
+from impasto.terms import (
+    PIXELS,
+    ContentTerm,
+    Glimpse,
+    Group,
+    NormalizedGradient,
+    Pull,
+    Seen,
+    StyleTerm,
+    content_layers,
+    gather_style,
+    join_masks,
+    layers_of,
+    plan_losses,
+    style_layers,
+)
+from impasto.tiles import (
+    Box,
+    Cells,
+    Tile,
+    choose_grid,
+    cut_picture,
+    find_stride,
+    lay_out,
+    whole_tile,
+)
 
 RANGE_WEIGHT = 100.0
-PIXELS = "pixels"  # the layer before the first: the picture itself
-Seen = dict[str, Tensor]  # layer -> features (1, C, H, W)
-
-
-@dataclass(frozen=True)
-class StyleTerm:
-    """One style loss over one group of layers in one region."""
-
-    loss: StyleLoss
-    group: tuple[str, ...]
-    weight: float
-    masks: tuple[Tensor, ...]  # where it looks, at each layer: sums to 1
-    target: Any
-
-
-@dataclass(frozen=True)
-class ContentTerm:
-    """One content loss over one group of layers."""
-
-    loss: ContentLoss
-    group: tuple[str, ...]
-    weight: float
-    target: tuple[Tensor, ...]
+NOWHERE = torch.zeros(0, 2)
+Parts = dict[str, Tensor]
+Gathered = list[Statistics]  # of the style terms, the content terms, and the pixels themselves
+Pulls = dict[tuple[int, str], Pull]  # by term and layer
 
 
 class Objective:
-    """The total loss of a picture at one size."""
+    """The total loss of a picture at one size, of which at most ``window`` pixels are seen at
+    once."""
 
     def __init__(
         self,
@@ -59,37 +72,136 @@ class Objective:
         view: View,
         options: PaintOptions,
         targets: Targets | None = None,
+        window: float = math.inf,
     ) -> None:
-        self.backbone, self.machine, self.view, self.options = backbone, machine, view, options
-        self.targets = targets or Targets()
+        self.backbone, self.machine, self.options = backbone, machine, options
+        self.photo, self.mask = view.photo, view.mask
+        self.targets, self.window = targets or Targets(), window
+        self.remarks: list[str] = []  # what was done in the user's stead
         self.style_losses = plan_losses(
             STYLE_LOSSES, options.style_loss, style_layers(backbone, options)
         )
         self.content_losses = plan_losses(
             CONTENT_LOSSES, options.content_loss, content_layers(backbone, options)
         )
-        self.style_groups = [group for _, group, _ in self.style_losses]
         self.layers = layers_of(backbone, options)
+        self.paths = {name: backbone.path(name) for name in self.layers} | {PIXELS: []}
+        self.size = (view.content.shape[-2], view.content.shape[-1])  # (height, width)
+        self.tiles = self._cut(self.size)
         self.painted = 1.0 if view.mask is None else float(view.mask.mean())
         with torch.no_grad():
-            self.content_terms = self._content_terms()
-            self.style_terms = self._style_terms()
+            self.content_terms = self._with_less_if_need_be(self._content_terms, view)
+            self.style_terms = self._with_less_if_need_be(self._style_terms, view)
+        self.terms: list[StyleTerm | ContentTerm] = [*self.style_terms, *self.content_terms]
 
-    def _content_terms(self) -> list[ContentTerm]:
-        groups = [group for _, group, _ in self.content_losses]
-        seen = self.look(self.view.content, {name for group in groups for name in group})
+    # --- tiles ----------------------------------------------------------------------------------
+
+    def _cut(self, size: tuple[int, int]) -> list[Tile]:
+        """The tiles that a picture is seen in; one, if there is room for all of it."""
+        if size[0] * size[1] <= self.window:
+            return [whole_tile(*size)]
+        stride, reach = lay_out(self.paths.values())
+        grid = choose_grid(*size, self.window, stride, reach)
+        if grid is None:
+            raise DeviceError(
+                f"out of memory: there is no room for a tile of {int(self.window)} pixels"
+            )
+        return cut_picture(*size, grid, stride, reach)
+
+    def _with_less_if_need_be(self, work: Callable[..., Any], *inputs: Any) -> Any:
+        """Work, done again with smaller tiles where the device has no memory left for it."""
+        while True:
+            try:
+                return work(*inputs)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Here the error is gone, and with it all that its frames held on to.
+            if self.machine.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.window = max(tile.window.area for tile in self.tiles) / 2
+            self.tiles = self._cut(self.size)
+            self.remarks.append(f"out of memory: on with {len(self.tiles)} smaller tiles")
+
+    def _cells(self, layer: str, tile: Tile, size: tuple[int, int]) -> Cells:
+        """Which cells of a layer a tile of a picture of that size answers for."""
+        stride = find_stride(self.paths[layer])
+        return Cells(tile.core.shrink(stride), Box(0, 0, *size).shrink(stride).shape)
+
+    def show(self, pixels: Tensor) -> Tensor:
+        """What the losses see: the picture where it is painted, the photograph where it is kept."""
+        if self.mask is None:
+            return pixels
+        return self.photo + self.mask * (pixels - self.photo)
+
+    # --- looking --------------------------------------------------------------------------------
+
+    def look(self, pixels: Tensor, layers: Iterable[str]) -> Seen:
+        """Features, in the network's own precision."""
+        wanted = set(layers) - {PIXELS}
+        seen: Seen = {PIXELS: pixels}
+        return seen | self.backbone(pixels, wanted) if wanted else seen
+
+    def _look_at(
+        self, window: Tensor, layers: Iterable[str], tile: Tile, size: tuple[int, int]
+    ) -> Glimpse:
+        """What a tile answers for, of the pixels in its window."""
+        seen = self.look(window, layers)
+        cells = {name: self._cells(name, tile, size) for name in seen}
+        strides = {name: find_stride(self.paths[name]) for name in seen}
+        return Glimpse({n: tile.inner(strides[n]).of(f) for n, f in seen.items()}, cells)
+
+    def _shift(self, seen: Glimpse) -> Glimpse:
+        """Activation shift (Novak and Nikulin 2016, 3.3): Gram matrices of F + shift are not
+        sparse, and tell what is absent from what is there."""
+        by = self.options.activation_shift
+        if not by:
+            return seen
+        shifted = {n: f if n == PIXELS else in_full(f) + by for n, f in seen.features.items()}
+        return Glimpse(shifted, seen.cells)
+
+    def _draw(
+        self,
+        loss: StyleLoss | ContentLoss,
+        group: Group,
+        weights: Weights,
+        size: tuple[int, int],
+        draw: torch.Generator,
+    ) -> Tensor:
+        """The positions that a loss looks at, if it samples."""
+        if not loss.samples:
+            return NOWHERE
+        shape = self._cells(group[-1], whole_tile(*size), size).whole
+        positions = draw_positions(weights, loss.samples, draw, shape)
+        return positions.to(self.machine.device)
+
+    # --- targets --------------------------------------------------------------------------------
+
+    def _content_terms(self, view: View) -> list[ContentTerm]:
+        content = view.content
+        layers = {layer for _, (layer,), _ in self.content_losses}
+        wholes: Seen = {PIXELS: content}
+        for tile in self.tiles:
+            seen = self._look_at(tile.window.of(content), layers, tile, self.size)
+            for name in layers - {PIXELS}:
+                part, cells = seen.features[name], seen.cells[name]
+                if cells.is_whole:
+                    wholes[name] = part
+                    continue
+                if name not in wholes:
+                    wholes[name] = part.new_empty(1, part.shape[1], *cells.whole)
+                cells.box.of(wholes[name]).copy_(part)
         return [
-            ContentTerm(loss, group, weight, tuple(seen[name] for name in group))
+            ContentTerm(loss, group, weight, wholes[group[0]], loss.hold(wholes[group[0]]))
             for loss, group, weight in self.content_losses
         ]
 
-    def _style_terms(self) -> list[StyleTerm]:
-        regions = self.view.regions
+    def _style_terms(self, view: View) -> list[StyleTerm]:
+        regions = view.regions
         masses = [r.strength * (1.0 if r.mask is None else float(r.mask.mean())) for r in regions]
-        layers = {name for group in self.style_groups for name in group}
         terms = []
         for region, mass in zip(regions, masses, strict=True):
-            masks = self._position_weights(region.mask, self.view.content, layers)
+            masks = self._position_weights(region.mask, self.size)
             statistics = [self._measure(sample) for sample in region.samples]
             shares = [sample.share for sample in region.samples]
             for i, (loss, group, weight) in enumerate(self.style_losses):
@@ -98,244 +210,220 @@ class Objective:
                 terms.append(StyleTerm(loss, group, share, join_masks(masks, group), target))
         return terms
 
-    def _measure(self, sample: Sample) -> list[Statistics]:
+    def _measure(self, sample: Sample) -> Measured:
         """What each style loss keeps of a style picture."""
-        key = self.targets.key(sample, self.machine, self.options)
+        pixels = sample.pixels
+        size = (pixels.shape[-2], pixels.shape[-1])
+        tiles = self._cut(size)
+        key = self.targets.key(self._say_measurement(tiles), (pixels, sample.mask))
         if (known := self.targets.get(key)) is not None:
-            return known
-        layers = {name for group in self.style_groups for name in group}
-        seen = self.shift(self.look(sample.pixels, layers))
-        masks = self._position_weights(sample.mask, sample.pixels, layers)
-        draw = seeded(self.options.seed)
-        measured = [
-            gather(loss, [seen[n] for n in group], join_masks(masks, group), draw)
-            for loss, group, _ in self.style_losses
-        ]
+            return [tuple(tensor.to(pixels.device) for tensor in each) for each in known]
+        masks, draw = self._position_weights(sample.mask, size), seeded(self.options.seed)
+        plan = []
+        for loss, group, _ in self.style_losses:
+            joined = join_masks(masks, group)
+            plan.append((loss, group, joined, self._draw(loss, group, joined[-1], size, draw)))
+        measured: Measured = []
+        for tile in tiles:
+            seen = self._shift(self._look_at(tile.window.of(pixels), masks, tile, size))
+            measured = add_up(measured, [gather_style(*how[:3], seen, how[3]) for how in plan])
         self.targets.put(key, measured)
         return measured
 
-    def _position_weights(
-        self, mask: Tensor | None, pixels: Tensor, layers: Iterable[str]
-    ) -> dict[str, Tensor]:
-        """How much each position of each layer counts: the mask, shrunk to the layer."""
-        whole = torch.ones_like(pixels[:, :1]) if mask is None else mask
-        paths = {name: [] if name == PIXELS else self.backbone.path(name) for name in layers}
-        return {name: normalise(shrink_mask(whole, path)) for name, path in paths.items()}
+    def _say_measurement(self, tiles: list[Tile]) -> list[Any]:
+        """All that a measurement depends on beside the picture and its mask."""
+        names = ("backbone", "weights", "pooling", "style_loss", "style_layer")
+        said = [getattr(self.options, name) for name in (*names, "activation_shift", "seed")]
+        return [*said, str(self.machine), tiles, version("impasto"), torch.__version__]
 
-    def look(self, pixels: Tensor, layers: Iterable[str]) -> Seen:
-        """Features in float32: sums over pixels lose too much in fewer bits."""
-        wanted = set(layers) - {PIXELS}
-        seen: Seen = {PIXELS: pixels}
-        if wanted:
-            with self.machine.autocast():
-                features = self.backbone(
-                    pixels.contiguous(memory_format=torch.channels_last), wanted
-                )
-            seen |= {name: each.float() for name, each in features.items()}
-        return seen
+    def _position_weights(self, mask: Tensor | None, size: tuple[int, int]) -> dict[str, Weights]:
+        """How much each position of each layer of style counts: the mask, shrunk to the layer."""
+        layers = {name for _, group, _ in self.style_losses for name in group}
+        if mask is not None:
+            return {name: normalise(shrink_mask(mask, self.paths[name])) for name in layers}
+        whole = whole_tile(*size)
+        return {name: 1 / self._cells(name, whole, size).box.area for name in layers}
 
-    def shift(self, seen: Seen) -> Seen:
-        """Activation shift (Novak and Nikulin 2016, 3.3): Gram matrices of F + shift are not
-        sparse, and tell what is absent from what is there."""
-        by = self.options.activation_shift
-        if not by:
-            return seen
-        return {name: f if name == PIXELS else f + by for name, f in seen.items()}
+    # --- the total ------------------------------------------------------------------------------
 
-    def __call__(self, pixels: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(self, pixels: Tensor, step: int) -> tuple[Tensor, Parts]:
         """The total, to be differentiated, and its parts before their weights; whatever is drawn
         is drawn from the seed and the step."""
-        options = self.options
-        draw = seeded((options.seed + 7919 * step) % 2**63)
-        seen = self.look(pixels, self.layers)
-        shifted = self.shift(seen)
-        style = content = pixels.new_zeros(())
-        for term in self.style_terms:
-            features = self._pull(term.group, shifted, options.style_weight * term.weight)
-            ours = gather(term.loss, features, term.masks, draw)
-            style = style + term.weight * term.loss.compare(
-                ours, term.target, draw, options.normalization
+        total, parts = self._with_less_if_need_be(self._evaluate, pixels, step)
+        return total, parts
+
+    def _evaluate(self, pixels: Tensor, step: int) -> tuple[Tensor, Parts]:
+        draw = seeded((self.options.seed + 7919 * step) % 2**63)
+        where = [
+            self._draw(
+                term.loss,
+                term.group,
+                term.masks[-1] if isinstance(term, StyleTerm) else 1.0,
+                self.size,
+                draw,
             )
-        for held in self.content_terms:
-            features = self._pull(held.group, seen, options.content_weight * held.weight)
-            content = content + held.weight * compare_content(
-                held, features, draw, options.normalization
-            )
+            for term in self.terms
+        ]
+        if len(self.tiles) == 1:
+            return self._weigh(self._gather(pixels, self.tiles[0], where), draw)
+        total, parts, gradient = self._evaluate_tiles(pixels, where, draw)
+        return Known.apply(pixels, total, gradient), parts  # type: ignore[no-untyped-call]
+
+    def _gather(
+        self, window: Tensor, tile: Tile, where: list[Tensor], pulls: Pulls | None = None
+    ) -> Gathered:
+        """A tile's share of every statistic, of the pixels in its window."""
+        seen = self._look_at(window, self.layers, tile, self.size)
+        own = tile.core.within(tile.window)
+        edge = Box(own.top, own.left, own.bottom + 1, own.right + 1).of(window)
+        options, inside = self.options, own.of(window)
+        tv = total_variation(edge, options.tv_power, own.shape)
+        return [*self._gather_terms(seen, where, pulls), (tv, range_penalty(inside))]
+
+    def _gather_terms(
+        self, seen: Glimpse, where: list[Tensor], pulls: Pulls | None = None
+    ) -> Gathered:
+        shifted, gathered = self._shift(seen), list[Statistics]()
+        for i, (term, positions) in enumerate(zip(self.terms, where, strict=True)):
+            if pulls is not None and self._is_seen_whole(term):
+                gathered.append(())
+                continue
+            glimpse = shifted if isinstance(term, StyleTerm) else seen
+            gathered.append(term.gather(self._pull(i, glimpse, pulls), positions))
+        return gathered
+
+    def _is_seen_whole(self, term: StyleTerm | ContentTerm) -> bool:
+        """Whether neighbours beyond a tile matter to it: what looks at edges of the picture."""
+        return isinstance(term, ContentTerm) and term.group == (PIXELS,)
+
+    def _pull(self, i: int, seen: Glimpse, pulls: Pulls | None) -> Glimpse:
+        """A term's own view of its features, whose gradient is normalised by itself."""
+        how, term = self.options.normalize_gradients, self.terms[i]
+        if how == "none":
+            return seen
+        options, pulled = self.options, {}
+        weight = options.style_weight if isinstance(term, StyleTerm) else options.content_weight
+        for name in term.group:
+            tall, wide = seen.cells[name].whole
+            pull = Pull(how, weight * term.weight / len(term.group), tall * wide)
+            if pulls is not None:
+                pull = pulls.setdefault((i, name), pull)
+            pulled[name] = NormalizedGradient.apply(seen.features[name], pull)  # type: ignore[no-untyped-call]
+        return Glimpse(pulled, seen.cells)
+
+    def _weigh(self, gathered: Gathered, draw: torch.Generator) -> tuple[Tensor, Parts]:
+        """The total of what was gathered over the whole picture."""
+        options, (tv, outside) = self.options, gathered[-1]
+        style = content = tv.new_zeros(())
+        for term, ours in zip(self.terms, gathered, strict=False):
+            if isinstance(term, StyleTerm):
+                own = term.loss.compare(ours, term.target, draw, options.normalization)
+                style = style + term.weight * own
+            else:
+                own = term.loss.finish(ours, term.held, options.normalization)
+                content = content + term.weight * own
         # Content is a mean over the whole photograph and each style one over its region: a small
         # mask would tip the scales, if style did not count by what is painted of the whole.
         style = self.painted * style
-        tv = total_variation(pixels, options.normalization, options.tv_power)
+        if options.normalization == "relative":
+            values = 3 * self.size[0] * self.size[1]
+            tv, outside = tv / values, outside / values
         total = (
             options.style_weight * style
             + options.content_weight * content
             + options.tv_weight * tv
-            + RANGE_WEIGHT * range_penalty(pixels, options.normalization)
+            + RANGE_WEIGHT * outside
         )
         return total, {"style": style, "content": content, "tv": tv}
 
-    def _pull(self, group: Sequence[str], seen: Seen, weight: float) -> list[Tensor]:
-        """A loss's own view of its features: normalised is its gradient, not the sum of all that
-        look at the same layer, and its weight comes after."""
-        how = self.options.normalize_gradients
-        if how == "none":
-            return [seen[name] for name in group]
-        return [
-            NormalizedGradient.apply(seen[name], how, weight / len(group))  # type: ignore[no-untyped-call]
-            for name in group
-        ]
+    # --- in two passes --------------------------------------------------------------------------
+
+    def _evaluate_tiles(
+        self, pixels: Tensor, where: list[Tensor], draw: torch.Generator
+    ) -> tuple[Tensor, Parts, Tensor | None]:
+        """The total, its parts and the gradient of a picture that is seen tile by tile."""
+        wanted, pixels = pixels.requires_grad and torch.is_grad_enabled(), pixels.detach()
+        gathered: Gathered = []
+        with torch.no_grad():
+            for tile in self.tiles:
+                gathered = add_up(gathered, self._gather(tile.window.of(pixels), tile, where, {}))
+        with torch.enable_grad():
+            whole = pixels.requires_grad_()
+            leaves = [tensor.requires_grad_() for each in gathered for tensor in each]
+            for i, term in enumerate(self.terms):
+                if self._is_seen_whole(term):
+                    cells = {PIXELS: self._cells(PIXELS, whole_tile(*self.size), self.size)}
+                    seen = self._pull(i, Glimpse({PIXELS: whole}, cells), None)
+                    gathered[i] = term.gather(seen, where[i])
+            total, parts = self._weigh(gathered, draw)
+        parts = {name: part.detach() for name, part in parts.items()}
+        if not wanted:
+            return total.detach(), parts, None
+        *slopes, gradient = torch.autograd.grad(
+            total, [*leaves, whole], allow_unused=True, materialize_grads=True
+        )
+        whole.requires_grad_(False)
+        pulls: Pulls = {}
+        if self.options.normalize_gradients == "l1":
+            pulls = self._measure_pulls(whole, where, slopes)
+        for tile in self.tiles:
+            with torch.enable_grad():
+                window = tile.window.of(whole).detach().requires_grad_()
+                tensors = [t for each in self._gather(window, tile, where, pulls) for t in each]
+            tile.window.of(gradient).add_(take_gradient(tensors, slopes, [window])[0])
+            del tensors  # and their graph, before the next one
+        return total.detach(), parts, gradient
+
+    def _measure_pulls(self, pixels: Tensor, where: list[Tensor], slopes: list[Tensor]) -> Pulls:
+        """The L1 norm, over all tiles, of each term's gradient at each of its layers."""
+        pulls: Pulls = {}
+        for tile in self.tiles:
+            with torch.no_grad():
+                seen = self._look_at(tile.window.of(pixels), self.layers, tile, self.size)
+            with torch.enable_grad():
+                leaves = {n: f.detach().requires_grad_() for n, f in seen.features.items()}
+                gathered = self._gather_terms(Glimpse(leaves, seen.cells), where, pulls)
+            for pull in pulls.values():
+                pull.measuring = True
+            take_gradient([t for each in gathered for t in each], slopes, [*leaves.values()])
+        for pull in pulls.values():
+            pull.measuring = False
+        return pulls
 
 
-class NormalizedGradient(torch.autograd.Function):
-    """Lets features pass; their gradient comes back with a length of ``weight``: its L1 norm is
-    that (l1), or its length at each position is that over the number of positions (pixel)."""
+class Known(torch.autograd.Function):
+    """A total whose gradient was taken already."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, how: str, weight: float) -> Tensor:
-        ctx.how, ctx.weight = how, weight
-        return features.view_as(features)
+    def forward(ctx: Any, pixels: Tensor, total: Tensor, gradient: Tensor | None) -> Tensor:  # noqa: ARG004
+        ctx.gradient = gradient
+        return total.clone()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        if ctx.how == "l1":
-            length = gradient.abs().sum()
-        else:
-            positions = gradient.shape[-2] * gradient.shape[-1]
-            length = gradient.norm(dim=1, keepdim=True) * positions
-        scale = ctx.weight / length
-        return gradient * torch.where(length > 0, scale, torch.zeros_like(scale)), None, None
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+        gradient, ctx.gradient = ctx.gradient, None
+        return gradient.mul_(slope), None, None
 
 
-class Targets:
-    """What styles were measured to be, kept for other photographs; the oldest go first."""
-
-    def __init__(self, most: int = 32, most_bytes: int = 2**28) -> None:
-        self.most, self.most_bytes = most, most_bytes
-        self.known: dict[str, list[Statistics]] = {}
-
-    def key(self, sample: Sample, machine: Machine, options: PaintOptions) -> str:
-        """A digest of all that the measurement depends on."""
-        names = ("backbone", "weights", "pooling", "style_loss", "style_layer")
-        said = [getattr(options, name) for name in (*names, "activation_shift", "seed")]
-        digest = hashlib.sha256(repr((said, str(machine), tuple(sample.pixels.shape))).encode())
-        for tensor in (sample.pixels, sample.mask):
-            if tensor is not None:
-                digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
-
-    def get(self, key: str) -> list[Statistics] | None:
-        return self.known.get(key)
-
-    def put(self, key: str, measured: list[Statistics]) -> None:
-        self.known[key] = measured
-        while len(self.known) > 1 and self.is_full():
-            del self.known[next(iter(self.known))]
-
-    def is_full(self) -> bool:
-        tensors = (t for each in self.known.values() for kept in each for t in kept)
-        return len(self.known) > self.most or sum(t.nbytes for t in tensors) > self.most_bytes
-
-
-def join_masks(masks: dict[str, Tensor], group: Sequence[str]) -> tuple[Tensor, ...]:
-    """The masks of layers that are looked at together: the deepest, which lies within the others,
-    over the cells of each. What it does not count has seen the other side."""
-    deepest = masks[group[-1]]
-    return tuple(
-        deepest if name == group[-1] else normalise(repeat_cells(deepest, masks[name].shape[2:]))
-        for name in group
+def take_gradient(
+    tensors: Sequence[Tensor], slopes: Sequence[Tensor], leaves: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """The gradient of the tensors' sum, each times its slope, in the leaves."""
+    used = [(t, s) for t, s in zip(tensors, slopes, strict=False) if t.requires_grad]
+    return torch.autograd.grad(
+        [tensor for tensor, _ in used],
+        leaves,
+        [slope for _, slope in used],
+        allow_unused=True,
+        materialize_grads=True,
     )
 
 
-def repeat_cells(mask: Tensor, shape: Sequence[int]) -> Tensor:
-    """A mask over the cells of a shallower layer, which were pooled by halves rounded up."""
-    for dim, size in zip((2, 3), shape, strict=True):
-        factor = 1
-        while -(-size // factor) > mask.shape[dim]:
-            factor *= 2
-        mask = mask.repeat_interleave(factor, dim).narrow(dim, 0, size)
-    return mask
-
-
-def gather(
-    loss: StyleLoss, features: Sequence[Tensor], masks: Sequence[Tensor], draw: torch.Generator
-) -> Statistics:
-    positions = draw_positions(masks[-1], loss.samples, draw) if loss.samples else NOWHERE
-    return loss.gather(tuple(features), tuple(masks), positions.to(features[0].device))
-
-
-NOWHERE = torch.zeros(0, 2)
-
-
-def compare_content(
-    term: ContentTerm, features: Sequence[Tensor], draw: torch.Generator, normalization: str
-) -> Tensor:
-    loss, positions = term.loss, NOWHERE
-    if loss.samples:
-        uniform = torch.ones_like(features[0][:, :1])
-        positions = draw_positions(normalise(uniform), loss.samples, draw)
-    positions = positions.to(features[0].device)
-    return loss.compare(tuple(features), term.target, positions, normalization)
-
-
-def plan_losses(
-    table: dict[str, Any], entries: tuple[str, ...], layers: dict[str, float]
-) -> list[tuple[Any, tuple[str, ...], float]]:
-    """(loss, group of layers, weight): a loss's groups share its weight by their layers'."""
-    plan = []
-    for name, weight in parse_weights(entries).items():
-        if name not in table:
-            raise OptionError(f"unknown loss {name!r}{suggest(name, table)}")
-        groups = table[name].groups(list(layers))
-        if not groups:
-            raise OptionError(f"{name} needs more layers than {', '.join(layers)}")
-        shares = []
-        for group in groups:
-            own = [layers[layer] for layer in group if layer in layers]
-            shares.append(sum(own) / len(own) if own else 1.0)
-        whole = max(sum(shares), 1e-12)
-        plan += [
-            (table[name], tuple(group), weight * share / whole)
-            for group, share in zip(groups, shares, strict=True)
-            if weight * share > 0
-        ]
-    return plan
-
-
-def resolve_layers(backbone: Backbone, entries: tuple[str, ...]) -> dict[str, float]:
-    """{layer: weight} by the layers' full names, in the order they are computed; "all" is every
-    ReLU there is."""
-    order = [PIXELS, *backbone.architecture.layers()]
-    weights = {}
-    for name, weight in parse_weights(entries).items():
-        if name == "all":
-            every = [conv.replace("conv", "relu") for conv in backbone.convs]
-            weights.update(dict.fromkeys(every, weight))
-        else:
-            weights[name if name == PIXELS else backbone.resolve(name)] = weight
-    return dict(sorted(weights.items(), key=lambda item: order.index(item[0])))
-
-
-def style_layers(backbone: Backbone, options: PaintOptions) -> dict[str, float]:
-    """Geometric weights (Novak and Nikulin, 3.1) are 2^(D-d) for the d-th of D style layers: what
-    is near the pixels carries most of a style."""
-    layers = resolve_layers(backbone, options.style_layer)
-    if options.layer_weights == "geometric":
-        return {n: w * 2.0 ** -(d + 1) for d, (n, w) in enumerate(layers.items())}
-    return layers
-
-
-def content_layers(backbone: Backbone, options: PaintOptions) -> dict[str, float]:
-    """Geometric weights are 2^d for content."""
-    layers = resolve_layers(backbone, options.content_layer)
-    if options.layer_weights == "geometric":
-        return {n: w * 2.0 ** (d + 1) for d, (n, w) in enumerate(layers.items())}
-    return layers
-
-
-def layers_of(backbone: Backbone, options: PaintOptions) -> list[str]:
-    """Every layer that the options look at, the pixels apart."""
-    plans = (
-        (STYLE_LOSSES, options.style_loss, style_layers(backbone, options)),
-        (CONTENT_LOSSES, options.content_loss, content_layers(backbone, options)),
-    )
-    groups = [group for plan in plans for _, group, _ in plan_losses(*plan)]
-    return sorted({name for group in groups for name in group} - {PIXELS})
+def add_up(sums: Gathered, more: Gathered) -> Gathered:
+    """Statistics of the tiles so far and of one more."""
+    if not sums:
+        return list(more)
+    return [
+        tuple(a + b for a, b in zip(ours, theirs, strict=True))
+        for ours, theirs in zip(sums, more, strict=True)
+    ]

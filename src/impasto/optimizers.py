@@ -6,7 +6,7 @@ them by name whatever they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -16,6 +16,11 @@ from impasto.canvas import Canvas
 
 LONGEST_STEP = 0.1  # root mean square change of a pixel in one step of L-BFGS
 HISTORY = 10
+# Of larger canvases fewer steps are remembered, and those in fewer bits: there are few steps at
+# such a size, and what is remembered of each takes as much memory as the picture itself, twice.
+LARGE = 3 * 2**20
+HISTORY_OF_LARGE = 5
+BLOCK = 2**17  # numbers of each remembered step that are at work at once
 
 
 class BoundedLBFGS(torch.optim.Optimizer):
@@ -24,64 +29,120 @@ class BoundedLBFGS(torch.optim.Optimizer):
     Where the loss bends little (white noise, the first steps) it would leap a thousand times the
     range of a pixel. What it remembers of a step is how far the canvas really went, so the canvas
     may also be changed between steps.
+
+    Nocedal and Wright, algorithm 7.4, with the newest pair's scale. Its vectors are all sums of the
+    remembered ones, so its recursion is done on their coefficients and products (Chen, Wang and
+    Zhou 2014, "vector-free L-BFGS"): what is as large as the canvas is read twice, block by block.
     """
 
     def __init__(self, canvas: Canvas, rate: float) -> None:
         super().__init__([canvas.values], {"lr": rate})
         self.canvas = canvas
         self.rate = rate
+        large = canvas.values.numel() > LARGE
+        self.history = HISTORY_OF_LARGE if large else HISTORY
+        self.kind = torch.bfloat16 if large else canvas.values.dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
         with torch.enable_grad():
             loss = closure()
         values = self.canvas.values
-        gradient, position = values.grad.flatten(), values.flatten()  # type: ignore[union-attr]
-        direction = self.choose_direction(gradient, position).view_as(values)
-        start, before = values.clone(), self.canvas.pixels()
-        values.add_(direction)
-        change = (self.canvas.pixels() - before).square().mean().sqrt()
+        gradient = values.grad.flatten()  # type: ignore[union-attr]
+        slots = self.remember(gradient, values.view(-1))
+        own = self.choose_direction(slots)
+        state, flat = self.state[values], values.view(-1)
+        for block in split(flat):
+            rows = self.read(slots, block)
+            flat[block] += torch.addmv(own[-1] * gradient[block], rows.T, own[:-1])
+        position = state["position"].view_as(values)
+        change = self.canvas.measure_change(position)
         share = (LONGEST_STEP / (change + 1e-12)).clamp(max=1)
-        values.copy_(start + share * direction)  # canvases are linear
+        torch.lerp(position, values, share.to(values), out=values)  # canvases are linear
         return loss
 
-    def choose_direction(self, gradient: Tensor, position: Tensor) -> Tensor:
-        """Where to go: Nocedal and Wright, algorithm 7.4, with the newest pair's scale."""
+    def remember(self, gradient: Tensor, position: Tensor) -> list[str]:
+        """How far the canvas and its gradient went since the last step, and the products of all
+        that is remembered; the names of what is, moves before turns."""
         state = self.state[self.canvas.values]
         if not state:
-            state["moves"] = gradient.new_zeros(HISTORY, gradient.numel())
-            state["turns"] = torch.zeros_like(state["moves"])
-            state["curvatures"] = gradient.new_zeros(HISTORY)
-            state["scale"] = gradient.new_ones(())
+            wide = 2 * self.history + 1  # moves, turns and the gradient
+            kind = torch.float32 if gradient.is_mps else torch.float64
+            state["products"] = gradient.new_zeros(wide, wide, dtype=kind)
             state["steps"] = torch.zeros((), dtype=torch.int64)
-            scale = (1 / gradient.abs().sum()).clamp(max=1)
-        else:
-            self.remember(gradient - state["gradient"], position - state["position"])
-            state["steps"] += 1
-            scale = state["scale"]
-        state["gradient"], state["position"] = gradient.clone(), position.clone()
-        newest = int(state["steps"])
-        pairs = [i % HISTORY for i in range(newest - 1, max(newest - HISTORY, 0) - 1, -1)]
-        direction, shares = -gradient, {}
-        for i in pairs:
-            shares[i] = state["curvatures"][i] * state["moves"][i].dot(direction)
-            direction = direction - shares[i] * state["turns"][i]
-        direction = direction * scale
-        for i in reversed(pairs):
-            back = state["curvatures"][i] * state["turns"][i].dot(direction)
-            direction = direction + (shares[i] - back) * state["moves"][i]
-        step: Tensor = direction * self.rate
-        return step
+            state["gradient"], state["position"] = gradient.clone(), position.clone()
+            state["products"][-1, -1] = gradient.abs().sum()  # which scales the first step
+            return []
+        newest = int(state["steps"]) % self.history
+        state["steps"] += 1
+        for what in ("move", "turn"):
+            if f"{what}{newest}" not in state:
+                state[f"{what}{newest}"] = torch.empty_like(gradient, dtype=self.kind)
+        known = range(min(int(state["steps"]), self.history))
+        slots = [f"{what}{i}" for what in ("move", "turn") for i in known]
+        move, turn = state[f"move{newest}"], state[f"turn{newest}"]
+        sums = state["products"].new_zeros(len(slots) + 1, 3)
+        for block in split(gradient):
+            move[block] = position[block] - state["position"][block]
+            turn[block] = gradient[block] - state["gradient"][block]
+            state["position"][block], state["gradient"][block] = position[block], gradient[block]
+            rows = torch.cat([self.read(slots, block), gradient[block][None]])
+            columns = rows[[newest, len(known) + newest, len(slots)]]
+            sums += rows @ columns.T
+        # Where they belong among all that can be remembered.
+        places = [*known, *(self.history + i for i in known), 2 * self.history]
+        new = [newest, self.history + newest, 2 * self.history]
+        products = state["products"]
+        for column, place in enumerate(new):
+            products[places, place] = products[place, places] = sums[:, column]
+        return slots
 
-    def remember(self, turn: Tensor, move: Tensor) -> None:
-        """A pair that bends the wrong way (noise, the longest step) counts for nothing."""
-        state = self.state[self.canvas.values]
-        slot = int(state["steps"]) % HISTORY
-        bend, length = turn.dot(move), turn.dot(turn)
-        good = bend > 1e-8 * (length * move.dot(move)).sqrt()
-        state["moves"][slot], state["turns"][slot] = move, turn
-        state["curvatures"][slot] = torch.where(good, 1 / bend, torch.zeros_like(bend))
-        state["scale"] = torch.where(good, bend / length, state["scale"])
+    def read(self, slots: list[str], block: slice) -> Tensor:
+        """A block of each remembered vector (slots, n), in the canvas's precision."""
+        state, values = self.state[self.canvas.values], self.canvas.values
+        if not slots:
+            return values.new_empty(0, len(values.view(-1)[block]))
+        return torch.stack([state[name][block] for name in slots]).to(values.dtype)
+
+    def choose_direction(self, slots: list[str]) -> Tensor:
+        """Where to go, as coefficients of what is remembered and of the gradient (slots + 1,)."""
+        state, m = self.state[self.canvas.values], self.history
+        products = state["products"]
+        own = products.new_zeros(2 * m + 1)
+        own[-1] = -1
+        known = len(slots) // 2
+        if not known:
+            own = own * (1 / products[-1, -1]).clamp(max=1)
+        else:
+            newest = int(state["steps"]) - 1
+            order = [i % m for i in range(newest, newest - known, -1)]
+            bends, lengths = products.diagonal(m)[:m], products.diagonal()
+            # A pair that bends the wrong way (noise, the longest step) counts for nothing.
+            good = bends > 1e-8 * (lengths[:m] * lengths[m : 2 * m]).sqrt()
+            curvatures = torch.where(good, 1 / bends, torch.zeros_like(bends))
+            shares = {}
+            for i in order:
+                shares[i] = curvatures[i] * (products[i] @ own)
+                own[m + i] -= shares[i]
+            own = own * self.find_scale(good, bends, lengths[m : 2 * m], order)
+            for i in reversed(order):
+                own[i] += shares[i] - curvatures[i] * (products[m + i] @ own)
+        places = [*range(known), *range(m, m + known), 2 * m]
+        chosen: Tensor = (own[places] * self.rate).to(self.canvas.values)
+        return chosen
+
+    @staticmethod
+    def find_scale(good: Tensor, bends: Tensor, lengths: Tensor, order: list[int]) -> Tensor:
+        """The newest good pair's; where there is none, 1."""
+        scale = bends.new_ones(())
+        for i in reversed(order):
+            scale = torch.where(good[i], bends[i] / lengths[i], scale)
+        return scale
+
+
+def split(flat: Tensor) -> Iterator[slice]:
+    for start in range(0, len(flat), BLOCK):
+        yield slice(start, start + BLOCK)
 
 
 OPTIMIZERS: dict[str, Callable[[Canvas, float | None], torch.optim.Optimizer]] = {

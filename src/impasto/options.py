@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -41,6 +42,24 @@ def _check_weights(entries: tuple[str, ...]) -> tuple[str, ...]:
     return entries
 
 
+def parse_memory(text: str) -> int:
+    """Bytes of ``4G``, ``4.5GiB``, ``800M`` or a plain number."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise ValueError("give a number of bytes, or of K, M, G or T as in 4G")
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+
+
+def format_memory(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def _check_memory(text: str) -> str:
+    parse_memory(text)
+    return text
+
+
+Memory = Annotated[str, AfterValidator(_check_memory)]
 Weighted = Annotated[tuple[str, ...], AfterValidator(_check_weights)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Scale = Annotated[float, Field(gt=0, le=100)]
@@ -214,6 +233,16 @@ class PaintOptions(BaseModel):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
         description="The network's number format; auto takes bfloat16 where it is faster.",
+    )
+    layout: Literal["auto", "channels_last", "planes"] = Field(
+        default="auto",
+        description="How features lie in memory; auto takes what is faster here.",
+    )
+    memory: Memory | None = Field(
+        default=None,
+        description="Memory that all of the work may take, as 4G or 800M; four fifths of what is "
+        "free if not given. A picture that needs more is seen in tiles, which changes nothing "
+        "but the time.",
     )
     max_megapixels: Annotated[float, Field(gt=0)] = Field(
         default=100.0, description="The largest picture that is opened."

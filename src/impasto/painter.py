@@ -15,7 +15,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from impasto.backbones import BYTES_OF_PIXEL, Backbone
+from impasto.backbones import Backbone
 from impasto.canvas import CANVASES, Canvas
 from impasto.checkpoints import Checkpoint
-from impasto.devices import Machine, choose_machine, free_memory
+from impasto.devices import Machine, choose_machine, give_memory_back, keeping_memory
 from impasto.errors import DivergedError, ImageError, OptionError
 from impasto.files import replace_file
 from impasto.images import (
@@ -38,17 +38,20 @@ from impasto.images import (
     to_pil,
     write_image,
 )
-from impasto.objective import Objective, Targets, layers_of
+from impasto.objective import Objective
 from impasto.optimizers import OPTIMIZERS
-from impasto.options import PaintOptions
-from impasto.scene import Scene, check_counts
+from impasto.options import PaintOptions, format_memory
+from impasto.plan import Plan, grant_memory, largest_side, make_plan
+from impasto.scene import Scene, View, check_counts
 from impasto.starts import STARTS, start_picture
+from impasto.targets import Targets
+from impasto.terms import layers_of
+from impasto.trials import choose_numbers
 from impasto.weights import load_backbone
 
 if TYPE_CHECKING:
     from PIL import Image
 
-SHARE_OF_MEMORY = 0.8
 PLATEAU = 20  # steps whose mean loss is compared with that of the steps before them
 HISTORY_COLUMNS = (
     "style_weight",
@@ -87,6 +90,7 @@ class Progress:
     done: int = 0  # steps at this size
     least: float = math.inf
     state: dict[str, Tensor] = field(default_factory=dict)  # the canvas's and the optimiser's
+    remarks: list[str] = field(default_factory=list)  # what was done in the user's stead
 
     def pack(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors by name, and the rest as JSON has it."""
@@ -107,38 +111,6 @@ class Progress:
         return cls(best, history, facts["level"], facts["done"], least, state)
 
 
-# --- the plan -----------------------------------------------------------------------------------
-
-
-def plan_sizes(width: int, height: int, start_size: int, least: int = 1) -> list[tuple[int, int]]:
-    """Sizes from coarse to fine, each about half the next; the last is the size itself.
-
-    The coarsest has the long side nearest to ``start_size``, and none a short side under ``least``.
-    """
-    sizes = [(width, height)]
-    long_side = max(width, height) / 2
-    while long_side * math.sqrt(2) >= start_size:
-        smaller = fit_size(width, height, round(long_side))
-        if min(smaller) < least:
-            break
-        sizes.insert(0, smaller)
-        long_side /= 2
-    return sizes
-
-
-def share_steps(steps: int, sizes: int) -> list[int]:
-    """Steps for each size: of n sizes, n + 1 shares for the coarsest down to 2 for the finest."""
-    shares = [sizes + 1 - i for i in range(sizes)]
-    ends = [round(steps * sum(shares[: i + 1]) / sum(shares)) for i in range(sizes)]
-    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
-
-
-def largest_side(backbone: Backbone, layers: list[str], free: int) -> int:
-    """The side of the largest square picture that ``free`` bytes have room for."""
-    cost = backbone.bytes_per_pixel(layers) if layers else BYTES_OF_PIXEL
-    return int(math.sqrt(SHARE_OF_MEMORY * free / cost))
-
-
 # --- the loop -----------------------------------------------------------------------------------
 
 
@@ -147,6 +119,7 @@ def paint_steps(
     machine: Machine,
     scene: Scene,
     options: PaintOptions,
+    plan: Plan,
     progress: Progress,
     targets: Targets | None = None,
 ) -> Iterator[Step]:
@@ -154,28 +127,38 @@ def paint_steps(
     picture."""
     layers = layers_of(backbone, options)
     least = backbone.smallest_side(backbone.deepest(layers)) if layers else 1
-    sizes = plan_sizes(*scene.size, options.start_size, least)
     spent = progress.history[-1].seconds if progress.history else 0.0
     began = time.perf_counter() - spent
-    for level, count in enumerate(share_steps(options.steps, len(sizes))):
-        if level < progress.level or count == 0:
-            continue
-        if level > progress.level:
-            progress.level, progress.done, progress.state = level, 0, {}
-            progress.least = math.inf
-        view = scene.at(sizes[level], least, machine.device)
-        objective = Objective(backbone, machine, view, options, targets)
-        canvas, optimizer = prepare(objective, progress)
-        for total, parts in optimise(objective, canvas, optimizer, count, progress):
-            number, seconds = len(progress.history) + 1, time.perf_counter() - began
-            step = Step(number, options.steps, sizes[level], total, **parts, seconds=seconds)
-            progress.history.append(step)
-            yield step
+    with keeping_memory():
+        for number, level in enumerate(plan.levels):
+            if number < progress.level or level.steps == 0:
+                continue
+            if number > progress.level:
+                progress.level, progress.done, progress.state = number, 0, {}
+                progress.least = math.inf
+                give_memory_back()  # what smaller sizes left in pieces
+            view = scene.at(level.size, least, machine.device)
+            objective = Objective(backbone, machine, view, options, targets, level.window)
+            canvas, optimizer = prepare(objective, view, progress)
+            del view  # the styles were measured: at a large size they are large
+            if number == len(plan.levels) - 1:
+                scene.forget_whole()
+            for total, parts in optimise(objective, canvas, optimizer, level.steps, progress):
+                count, seconds = len(progress.history) + 1, time.perf_counter() - began
+                step = Step(count, options.steps, level.size, total, **parts, seconds=seconds)
+                progress.history.append(step)
+                progress.remarks += objective.remarks
+                objective.remarks.clear()
+                yield step
+            del objective, canvas, optimizer
+        progress.state = {}  # the best is all that is needed of it
 
 
-def prepare(objective: Objective, progress: Progress) -> tuple[Canvas, torch.optim.Optimizer]:
+def prepare(
+    objective: Objective, view: View, progress: Progress
+) -> tuple[Canvas, torch.optim.Optimizer]:
     """The canvas and its optimiser, new for this size or as the progress has them."""
-    options, view = objective.options, objective.view
+    options = objective.options
     if progress.best is None:
         style = view.regions[0].samples[0].pixels
         start = start_picture(
@@ -211,19 +194,16 @@ def optimise(
 ) -> Iterator[tuple[float, dict[str, float]]]:
     """Steps at one size, until there are ``count`` or the loss no longer falls; the best picture
     measured is kept, or the average of all, and not the last."""
-    options, view = objective.options, objective.view
+    options = objective.options
     measured: dict[str, Tensor] = {}
-
-    def show() -> Tensor:
-        """What the losses see: the canvas where it is painted, the photograph where it is kept."""
-        pixels = canvas.pixels()
-        if view.mask is None:
-            return pixels
-        return view.photo + view.mask * (pixels - view.photo)
+    before = canvas.values  # the picture that was measured, before it was changed
 
     def measure() -> Tensor:
+        nonlocal before
         optimizer.zero_grad(set_to_none=True)
-        total, parts = objective(show(), len(progress.history))
+        pixels = canvas.pixels()
+        before = pixels.detach()
+        total, parts = objective(objective.show(pixels), len(progress.history))
         total.backward()  # type: ignore[no-untyped-call]
         measured.update({name: part.detach() for name, part in parts.items()})
         return total.detach()
@@ -231,8 +211,6 @@ def optimise(
     average = progress.state.get("average")
     average = None if average is None else average.to(canvas.values.device)
     while progress.done < count and not has_settled(progress, options.plateau):
-        with torch.no_grad():
-            before = canvas.pixels()
         total = float(optimizer.step(measure))  # type: ignore[arg-type]
         if not math.isfinite(total):
             raise DivergedError(
@@ -338,42 +316,54 @@ class Painter:
         check_counts(options, len(self.styles))
         pictures = (self.content, *self.styles)
         self.notes = [f"{p.name}: {n}" for p in pictures for n in p.notes]
-        self.machine = choose_machine(options.device, options.precision)
+        machine = choose_machine(options.device)
+        backbone = load_backbone(options.backbone, weights=options.weights, pooling=options.pooling)
+        self.machine = choose_numbers(backbone, machine, options.precision, options.layout)
         if self.machine.is_slow():
             self.notes.append("this processor has no bfloat16 of its own: float32 is faster")
-        backbone = load_backbone(options.backbone, weights=options.weights, pooling=options.pooling)
-        self.backbone = self.machine.place(backbone)
+        self.backbone = backbone.place(self.machine)
+        self.plan = self._plan(options)
+        self.size = self.plan.levels[-1].size
         layers = layers_of(self.backbone, options)
-        self.size = self._choose_size(options, layers)
         if layers and not options.only_color:
-            backbone.check_size(*self.size, backbone.deepest(layers))
-        precision = str(self.machine.precision).removeprefix("torch.")
-        self.options = options.model_copy(update={"precision": precision})
+            self.backbone.check_size(*self.size, self.backbone.deepest(layers))
+        chosen = {
+            "precision": self.machine.describe_numbers(),
+            "layout": self.machine.layout,
+            # Tiles round sums otherwise: only with the same memory the same bytes come out.
+            "memory": str(self.plan.grant) if self.plan.is_tight else None,
+        }
+        self.options = options.model_copy(update=chosen)
         self.scene = Scene(self.content, self.styles, self.options, self.size)
         self.notes += self.scene.notes
         self.targets = targets
         self.resting = True  # no step is half done
         self.progress = self._take_up()
 
-    def _choose_size(self, options: PaintOptions, layers: list[str]) -> tuple[int, int]:
-        """The size asked for; the photograph's own, or what memory has room for, if none was."""
-        own = self.content.size
-        if self.checkpoint and options.size is None and "size" in self.checkpoint.facts:
-            width, height = self.checkpoint.facts["size"]  # memory had room for it then
-            return width, height
+    def _plan(self, options: PaintOptions) -> Plan:
+        """The plan for the size asked for; for the photograph's own, or what memory has room for,
+        if none was."""
+        own, facts = self.content.size, self.checkpoint.facts if self.checkpoint else {}
         size = own if options.size is None else fit_size(*own, options.size)
-        free = free_memory(self.machine.device)
-        if free is None or options.only_color:
-            return size
-        square = largest_side(self.backbone, layers, free)
-        if size[0] * size[1] <= square**2:
-            return size
-        largest = int(max(size) * square / math.sqrt(size[0] * size[1]))
-        what = f"{size[0]} x {size[1]} needs more than the {free / 2**30:.1f} GiB of memory free"
+        asked = options.memory or facts.get("memory")
+        # What was begun with room for all of it goes on so.
+        unbound = options.only_color or (facts and not asked)
+        grant = None if unbound else grant_memory(self.machine.device, asked)
+        inputs = (self.backbone, self.machine, options, self.content, self.styles)
+        plan = make_plan(*inputs, size, grant)
+        if plan is not None:
+            return plan
+        assert grant is not None
+        largest = largest_side(*inputs, size, grant)
+        what = f"{size[0]} x {size[1]} needs more than the {format_memory(grant)} granted"
+        if largest < 16:
+            raise ImageError(f"{what}, and so does any other size; grant more with --memory")
         if options.size is not None:
-            raise ImageError(f"{what}; --size {largest} would fit")
+            raise ImageError(f"{what}; --size {largest} would fit, or more with --memory")
         self.notes.append(f"{what}: painted at a long side of {largest} and enlarged")
-        return fit_size(*size, largest)
+        plan = make_plan(*inputs, fit_size(*size, largest), grant)
+        assert plan is not None
+        return replace(plan, is_tight=True)
 
     def _take_up(self) -> Progress:
         if self.checkpoint is None:
@@ -404,9 +394,17 @@ class Painter:
             self.progress.best = self.scene.carry_color()
             return
         for step in paint_steps(
-            self.backbone, self.machine, self.scene, self.options, self.progress, self.targets
+            self.backbone,
+            self.machine,
+            self.scene,
+            self.options,
+            self.plan,
+            self.progress,
+            self.targets,
         ):
             self.resting = True
+            self.notes += self.progress.remarks
+            self.progress.remarks.clear()
             yield step
             if self.checkpoint and self.checkpoint.is_due():
                 self.save_progress()
@@ -418,7 +416,7 @@ class Painter:
         """Write the checkpoint, if there is to be one and no step is half done."""
         if self.checkpoint and self.resting:
             tensors, facts = self.progress.pack()
-            self.checkpoint.save(tensors, facts | {"size": self.size}, self.digest)
+            self.checkpoint.save(tensors, facts | {"memory": self.options.memory}, self.digest)
 
     def result(self) -> Painting:
         """The best picture so far, at its full size."""

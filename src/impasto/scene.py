@@ -192,6 +192,10 @@ class Scene:
         regions = [replace(r, mask=combine(self._weights(r), self.mask)) for r in colored]
         return View(photo, content, self.mask, tuple(regions), mode.look)
 
+    def forget_whole(self) -> None:
+        """Free what ``whole`` keeps; it is made again if it is asked for."""
+        self.__dict__.pop("whole", None)
+
     def _spread(
         self,
         pixels: Tensor,
@@ -237,7 +241,7 @@ class Scene:
             return None if mask is None else resize_mask(mask, size).to(device)
 
         def fit_sample(sample: Sample) -> Sample:
-            long_side = self._style_size(sample.style, max(size))
+            long_side = style_side(self.options, sample.style, max(size), max(self.size))
             own = sample.pixels.shape[-1], sample.pixels.shape[-2]
             fitted = fit_style(*own, long_side, least)
             pixels = resize_pixels(sample.pixels, *fitted).to(device)
@@ -251,13 +255,6 @@ class Scene:
         mask = fit_mask(whole.mask, size)
         return View(fit(whole.photo), fit(whole.content), mask, regions, whole.look)
 
-    def _style_size(self, style: int, long_side: int) -> float:
-        """The long side at which a style is seen when the picture's is ``long_side``."""
-        options, side = self.options, float(long_side)
-        if options.style_size:
-            side *= pick(options.style_size, style) / max(self.size)
-        return side * (pick(options.style_scale, style) if options.style_scale else 1)
-
     def finish(self, painted: Tensor) -> Tensor:
         """A painting of any size, as it is shown: its colours put back, the photograph where it is
         kept."""
@@ -267,6 +264,15 @@ class Scene:
         if self.mask is None:
             return painted
         return composite(painted, self.photo, self.mask)
+
+
+def style_side(options: PaintOptions, style: int, long_side: int, whole: int) -> float:
+    """The long side at which a style is seen at a size with that long side, when the painting's own
+    is ``whole``."""
+    side = float(long_side)
+    if options.style_size:
+        side *= pick(options.style_size, style) / whole
+    return side * (pick(options.style_scale, style) if options.style_scale else 1)
 
 
 def check_counts(options: PaintOptions, styles: int) -> None:

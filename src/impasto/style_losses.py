@@ -5,7 +5,8 @@ blends the statistics of several styles into a target, and compares. Features ar
 for each layer of a group; the layer ``pixels`` is the picture itself. Weights are (1, 1, H, W), not
 negative, with sum one over the picture: a mask, alpha or region acts through them. What is summed
 by weights adds up over tiles; losses that compare lists of features look at ``samples`` positions
-(n, 2), drawn in proportion to the weights, as fractions (y, x) in [0, 1).
+(n, 2), drawn in proportion to the weights, as fractions (y, x) in [0, 1). One number instead of a
+tensor is the weight of every position.
 
 Two normalisations: ``relative`` divides by the target's own size, so that a weight means the same
 for every loss, layer, network and picture size (0: the same; 1: as far away as features of zeros,
@@ -22,53 +23,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from impasto.errors import OptionError
+from impasto.positions import Features, sample_features
+from impasto.sums import Sums, Weights, in_full, sum_squares
+from impasto.tiles import Cells
 
-Features = tuple[Tensor, ...]
 Statistics = tuple[Tensor, ...]
 
 TINY = 1e-12  # of sizes that divide: a black style divides by this
 CHUNK = 1024  # rows of a table of distances that are held at once
 DIRECTIONS = 128  # most projections of the sliced loss
-
-
-# --- positions ----------------------------------------------------------------------------------
-
-
-def draw_positions(weights: Tensor, count: int, draw: torch.Generator) -> Tensor:
-    """Positions (n, 2) in proportion to the weights, one of each of ``count`` equal shares of them.
-
-    Where ``count`` suffices for every cell of a mask without shades, these are the cells' centres.
-    """
-    height, width = weights.shape[-2:]
-    flat = weights.detach().cpu().double().flatten()  # (H*W,)
-    cells = flat.nonzero().squeeze(1)  # cells of no weight take no part
-    if len(cells) == 0:
-        raise OptionError("weights of zeros leave no position to look at")
-    flat = flat[cells]
-    offsets = torch.full((len(cells), 2), 0.5, dtype=torch.float64)
-    if count < len(cells) or flat.max() > flat.min() * (1 + 1e-6):
-        sums = flat.cumsum(0)
-        shares = torch.arange(count) + torch.rand(count, generator=draw, dtype=torch.float64)
-        picked = torch.searchsorted(sums, shares / count * sums[-1], right=True)
-        cells = cells[picked.clamp_max(len(cells) - 1)]
-        # Anywhere in the cell, so that finer layers see all of theirs; not on its very edge, where
-        # rounding would give it to the neighbour.
-        offsets = 0.01 + 0.98 * torch.rand(count, 2, generator=draw, dtype=torch.float64)
-    corners = torch.stack([cells // width, cells % width], 1)  # (n, 2)
-    positions = (corners + offsets) / torch.tensor([height, width])
-    return positions.float().to(weights.device)
-
-
-def sample_features(features: Features, positions: Tensor) -> Tensor:
-    """Features at the nearest cells, all layers side by side (n, sum of C)."""
-    columns = []
-    for layer in features:
-        height, width = layer.shape[-2:]
-        y = (positions[:, 0] * height).long().clamp_max(height - 1)
-        x = (positions[:, 1] * width).long().clamp_max(width - 1)
-        columns.append(layer[0].permute(1, 2, 0)[y, x])  # (n, C)
-    return torch.cat(columns, 1)
 
 
 # --- sums over positions ------------------------------------------------------------------------
@@ -91,13 +54,6 @@ def gram_loss(gram: Tensor, target: Tensor, normalization: str = "relative") -> 
     if normalization == "paper":
         return squares / (4 * target.shape[-1] * target.shape[-2])
     return squares / target.square().sum().clamp_min(TINY)
-
-
-def weighted_correlations(flat: Tensor, weights: Tensor) -> Tensor:
-    """sum_p w_p f_p f_p^T (C, C) of features (C, H*W) and weights (H*W)."""
-    if bool((weights == weights[0]).all()):  # the usual case, without a second copy of the features
-        return flat @ flat.T * weights[0]
-    return (flat * weights) @ flat.T
 
 
 def sum_blocks(shallow: Tensor, shape: Sequence[int]) -> Tensor:
@@ -192,14 +148,19 @@ class StyleLoss(ABC):
         return [(layer,) for layer in layers]
 
     def gather(
-        self, features: Features, weights: tuple[Tensor, ...], positions: Tensor
+        self,
+        features: Features,
+        weights: tuple[Weights, ...],
+        positions: Tensor,
+        cells: Sequence[Cells] | None = None,
     ) -> Statistics:
-        """Statistics of one group: sums that add up over tiles, or features at ``positions``."""
+        """Statistics of one group, or of the ``cells`` of a tile: sums, or features at
+        ``positions``. Those of the tiles add up to the whole's."""
         if self.samples:
-            return (sample_features(features, positions),)
+            return (sample_features(features, positions, cells),)
         return self.sum_up(features, weights)
 
-    def sum_up(self, features: Features, weights: tuple[Tensor, ...]) -> Statistics:
+    def sum_up(self, features: Features, weights: tuple[Weights, ...]) -> Statistics:
         """Sums over all positions by their weights."""
         raise NotImplementedError
 
@@ -229,9 +190,8 @@ class StyleLoss(ABC):
 class GramLoss(StyleLoss):
     """Gatys, Ecker and Bethge (2015, eq. 3 to 5): correlations of a layer's channels."""
 
-    def sum_up(self, features: Features, weights: tuple[Tensor, ...]) -> Statistics:
-        flat = features[0][0].flatten(1)  # (C, H*W)
-        return (weighted_correlations(flat, weights[0].flatten()),)
+    def sum_up(self, features: Features, weights: tuple[Weights, ...]) -> Statistics:
+        return (Sums.apply(features[0], weights[0])[1],)  # type: ignore[no-untyped-call]
 
     def measure(self, ours: Statistics, target: Statistics) -> tuple[Tensor, Tensor]:
         return gram_loss(ours[0], target[0]), gram_loss(ours[0], target[0], "paper")
@@ -247,8 +207,8 @@ class ChainedLoss(GramLoss):
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
         return list(pairwise(layers))
 
-    def sum_up(self, features: Features, weights: tuple[Tensor, ...]) -> Statistics:
-        shallow, deep = features
+    def sum_up(self, features: Features, weights: tuple[Weights, ...]) -> Statistics:
+        shallow, deep = map(in_full, features)
         # The same as to repeat the deeper layer over the shallower's cells, with fewer products.
         sums = sum_blocks(shallow * weights[0], deep.shape[2:])  # (1, C, H', W'), the deeper's size
         deep = deep[..., : sums.shape[2], : sums.shape[3]]
@@ -262,9 +222,8 @@ class MomentsLoss(StyleLoss):
     of the target's squares. Styles are blended in means and deviations.
     """
 
-    def sum_up(self, features: Features, weights: tuple[Tensor, ...]) -> Statistics:
-        flat, w = features[0][0].flatten(1), weights[0].flatten()  # (C, H*W), (H*W,)
-        return flat @ w, flat.square() @ w  # (C,), (C,)
+    def sum_up(self, features: Features, weights: tuple[Weights, ...]) -> Statistics:
+        return sum_squares(features[0], weights[0])  # (C,), (C,)
 
     def blend(self, targets: Sequence[Statistics], shares: Sequence[float]) -> Statistics:
         return super().blend([(t[0], self.deviation(t)) for t in targets], shares)
@@ -291,9 +250,9 @@ class GaussianLoss(StyleLoss):
     simpler than the Wasserstein barycentre and the same for one style.
     """
 
-    def sum_up(self, features: Features, weights: tuple[Tensor, ...]) -> Statistics:
-        flat, w = features[0][0].flatten(1), weights[0].flatten()  # (C, H*W), (H*W,)
-        return flat @ w, weighted_correlations(flat, w)  # (C,), (C, C)
+    def sum_up(self, features: Features, weights: tuple[Weights, ...]) -> Statistics:
+        mean, square = Sums.apply(features[0], weights[0])  # type: ignore[no-untyped-call]
+        return mean, square  # (C,), (C, C)
 
     def blend(self, targets: Sequence[Statistics], shares: Sequence[float]) -> Statistics:
         mean, covariance = super().blend([(t[0], self.covariance(t)) for t in targets], shares)

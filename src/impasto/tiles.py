@@ -1,0 +1,158 @@
+"""How a picture is cut into tiles so that what is worked on at once fits in memory.
+
+A tile has a core, whose cells it answers for, and a window around it, which is what it must see for
+its cores' features to be those of the whole picture. Cores cover the picture once. Cores and
+windows begin at multiples of the deepest layer's stride, so that every layer's cells are its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Box:
+    """Rows ``top`` to ``bottom`` and columns ``left`` to ``right`` of something."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.bottom - self.top, self.right - self.left
+
+    @property
+    def area(self) -> int:
+        return (self.bottom - self.top) * (self.right - self.left)
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """That part of (..., H, W), which is not copied."""
+        return tensor[..., self.top : self.bottom, self.left : self.right]
+
+    def shrink(self, stride: int) -> Box:
+        """The cells of a layer whose cells are ``stride`` wide; the last may be cut off."""
+        return Box(
+            self.top // stride,
+            self.left // stride,
+            -(-self.bottom // stride),
+            -(-self.right // stride),
+        )
+
+    def within(self, other: Box) -> Box:
+        """The same place, counted from the other's corner."""
+        return Box(
+            self.top - other.top,
+            self.left - other.left,
+            self.bottom - other.top,
+            self.right - other.left,
+        )
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What is answered for, and what is looked at for it."""
+
+    core: Box
+    window: Box
+
+    def inner(self, stride: int) -> Box:
+        """Where the core's cells lie among the window's."""
+        return self.core.shrink(stride).within(self.window.shrink(stride))
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Which cells of a layer some features are: their place, and the shape of the whole layer."""
+
+    box: Box
+    whole: tuple[int, int]
+
+    @property
+    def is_whole(self) -> bool:
+        return self.box.shape == self.whole
+
+
+def whole_tile(height: int, width: int) -> Tile:
+    """The picture as its only tile."""
+    box = Box(0, 0, height, width)
+    return Tile(box, box)
+
+
+def find_stride(path: Sequence[str]) -> int:
+    """How many pixels lie from one cell to the next at the end of a path of "conv"s and "pool"s."""
+    return 1 << sum(step == "pool" for step in path)
+
+
+def find_reach(path: Sequence[str]) -> int:
+    """How far beyond its own pixels a cell at the end of a path sees."""
+    reach, stride = 0, 1
+    for step in path:
+        if step == "conv":
+            reach += stride
+        else:
+            stride *= 2
+    return reach
+
+
+def lay_out(paths: Iterable[Sequence[str]]) -> tuple[int, int]:
+    """(stride, reach) of tiles for layers at the ends of these paths."""
+    paths = list(paths)
+    # Neighbouring pixels matter to the picture itself.
+    return max(map(find_stride, paths)), max(1, *map(find_reach, paths), 0)
+
+
+def cut_picture(
+    height: int, width: int, grid: tuple[int, int], stride: int, reach: int
+) -> list[Tile]:
+    """A picture in ``grid`` rows and columns of tiles, row by row; fewer where it is too small."""
+    margin = -(-reach // stride) * stride
+    return [
+        Tile(
+            Box(top, left, bottom, right),
+            Box(
+                max(top - margin, 0),
+                max(left - margin, 0),
+                min(bottom + margin, height),
+                min(right + margin, width),
+            ),
+        )
+        for top, bottom in pairwise(_cut_side(height, grid[0], stride))
+        for left, right in pairwise(_cut_side(width, grid[1], stride))
+    ]
+
+
+def _cut_side(length: int, parts: int, stride: int) -> list[int]:
+    """Where parts of about the same length begin and end."""
+    cells = -(-length // stride)
+    parts = min(parts, cells)
+    return [*(stride * (i * cells // parts) for i in range(parts)), length]
+
+
+def choose_grid(
+    height: int, width: int, most: float, stride: int, reach: int
+) -> tuple[int, int] | None:
+    """The grid with the least to look at whose windows have at most ``most`` pixels; None if the
+    smallest windows have more."""
+    best: tuple[float, tuple[int, int]] | None = None
+    for rows, tall, down in _ways_to_cut(height, stride, reach):
+        for columns, wide, across in _ways_to_cut(width, stride, reach):
+            if tall * wide <= most:
+                if best is None or down * across < best[0]:
+                    best = (down * across, (rows, columns))
+                break  # more columns see more
+    return best and best[1]
+
+
+def _ways_to_cut(length: int, stride: int, reach: int) -> Iterator[tuple[int, int, int]]:
+    """(parts, the longest window, all windows together) of a side, from one part on."""
+    margin = -(-reach // stride) * stride
+    cells = -(-length // stride)
+    for parts in range(1, cells + 1):
+        longest = length if parts == 1 else min(-(-cells // parts) * stride + 2 * margin, length)
+        yield parts, longest, length + 2 * margin * (parts - 1)
