@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow check clean
+.PHONY: demo test test-slow check bench clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -25,6 +25,14 @@ check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# A quarter of an hour on two quiet cores; needs nothing but the package.
+bench: .venv/ready
+	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/speed.py
+	$(BIN)/python bench/precision.py
+	$(BIN)/python bench/memory.py
+	$(BIN)/python bench/plots.py
 
 clean:
 	rm -rf .venv demo

@@ -9,6 +9,7 @@ relu4_1. All are relative to their targets: 0 is the target itself.
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,11 +94,17 @@ def sliced_distance(ours: Tensor, theirs: Tensor, directions: int = 256) -> floa
 
 
 def paint_plain(
-    teacher: Teacher, content: Tensor, style: Tensor, steps: int = 500, weight: float = 1.0
+    teacher: Teacher,
+    content: Tensor,
+    style: Tensor,
+    steps: int = 500,
+    weight: float = 1.0,
+    watch: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
     """Gatys' method as his own script has it: one size, from the photograph, torch's L-BFGS.
 
-    The script's network is scaled to a mean activation of 1; so are the features here.
+    The script's network is scaled to a mean activation of 1; so are the features here. ``watch`` is
+    shown the picture after every twenty evaluations.
     """
     layers = [*STYLE, "relu4_2"]
     with torch.no_grad():
@@ -123,6 +130,8 @@ def paint_plain(
 
     while done < steps:
         optimizer.step(measure)
+        if watch is not None:
+            watch(done, pixels.detach().clamp(0, 1))
     return pixels.detach().clamp(0, 1)
 
 

@@ -16,7 +16,7 @@ from conftest import draw_picture
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from impasto import cli_paint
+from impasto import cli_paint, plan
 from impasto.cli import run
 from impasto.cli_paint import PANELS
 from impasto.images import read_image, read_recipe
@@ -475,3 +475,60 @@ def test_ctrl_c_leaves_the_best_picture_so_far(photo, picture, tmp_path):
         image.load()
         assert image.size == (96, 72)
     assert list(tmp_path.glob(".*")) == []
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+
+def test_memory_is_planned_and_said(photo, picture, tmp_path, capsys):
+    output = tmp_path / "x.png"
+    assert paint(photo, "-s", picture, "-o", output, "--memory", "3G", *QUICK) == 0
+    line = next(x for x in capsys.readouterr().err.splitlines() if x.startswith("memory: up to "))
+    assert line.endswith("of the 3.0 GiB granted")
+    assert json.loads(read_recipe(output))["options"]["memory"] is None  # it changed nothing
+
+
+def test_a_size_that_memory_has_no_room_for(photo, picture, tmp_path, capsys):
+    flags = ["-s", picture, "-o", tmp_path / "x.png", *QUICK]
+    assert paint(photo, *flags, "--size", "30000", "--memory", "3G") == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("impasto: 30000 x 22500 needs more than the 3.0 GiB granted; --size ")
+    largest = int(said.split("--size ")[1].split()[0])
+    assert 1000 < largest < 30000
+    assert paint(photo, *flags, "--memory", "3M") == 2
+    assert "and so does any other size" in capsys.readouterr().err
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize("value", ["4X", "-1", "much", ""])
+def test_memory_is_a_number_of_bytes(photo, picture, capsys, value):
+    assert paint(photo, "-s", picture, f"--memory={value}") == 2
+    assert "memory" in capsys.readouterr().err
+
+
+def test_a_painting_in_tiles_says_so_and_is_painted_again(
+    photo, picture, tmp_path, capsys, monkeypatch
+):
+    """The memory that made the tiles is in the recipe, so the same bytes come out."""
+    monkeypatch.setattr(plan, "LEAST_WINDOW", 100)
+    flags = ["--style-layer", "relu1_1", "--content-layer", "relu1_2", "--size", "300", *QUICK]
+    monkeypatch.setattr(plan, "PROCESS", 0)
+    monkeypatch.setattr(plan, "SLACK", 0)
+    first, again = tmp_path / "x.png", tmp_path / "again.png"
+    assert paint(photo, "-s", picture, "-o", first, *flags, "--memory", "32M") == 0
+    assert "tiles" in capsys.readouterr().err
+    assert json.loads(read_recipe(first))["options"]["memory"] == str(32 * 2**20)
+    assert paint("--recipe", first, "-o", again) == 0
+    assert "tiles" in capsys.readouterr().err
+    assert again.read_bytes() == first.read_bytes()
+
+
+def test_styles_are_measured_once_for_all_runs(photo, picture, tmp_path):
+    """And what lies in the cache paints the same bytes."""
+    outputs = [tmp_path / f"{i}.png" for i in range(2)]
+    assert paint(photo, "-s", picture, "-o", outputs[0], *QUICK) == 0
+    kept = list((Path(os.environ["IMPASTO_CACHE"]) / "targets").iterdir())
+    assert len(kept) == 1
+    assert paint(photo, "-s", picture, "-o", outputs[1], *QUICK) == 0
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+    assert list(kept[0].parent.iterdir()) == kept

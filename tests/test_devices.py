@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
+
+import numpy as np
 import pytest
 import torch
 
@@ -71,3 +75,123 @@ def test_seeds_do_not_touch_the_global_generator():
     drawn = torch.rand(3, generator=devices.seeded(7))
     assert torch.equal(torch.rand(3), expected)
     assert torch.equal(torch.rand(3, generator=devices.seeded(7)), drawn)
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+MIB = 2**20
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say")
+
+
+def held() -> int:
+    """MiB that this process holds."""
+    found = devices.resident_memory()
+    assert found is not None
+    return found // MIB
+
+
+def take(blocks: int) -> list[torch.Tensor]:
+    """Blocks of 4 MiB, every page of them touched."""
+    return [torch.ones(MIB) for _ in range(blocks)]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_it"),
+    [
+        (MemoryError(), True),
+        (MemoryError("out of room"), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't "
+                "allocate memory: you tried to allocate 4096 bytes. Error code 12 (Cannot "
+                "allocate memory)"
+            ),
+            True,
+        ),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied (3x4 and 3x4)"), False),
+        (RuntimeError(""), False),
+        (RuntimeError("CUDA error: device-side assert triggered"), False),
+        (ValueError("can't allocate memory"), False),
+        (OSError(12, "Cannot allocate memory"), False),
+        (KeyError("memory"), False),
+    ],
+)
+def test_errors_that_say_that_memory_ran_out(error, is_it):
+    assert devices.is_out_of_memory(error) is is_it
+
+
+@ON_LINUX
+@pytest.mark.parametrize("take_far_too_much", [torch.empty, np.empty, torch.zeros])
+def test_the_libraries_own_words_are_understood(take_far_too_much):
+    with pytest.raises(Exception, match="allocate") as caught:
+        take_far_too_much(2**52)  # more than there are addresses
+    assert devices.is_out_of_memory(caught.value)
+
+
+@ON_LINUX
+def test_what_is_held_grows_with_what_is_touched():
+    before = held()
+    taken = np.empty(200 * MIB, np.uint8)
+    assert abs(held() - before) < 20  # the system gives pages when they are touched
+    taken[:] = 1
+    assert held() - before == pytest.approx(200, abs=20)
+    del taken
+    assert abs(held() - before) < 20
+
+
+def test_systems_that_do_not_say_what_is_held(monkeypatch):
+    monkeypatch.setattr(devices, "_read_lines", lambda _: [])
+    assert devices.resident_memory() is None
+
+
+@ON_LINUX
+def test_memory_is_kept_inside_and_given_back_at_the_end():
+    devices.give_memory_back()
+    before = held()
+    with devices.keeping_memory():
+        blocks = take(50)
+        assert held() - before > 180
+        del blocks
+        assert held() - before > 150  # for the next step
+    assert held() - before < 50
+
+
+@ON_LINUX
+def test_memory_is_given_back_where_what_lasts_lies_above_it():
+    """The end of what a process holds is in use, so that only its pages within can go."""
+    devices.give_memory_back()
+    before = held()
+    with devices.keeping_memory():
+        blocks = take(50)
+        result = torch.ones(1000)
+        del blocks
+    assert held() - before < 50
+    assert result.sum() == 1000
+
+
+@ON_LINUX
+def test_memory_is_given_back_after_an_error_and_from_within():
+    devices.give_memory_back()
+    before = held()
+    with suppress(ZeroDivisionError), devices.keeping_memory(), devices.keeping_memory():
+        with devices.keeping_memory():
+            take(50)
+        assert held() - before < 50
+        blocks = take(50)
+        del blocks
+        raise ZeroDivisionError
+    assert held() - before < 50
+    with devices.keeping_memory():  # and it can be kept again
+        take(50)
+        assert held() - before > 150
+    assert held() - before < 50
+
+
+def test_without_a_c_library_that_can_be_told_nothing_is_done(monkeypatch):
+    monkeypatch.setattr(devices, "_c_library", lambda: None)
+    with devices.keeping_memory():
+        values = torch.ones(1000)
+    devices.give_memory_back()
+    assert values.sum() == 1000

@@ -172,6 +172,14 @@ def run_task(
     return Outcome(task, time.perf_counter() - began, error)
 
 
+def keep_targets() -> Targets:
+    """What was measured of styles, kept in the cache folder for the next time."""
+    from impasto.targets import Targets
+    from impasto.weights import cache_folder
+
+    return Targets(cache_folder() / "targets")
+
+
 def run_batch(
     tasks: Sequence[Task], options: PaintOptions, *, jobs: int = 1, metadata: bool = True
 ) -> Generator[Outcome, None, None]:
@@ -179,9 +187,7 @@ def run_batch(
     if jobs > 1 and len(tasks) > 1:
         yield from _run_in_processes(tasks, options, min(jobs, len(tasks)), metadata)
         return
-    from impasto.targets import Targets
-
-    targets = Targets()
+    targets = keep_targets()
     for task in tasks:
         yield run_task(task, options, metadata, targets)
 
@@ -308,14 +314,13 @@ def _serve(pipe: Connection, jobs: int, options: PaintOptions, metadata: bool) -
 
     from impasto.devices import choose_device, granted_cores
     from impasto.plan import grant_memory
-    from impasto.targets import Targets
 
     torch.set_num_threads(max(1, granted_cores() // jobs))
     with suppress(ImpastoError):  # which each task says for itself
         granted = grant_memory(choose_device(options.device), options.memory)
         if granted is not None:
             options = options.model_copy(update={"memory": str(granted // jobs)})
-    targets = Targets()
+    targets = keep_targets()
     with suppress(EOFError, OSError):  # the parent closed its end
         while True:
             task = pipe.recv()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from impasto.batch import Outcome, Pairs, Task, is_many, plan_batch, run_batch
+from impasto.batch import Outcome, Pairs, Task, is_many, keep_targets, plan_batch, run_batch
 from impasto.console import catch_interrupt, make_progress, say, split_panel, unwrapped
 from impasto.errors import ImageError, MissingFileError, OptionError
 from impasto.files import check_place
@@ -282,7 +282,11 @@ def paint_one(
         options = options.model_copy(update={"init": str(output)})
     styles = list(map(str, task.styles))
     work = OPERATIONS["paint"].start(
-        str(task.content), styles, options=options, checkpoint=extras.checkpoint
+        str(task.content),
+        styles,
+        options=options,
+        checkpoint=extras.checkpoint,
+        targets=keep_targets(),
     )
     for note in work.notes:
         tell(f"note: {note}")

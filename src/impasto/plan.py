@@ -25,7 +25,7 @@ from impasto.tiles import choose_grid, find_stride, lay_out
 SHARE_OF_MEMORY = 0.8  # of what is free, if nothing was granted
 PICTURE = 12  # bytes of a pixel of three float32
 LEAST_WINDOW = 256**2  # pixels; smaller tiles see little but their margins
-SLACK = 3 * 2**27  # bytes: what libraries borrow, and what is freed and not given back
+SLACK = 2**29  # bytes: what libraries borrow, and what is freed and not given back
 PROCESS = 9 * 2**26  # bytes of a process that has painted nothing yet
 
 
