@@ -432,8 +432,24 @@ def test_what_is_kept_goes_with_the_way_back(held):
 
 
 def test_nothing_is_kept_where_nothing_goes_back(held):
-    make_tiny()(draw_pictures(16, 12), ["relu2_1"])
+    """Nor while the network is still at work: a layer goes when the next but one is there."""
+    network, given, living = make_tiny(), [], []
+    for conv in network.convs.values():
+
+        def look(_module: object, _inputs: object, output: Tensor) -> None:
+            given.append(weakref.ref(output))
+            living.append(sum(ref() is not None for ref in given))
+
+        conv.register_forward_hook(look)
+    network(draw_pictures(16, 12), ["relu3_1"])
+    assert max(living) <= 2
     assert not held
+    living.clear()
+    given.clear()
+    seen = network(draw_pictures(16, 12).requires_grad_(), ["relu3_1"])
+    assert living == [1, 2, 3, 4, 5]  # what goes back needs them all
+    assert held
+    del seen
 
 
 # --- precision and layout -----------------------------------------------------------------------

@@ -144,9 +144,12 @@ def test_short_numbers_are_summed_in_full(kind, layout, short):
     slope_mean, slope_square = map(torch.from_numpy, draw_slopes(16))
     both = slope_square + slope_square.T
     expected = ((slope_mean[:, None] + both @ values) * over).view(features.shape)
+    # What is added up may cancel: each of it is rounded on its own.
+    added = ((slope_mean[:, None].abs() + both.abs() @ values.abs()) * over).view(features.shape)
     assert gradient.dtype == short
     rounding = {torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}[short]
-    assert ((gradient - expected).abs() <= 1.1 * rounding * expected.abs() + 1e-4).all()
+    assert ((gradient - expected).abs() <= 2 * rounding * added + 1e-7).all()
+    assert (gradient - expected).norm() <= rounding * expected.norm()
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import draw_picture
+from conftest import draw_picture, random_tensors
+from safetensors.torch import save_file
 from torch import Tensor
 
 import impasto
 from impasto.options import PaintOptions
 from impasto.painter import Painter
 from impasto.targets import Targets
+from impasto.weights import import_weights
 
 
 def measure(seed: int = 0) -> list[tuple[Tensor, ...]]:
@@ -318,3 +320,15 @@ def test_what_a_measurement_depends_on_is_measured_again(tmp_path):
     for values in ({"style_weight": 2.0}, {"content_weight": 3.0}, {"optimizer": "adam"}):
         paint_with(Targets(tmp_path), **values)  # it does not depend on these
     assert len(files_in(tmp_path)) == 1 + len(changes)
+
+
+def test_other_weights_of_the_same_name_are_another_network(tmp_path):
+    """Weights of one's own may be imported anew, and a folder outlives them."""
+    folder = tmp_path / "targets"
+    values = {"weights": "compact-custom", "style_layer": ["relu1_1"], "content_layer": ["relu1_1"]}
+    for seed in (0, 1):
+        save_file(random_tensors("compact", seed), tmp_path / "own.safetensors")
+        import_weights(tmp_path / "own.safetensors", name="compact-custom")
+        painting = paint_with(Targets(folder), **values)
+        assert torch.equal(painting.pixels, paint_with(None, **values).pixels)
+    assert len(files_in(folder)) == 2

@@ -9,6 +9,7 @@ wants instead (BGR, 0 … 255, a mean taken off) is an affine map of colour that
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -234,6 +235,13 @@ class Backbone(nn.Module):
         self.to(machine.device)
         self.convs.to(dtype=machine.precision, memory_format=self.layout)  # type: ignore[call-overload]
         return self
+
+    def fingerprint(self) -> str:
+        """A digest of the numbers that it computes with."""
+        digest = hashlib.sha256(self.padding.encode())
+        for tensor in self.state_dict().values():
+            digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
     def resolve(self, layer: str) -> str:
         """The layer's one name; an error where this network does not reach that far."""

@@ -74,8 +74,7 @@ def measure_backbones(machine: Machine) -> Iterator[tuple[str, str]]:
         grant = grant_memory(machine.device, None)
         if grant is not None:
             picture = Picture(torch.zeros(1, 3, 512, 512))
-            square = (LARGEST, LARGEST)
-            side = largest_side(backbone, chosen, options, picture, [picture], square, grant)
+            side = largest_side(backbone, chosen, options, picture, [picture], LARGEST, grant)
             text += f"; up to {side} pixels square in the memory that is free"
         yield name, text
 

@@ -232,9 +232,16 @@ class Objective:
 
     def _say_measurement(self, tiles: list[Tile]) -> list[Any]:
         """All that a measurement depends on beside the picture and its mask."""
-        names = ("backbone", "weights", "pooling", "style_loss", "style_layer")
-        said = [getattr(self.options, name) for name in (*names, "activation_shift", "seed")]
-        return [*said, str(self.machine), tiles, version("impasto"), torch.__version__]
+        names = ("pooling", "style_loss", "style_layer", "activation_shift", "seed")
+        said = [getattr(self.options, name) for name in names]
+        return [
+            self.backbone.fingerprint(),
+            *said,
+            str(self.machine),
+            tiles,
+            version("impasto"),
+            torch.__version__,
+        ]
 
     def _position_weights(self, mask: Tensor | None, size: tuple[int, int]) -> dict[str, Weights]:
         """How much each position of each layer of style counts: the mask, shrunk to the layer."""

@@ -318,7 +318,9 @@ class Painter:
         self.notes = [f"{p.name}: {n}" for p in pictures for n in p.notes]
         machine = choose_machine(options.device)
         backbone = load_backbone(options.backbone, weights=options.weights, pooling=options.pooling)
-        self.machine = choose_numbers(backbone, machine, options.precision, options.layout)
+        self.machine = machine  # enough to carry colours over
+        if not options.only_color:
+            self.machine = choose_numbers(backbone, machine, options.precision, options.layout)
         if self.machine.is_slow():
             self.notes.append("this processor has no bfloat16 of its own: float32 is faster")
         self.backbone = backbone.place(self.machine)
@@ -354,14 +356,14 @@ class Painter:
         if plan is not None:
             return plan
         assert grant is not None
-        largest = largest_side(*inputs, size, grant)
+        largest = largest_side(*inputs, max(size), grant)
         what = f"{size[0]} x {size[1]} needs more than the {format_memory(grant)} granted"
         if largest < 16:
             raise ImageError(f"{what}, and so does any other size; grant more with --memory")
         if options.size is not None:
             raise ImageError(f"{what}; --size {largest} would fit, or more with --memory")
         self.notes.append(f"{what}: painted at a long side of {largest} and enlarged")
-        plan = make_plan(*inputs, fit_size(*size, largest), grant)
+        plan = make_plan(*inputs, fit_size(*own, largest), grant)
         assert plan is not None
         return replace(plan, is_tight=True)
 
@@ -378,7 +380,8 @@ class Painter:
 
     def _digest(self) -> str:
         """A digest of all that the bytes of the result depend on."""
-        digest = hashlib.sha256(json.dumps([self.recipe(), torch.__version__]).encode())
+        said = [self.recipe(), torch.__version__, self.backbone.fingerprint()]
+        digest = hashlib.sha256(json.dumps(said).encode())
         whole = self.scene.whole
         tensors = [whole.photo, whole.content, whole.mask]
         for region in whole.regions:

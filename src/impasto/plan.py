@@ -78,7 +78,7 @@ class Plan:
     is_tight: bool  # whether more memory would have made another plan
 
     def describe(self) -> str:
-        """``up to 1.2 GiB of 4G; the last size in 12 tiles``."""
+        """``up to 1.2 GiB of the 4.0 GiB granted`` and, if there are any, the tiles."""
         parts = [f"up to {format_memory(self.needed)}"]
         if self.grant is not None:
             parts.append(f" of the {format_memory(self.grant)} granted")
@@ -112,15 +112,17 @@ class Costs:
     def of_picture(self, pixels: int, steps: int) -> int:
         """As long as a picture of so many pixels is painted, in so many steps."""
         options = self.options
-        copies = 5.0  # the values and their slope, the picture before the step, the best, its next
-        copies += {"pixels": 0, "pyramid": 3, "fourier": 5}[options.canvas]
-        copies += options.average > 0
+        # What each value takes of a picture's; the values and their slope.
+        share, vectors = {"pixels": 1.0, "pyramid": 1.34, "fourier": 1.1}[options.canvas], 2.0
         if options.optimizer == "lbfgs":
-            large = 3 * pixels > LARGE
+            large = 3 * share * pixels > LARGE
             history = min(HISTORY_OF_LARGE if large else HISTORY, max(steps - 1, 0))
-            copies += 2 + 2 * history * (0.5 if large else 1)
+            vectors += 2 + 2 * history * (0.5 if large else 1)
         else:
-            copies += {"adam": 4, "sgd": 1, "rmsprop": 3}[options.optimizer]
+            vectors += {"adam": 4, "sgd": 1, "rmsprop": 3}[options.optimizer]
+        # The picture before the step, the best and its next, and what a canvas is drawn from.
+        copies = 3.0 + {"pixels": 0, "pyramid": 3, "fourier": 5}[options.canvas]
+        copies += (options.average > 0) + share * vectors
         masks = (options.mask is not None) + len(options.style_mask) + 8 * bool(options.labels)
         # Of each mask: itself, what is made of it, and its weights at the layers.
         return int(pixels * (PICTURE * copies + 16 * masks + self.content * self.number))
@@ -171,13 +173,11 @@ def make_plan(
         pixels = each[0] * each[1]
         read, seen = costs.of_styles(styles, max(each), max(size))
         painted = costs.of_picture(pixels, steps)
-        scene = costs.of_scene(content, size, last=each == size)
+        scene, whole = (costs.of_scene(content, size, last=last) for last in (each == size, False))
         if machine.device.type != "cpu":
-            read = scene = 0
+            read = scene = whole = 0  # these stay in the processor's memory
         # The styles are measured before there is anything of the painting but its start.
-        lasting = (
-            base + read + max(scene + painted, costs.of_scene(content, size, last=False) + seen)
-        )
+        lasting = base + read + max(scene + painted, whole + seen)
         window, tiles = math.inf, 1
         needed = lasting + costs.of_window() * pixels
         if grant is not None and needed > grant:
@@ -211,14 +211,30 @@ def largest_side(
     options: PaintOptions,
     content: Picture,
     styles: Sequence[Picture],
-    size: tuple[int, int],
+    most: int,
     grant: int,
 ) -> int:
-    """The longest side, at most the size's own, that the grant has room for; 0 if none has."""
-    low, high = 0, max(size)
+    """The longest side, at most ``most``, that the grant has room for and the network can see; 0 if
+    there is none."""
+    layers = layers_of(backbone, options)
+    least = backbone.smallest_side(backbone.deepest(layers)) if layers else 1
+    width, height = content.size
+
+    def fits(side: int) -> bool:
+        size = fit_size(width, height, side)
+        inputs = (backbone, machine, options, content, styles)
+        return min(size) >= least and make_plan(*inputs, size, grant) is not None
+
+    # Beyond a size, L-BFGS remembers less: more may fit there than just below.
+    turn = int(max(width, height) * math.sqrt(LARGE / 3 / (width * height))) + 1
+    low, high = (turn, most) if turn < most and fits(turn) else (0, min(turn, most))
+    if low == 0:
+        low = next(
+            (side for side in range(1, high + 1) if min(fit_size(width, height, side)) >= least), 0
+        )
+        if low == 0 or not fits(low):
+            return 0
     while low < high:
         middle = (low + high + 1) // 2
-        smaller = fit_size(*size, middle)
-        fits = make_plan(backbone, machine, options, content, styles, smaller, grant)
-        low, high = (middle, high) if fits else (low, middle - 1)
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
     return low

@@ -23,17 +23,21 @@ def in_full(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in SHORT else tensor
 
 
-def split_rows(features: Tensor, weights: Weights) -> Iterator[tuple[slice, Tensor, Weights]]:
-    """(rows, features (C, n), their weights (n,) or the number): one block where nothing needs
-    converting."""
+def split_rows(
+    features: Tensor, weights: Weights, *, full: bool = True
+) -> Iterator[tuple[slice, Tensor, Weights]]:
+    """(rows, features (C, n), their weights (n,) or the number), the features in full if they are
+    not; one block where nothing is copied."""
     _, channels, height, width = features.shape
     dense = features.is_contiguous() or features.is_contiguous(memory_format=torch.channels_last)
+    plain = not (full and features.dtype in SHORT) and not isinstance(weights, Tensor)
     step = max(1, BLOCK * (64 if features.is_cuda else 1) // (channels * width))
-    if dense and features.dtype not in SHORT and not isinstance(weights, Tensor):
+    if dense and plain:
         step = height
     for start in range(0, height, step):
         rows = slice(start, start + step)
-        some = in_full(features[0, :, rows]).flatten(1)
+        some = features[0, :, rows]
+        some = (in_full(some) if full else some).flatten(1)
         yield rows, some, weights[0, 0, rows].flatten() if isinstance(weights, Tensor) else weights
 
 
@@ -67,10 +71,12 @@ class Sums(torch.autograd.Function):
         both = slope_square + slope_square.T  # (C, C), symmetric
         if not isinstance(weights, Tensor):
             slope_mean, both = slope_mean * weights, both * weights
+        # In the features' own precision, as every other slope of the network's.
+        slope_mean, both = slope_mean.to(features.dtype), both.to(features.dtype)
         gradient = torch.empty_like(features)
-        for rows, some, w in split_rows(features, weights):
+        for rows, some, w in split_rows(features, weights, full=False):
             place = gradient[0, :, rows].permute(1, 2, 0)  # (h, W, C)
-            if place.is_contiguous() and place.dtype == some.dtype:
+            if place.is_contiguous():
                 part = torch.addmm(slope_mean, some.T, both, out=place.view(-1, len(both)))
             else:
                 part = torch.addmm(slope_mean, some.T, both)  # (n, C)

@@ -41,16 +41,19 @@ class Targets:
         """A digest of what is said and of the tensors' numbers."""
         digest = hashlib.sha256(repr(said).encode())
         for tensor in tensors:
-            if tensor is not None:
-                digest.update(repr(tuple(tensor.shape)).encode())
-                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+            if tensor is None:
+                digest.update(b"none")
+                continue
+            digest.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def get(self, key: str) -> Measured | None:
         if key not in self.known and self.folder is not None:
             path = self._path(key)
             with suppress(OSError, SafetensorError, ValueError):
-                self._hold(key, unpack(load_file(path)))
+                if measured := unpack(load_file(path)):
+                    self._hold(key, measured)
                 os.utime(path)  # used: the last to go
         return self.known.get(key)
 
@@ -93,7 +96,7 @@ class Targets:
 
 def pack(measured: Measured) -> dict[str, Tensor]:
     return {
-        f"{i}.{j}": tensor.detach().cpu().contiguous()
+        f"{i}.{j}": tensor.detach().cpu().contiguous().clone()  # the file's tensors share nothing
         for i, statistics in enumerate(measured)
         for j, tensor in enumerate(statistics)
     }

@@ -52,8 +52,8 @@ def find_fastest(backbone: Backbone, machine: Machine, choices: list[str]) -> st
     path = cache_folder() / "trials.json"
     if name not in _KNOWN:
         kept: dict[str, str] = {}
-        with suppress(OSError, ValueError):
-            kept = json.loads(path.read_text())
+        with suppress(OSError, ValueError, TypeError):
+            kept = dict(json.loads(path.read_text()))
         if kept.get(name) in choices:
             _KNOWN[name] = kept[name]
         else:
