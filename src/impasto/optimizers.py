@@ -48,69 +48,66 @@ class BoundedLBFGS(torch.optim.Optimizer):
         with torch.enable_grad():
             loss = closure()
         values = self.canvas.values
-        gradient = values.grad.flatten()  # type: ignore[union-attr]
-        slots = self.remember(gradient, values.view(-1))
-        own = self.choose_direction(slots)
-        state, flat = self.state[values], values.view(-1)
+        gradient, flat = values.grad.flatten(), values.view(-1)  # type: ignore[union-attr]
+        known = self.remember(gradient, flat)
+        moves, turns, straight = self.choose_direction(known)
+        state = self.state[values]
         for block in split(flat):
-            rows = self.read(slots, block)
-            flat[block] += torch.addmv(own[-1] * gradient[block], rows.T, own[:-1])
+            part = gradient[block] * straight
+            for name, shares in (("moves", moves), ("turns", turns)):
+                if known:
+                    rows = state[name][:known, block].to(flat.dtype)
+                    part.addmv_(rows.T, shares)
+            flat[block] += part
         position = state["position"].view_as(values)
         change = self.canvas.measure_change(position)
         share = (LONGEST_STEP / (change + 1e-12)).clamp(max=1)
         torch.lerp(position, values, share.to(values), out=values)  # canvases are linear
         return loss
 
-    def remember(self, gradient: Tensor, position: Tensor) -> list[str]:
+    def remember(self, gradient: Tensor, position: Tensor) -> int:
         """How far the canvas and its gradient went since the last step, and the products of all
-        that is remembered; the names of what is, moves before turns."""
-        state = self.state[self.canvas.values]
+        that is remembered; of how many steps that is."""
+        state, m = self.state[self.canvas.values], self.history
         if not state:
-            wide = 2 * self.history + 1  # moves, turns and the gradient
             kind = torch.float32 if gradient.is_mps else torch.float64
-            state["products"] = gradient.new_zeros(wide, wide, dtype=kind)
+            # Of moves, turns and the gradient.
+            state["products"] = gradient.new_zeros(2 * m + 1, 2 * m + 1, dtype=kind)
+            state["products"][-1, -1] = gradient.abs().sum()  # which scales the first step
             state["steps"] = torch.zeros((), dtype=torch.int64)
             state["gradient"], state["position"] = gradient.clone(), position.clone()
-            state["products"][-1, -1] = gradient.abs().sum()  # which scales the first step
-            return []
-        newest = int(state["steps"]) % self.history
+            return 0
+        if "moves" not in state:
+            for name in ("moves", "turns"):
+                state[name] = gradient.new_zeros(m, gradient.numel(), dtype=self.kind)
+        newest = int(state["steps"]) % m
         state["steps"] += 1
-        for what in ("move", "turn"):
-            if f"{what}{newest}" not in state:
-                state[f"{what}{newest}"] = torch.empty_like(gradient, dtype=self.kind)
-        known = range(min(int(state["steps"]), self.history))
-        slots = [f"{what}{i}" for what in ("move", "turn") for i in known]
-        move, turn = state[f"move{newest}"], state[f"turn{newest}"]
-        sums = state["products"].new_zeros(len(slots) + 1, 3)
+        known = min(int(state["steps"]), m)
+        sums = state["products"].new_zeros(2 * m + 1, 3)
         for block in split(gradient):
-            move[block] = position[block] - state["position"][block]
-            turn[block] = gradient[block] - state["gradient"][block]
-            state["position"][block], state["gradient"][block] = position[block], gradient[block]
-            rows = torch.cat([self.read(slots, block), gradient[block][None]])
-            columns = rows[[newest, len(known) + newest, len(slots)]]
-            sums += rows @ columns.T
-        # Where they belong among all that can be remembered.
-        places = [*known, *(self.history + i for i in known), 2 * self.history]
-        new = [newest, self.history + newest, 2 * self.history]
-        products = state["products"]
-        for column, place in enumerate(new):
-            products[places, place] = products[place, places] = sums[:, column]
-        return slots
+            for name, gone, now in (
+                ("position", "moves", position),
+                ("gradient", "turns", gradient),
+            ):
+                state[gone][newest, block] = now[block] - state[name][block]
+                state[name][block] = now[block]
+            moves, turns = (
+                state[name][:known, block].to(gradient.dtype) for name in ("moves", "turns")
+            )
+            columns = torch.stack([moves[newest], turns[newest], gradient[block]], 1)
+            sums[:known] += moves @ columns
+            sums[m : m + known] += turns @ columns
+            sums[-1] += gradient[block] @ columns
+        for column, place in enumerate((newest, m + newest, 2 * m)):
+            state["products"][:, place] = state["products"][place] = sums[:, column]
+        return known
 
-    def read(self, slots: list[str], block: slice) -> Tensor:
-        """A block of each remembered vector (slots, n), in the canvas's precision."""
-        state, values = self.state[self.canvas.values], self.canvas.values
-        if not slots:
-            return values.new_empty(0, len(values.view(-1)[block]))
-        return torch.stack([state[name][block] for name in slots]).to(values.dtype)
-
-    def choose_direction(self, slots: list[str]) -> Tensor:
-        """Where to go, as coefficients of what is remembered and of the gradient (slots + 1,)."""
+    def choose_direction(self, known: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Where to go: the shares of each move, of each turn, and of the gradient."""
         state, m = self.state[self.canvas.values], self.history
         products = state["products"]
         own = products.new_zeros(2 * m + 1)
         own[-1] = -1
-        known = len(slots) // 2
         if not known:
             own = own * (1 / products[-1, -1]).clamp(max=1)
         else:
@@ -127,9 +124,8 @@ class BoundedLBFGS(torch.optim.Optimizer):
             own = own * self.find_scale(good, bends, lengths[m : 2 * m], order)
             for i in reversed(order):
                 own[i] += shares[i] - curvatures[i] * (products[m + i] @ own)
-        places = [*range(known), *range(m, m + known), 2 * m]
-        chosen: Tensor = (own[places] * self.rate).to(self.canvas.values)
-        return chosen
+        own = (own * self.rate).to(self.canvas.values)
+        return own[:known], own[m : m + known], own[-1]
 
     @staticmethod
     def find_scale(good: Tensor, bends: Tensor, lengths: Tensor, order: list[int]) -> Tensor:

@@ -25,8 +25,9 @@ from impasto.tiles import choose_grid, find_stride, lay_out
 SHARE_OF_MEMORY = 0.8  # of what is free, if nothing was granted
 PICTURE = 12  # bytes of a pixel of three float32
 LEAST_WINDOW = 256**2  # pixels; smaller tiles see little but their margins
-SLACK = 2**29  # bytes: what libraries borrow, and what is freed and not given back
-PROCESS = 9 * 2**26  # bytes of a process that has painted nothing yet
+SLACK = 2**27  # bytes that libraries borrow
+PIECES = 0.12  # share of what is in use that is lost in pieces, freed and not given back
+PROCESS = 7 * 2**26  # bytes of a process that has painted nothing yet
 
 
 # --- sizes and steps ----------------------------------------------------------------------------
@@ -177,11 +178,11 @@ def make_plan(
         if machine.device.type != "cpu":
             read = scene = whole = 0  # these stay in the processor's memory
         # The styles are measured before there is anything of the painting but its start.
-        lasting = base + read + max(scene + painted, whole + seen)
+        lasting = (1 + PIECES) * (base + read + max(scene + painted, whole + seen))
         window, tiles = math.inf, 1
-        needed = lasting + costs.of_window() * pixels
+        needed = lasting + (1 + PIECES) * costs.of_window() * pixels
         if grant is not None and needed > grant:
-            window = (grant - lasting) / costs.of_window()
+            window = (grant - lasting) / (1 + PIECES) / costs.of_window()
             grid = None
             if window >= min(LEAST_WINDOW, pixels):
                 grid = choose_grid(each[1], each[0], window, costs.stride, costs.reach)
