@@ -94,10 +94,10 @@ class BoundedLBFGS(torch.optim.Optimizer):
             moves, turns = (
                 state[name][:known, block].to(gradient.dtype) for name in ("moves", "turns")
             )
-            columns = torch.stack([moves[newest], turns[newest], gradient[block]], 1)
-            sums[:known] += moves @ columns
-            sums[m : m + known] += turns @ columns
-            sums[-1] += gradient[block] @ columns
+            for column, vector in enumerate((moves[newest], turns[newest], gradient[block])):
+                sums[:known, column] += moves @ vector  # one by one: slim products are slow
+                sums[m : m + known, column] += turns @ vector
+                sums[-1, column] += gradient[block] @ vector
         for column, place in enumerate((newest, m + newest, 2 * m)):
             state["products"][:, place] = state["products"][place] = sums[:, column]
         return known
