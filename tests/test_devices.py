@@ -172,6 +172,19 @@ def test_memory_is_given_back_where_what_lasts_lies_above_it():
 
 
 @ON_LINUX
+@pytest.mark.parametrize("all_of_it", [False, True])
+def test_large_blocks_are_kept_where_there_is_memory_to_spare(all_of_it):
+    devices.give_memory_back()
+    before = held()
+    with devices.keeping_memory(all_of_it=all_of_it):
+        block = torch.ones(50 * 2**20)  # 200 MB, which the C library never keeps by itself
+        assert held() - before > 180
+        del block
+        assert (held() - before > 150) == all_of_it
+    assert held() - before < 50
+
+
+@ON_LINUX
 def test_memory_is_given_back_after_an_error():
     devices.give_memory_back()
     before = held()

@@ -14,7 +14,9 @@ import torch
 
 from impasto.errors import DeviceError, suggest
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h has them
+# As glibc's malloc.h has them.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
+M_MMAP_MAX_USUAL = 65536
 LARGEST_KEPT = 2**25  # bytes; it takes no larger number
 
 
@@ -118,23 +120,26 @@ def resident_memory() -> int | None:
 
 
 @contextmanager
-def keeping_memory() -> Iterator[None]:
+def keeping_memory(*, all_of_it: bool = False) -> Iterator[None]:
     """What is freed inside stays with this process for the next step, and goes back at the end.
 
-    The C library of Linux gives what is freed back at once, and to get it again, filled with zeros,
-    takes up to a fifth of a step. Larger blocks than it can be told to keep come in huge pages,
-    which are quick to get (see ``impasto/__init__.py``).
+    The C library of Linux gives large blocks back at once, and to get them again, filled with
+    zeros, takes a fifth of a step. Where there is memory to spare, all of it is kept; where there
+    is not, only smaller blocks, which leave no large holes: larger ones come in huge pages, which
+    are quick to get (see ``impasto/__init__.py``).
     """
     mallopt = getattr(_c_library(), "mallopt", None)
     if mallopt is None:
         yield
         return
     mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
+    mallopt(M_MMAP_MAX, 0 if all_of_it else M_MMAP_MAX_USUAL)
     mallopt(M_TRIM_THRESHOLD, -1)
     try:
         yield
     finally:
         mallopt(M_MMAP_THRESHOLD, 128 * 1024)
+        mallopt(M_MMAP_MAX, M_MMAP_MAX_USUAL)
         mallopt(M_TRIM_THRESHOLD, 128 * 1024)
         give_memory_back()
 

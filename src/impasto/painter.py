@@ -129,7 +129,7 @@ def paint_steps(
     least = backbone.smallest_side(backbone.deepest(layers)) if layers else 1
     spent = progress.history[-1].seconds if progress.history else 0.0
     began = time.perf_counter() - spent
-    with keeping_memory():
+    with keeping_memory(all_of_it=plan.is_roomy):
         for number, level in enumerate(plan.levels):
             if number < progress.level or level.steps == 0:
                 continue

@@ -27,6 +27,7 @@ PICTURE = 12  # bytes of a pixel of three float32
 LEAST_WINDOW = 256**2  # pixels; smaller tiles see little but their margins
 SLACK = 2**27  # bytes that libraries borrow
 PIECES = 0.12  # share of what is in use that is lost in pieces, freed and not given back
+ROOMY = 0.6  # of what is granted, at most, where holes in memory do not matter
 PROCESS = 7 * 2**26  # bytes of a process that has painted nothing yet
 
 
@@ -77,6 +78,11 @@ class Plan:
     grant: int | None  # bytes; None where the system does not say what there is
     needed: int  # bytes at most, by estimate
     is_tight: bool  # whether more memory would have made another plan
+
+    @property
+    def is_roomy(self) -> bool:
+        """Whether there is memory to spare."""
+        return self.grant is None or self.needed < ROOMY * self.grant
 
     def describe(self) -> str:
         """``up to 1.2 GiB of the 4.0 GiB granted`` and, if there are any, the tiles."""
