@@ -22,6 +22,7 @@ from impasto.objective import Objective
 from impasto.options import PaintOptions
 
 QUICK = ["--steps", "2", "--start-size", "64", "--precision", "float32"]
+QUICK += ["--layout", "channels_last"]  # what a trial finds may differ with the number of threads
 OPTIONS = PaintOptions(steps=2, start_size=64, precision="float32")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from conftest import draw_picture
+from conftest import draw_picture, random_tensors
 from PIL import Image
 from torch import Tensor
 
@@ -488,8 +488,6 @@ def test_from_the_cache_the_network_is_not_asked(compact, monkeypatch):
         {"activation_shift": -1},
         {"seed": 1},
         {"pooling": "avg"},
-        {"weights": "other"},
-        {"backbone": "vgg19"},
         {"style_scale": [0.5]},
         {"color": "histogram"},
         {"teach_mask": True},
@@ -505,6 +503,15 @@ def test_what_a_measurement_depends_on_is_measured_again(compact, tmp_path, chan
     make_objective(compact, targets=targets, **{**base, **changed})
     assert targets.measured == 2
     make_objective(compact, targets=targets, **{**base, **changed})
+    assert targets.measured == 2
+
+
+def test_another_network_measures_again(compact):
+    """By its numbers, whatever its name."""
+    targets = Counted()
+    other = Backbone.from_tensors(random_tensors("compact"), BACKBONES["compact"])
+    for network in (compact, other, compact, other):
+        make_objective(network, targets=targets, style_layer=["relu1_1"])
     assert targets.measured == 2
 
 

@@ -44,6 +44,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
             return seconds.get(choice.replace(" ", "_"), 1.0)
 
         monkeypatch.setattr(trials, "time_choice", time_choice)
+        monkeypatch.setattr(trials, "ROUNDS", 1)
         return tried
 
     return set_clock
@@ -305,3 +306,23 @@ def test_a_painting_keeps_to_what_was_asked_for(asked):
     painting = impasto.paint(draw_picture(48, 40, 1), draw_picture(40, 32, 2), values)
     options = painting.recipe["options"]
     assert (options["precision"], options["layout"]) == (precision, layout)
+
+
+def test_a_choice_is_tried_in_turn_with_the_others_and_by_its_least_time(compact, monkeypatch):
+    """What else a machine does falls on all of them, and slows what is fast only at times."""
+    forget(monkeypatch)
+    say_fast(monkeypatch, False)
+    times = {
+        "float32 channels_last": iter([9.0, 1.0, 9.0]),
+        "float32 planes": iter([2.0, 2.0, 2.0]),
+    }
+    tried: list[str] = []
+
+    def time_choice(_backbone: Backbone, _machine: Machine, choice: str) -> float:
+        tried.append(choice)
+        return next(times[choice])
+
+    monkeypatch.setattr(trials, "time_choice", time_choice)
+    monkeypatch.setattr(trials, "ROUNDS", 3)
+    assert choose(compact) == "float32 channels_last"
+    assert tried == ["float32 channels_last", "float32 planes"] * 3
