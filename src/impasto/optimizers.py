@@ -7,7 +7,7 @@ them by name whatever they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -23,7 +23,17 @@ HISTORY_OF_LARGE = 5
 BLOCK = 2**17  # numbers of each remembered step that are at work at once
 
 
-class BoundedLBFGS(torch.optim.Optimizer):
+class Optimizer(Protocol):
+    """What a painter asks of an optimiser; torch's have it too."""
+
+    state: Any  # by tensor, what is remembered by name
+
+    def zero_grad(self, set_to_none: bool = True) -> None: ...
+
+    def step(self, closure: Callable[[], Any]) -> Any: ...
+
+
+class BoundedLBFGS:
     """L-BFGS with one evaluation a step, no line search, and a longest step.
 
     Where the loss bends little (white noise, the first steps) it would leap a thousand times the
@@ -36,17 +46,24 @@ class BoundedLBFGS(torch.optim.Optimizer):
     """
 
     def __init__(self, canvas: Canvas, rate: float) -> None:
-        super().__init__([canvas.values], {"lr": rate})
-        self.canvas = canvas
-        self.rate = rate
+        # Not a torch.optim.Optimizer: the first of those takes a second to import a compiler.
+        self.canvas, self.rate = canvas, rate
+        self.state: dict[Tensor, dict[str, Tensor]] = {canvas.values: {}}
         large = canvas.values.numel() > LARGE
         self.history = HISTORY_OF_LARGE if large else HISTORY
         self.kind = torch.bfloat16 if large else canvas.values.dtype
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
-        with torch.enable_grad():
-            loss = closure()
+    def zero_grad(self, set_to_none: bool = True) -> None:  # noqa: ARG002  (as torch has it)
+        self.canvas.values.grad = None
+
+    def step(self, closure: Callable[[], Any]) -> Any:
+        loss = closure()
+        with torch.no_grad():
+            self.move()
+        return loss
+
+    def move(self) -> None:
+        """One step, from the slope that lies in the canvas."""
         values = self.canvas.values
         gradient, flat = values.grad.flatten(), values.view(-1)  # type: ignore[union-attr]
         known = self.remember(gradient, flat)
@@ -63,7 +80,6 @@ class BoundedLBFGS(torch.optim.Optimizer):
         change = self.canvas.measure_change(position)
         share = (LONGEST_STEP / (change + 1e-12)).clamp(max=1)
         torch.lerp(position, values, share.to(values), out=values)  # canvases are linear
-        return loss
 
     def remember(self, gradient: Tensor, position: Tensor) -> int:
         """How far the canvas and its gradient went since the last step, and the products of all
@@ -141,7 +157,7 @@ def split(flat: Tensor) -> Iterator[slice]:
         yield slice(start, start + BLOCK)
 
 
-OPTIMIZERS: dict[str, Callable[[Canvas, float | None], torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[[Canvas, float | None], Optimizer]] = {
     "lbfgs": lambda canvas, rate: BoundedLBFGS(canvas, rate or 1.0),
     "adam": lambda canvas, rate: torch.optim.Adam(
         [canvas.values], lr=rate or 0.02, betas=(0.9, 0.99)

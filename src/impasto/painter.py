@@ -39,7 +39,7 @@ from impasto.images import (
     write_image,
 )
 from impasto.objective import Objective
-from impasto.optimizers import OPTIMIZERS
+from impasto.optimizers import OPTIMIZERS, Optimizer
 from impasto.options import PaintOptions, format_memory
 from impasto.plan import Plan, grant_memory, largest_side, make_plan
 from impasto.scene import Scene, View, check_counts
@@ -154,9 +154,7 @@ def paint_steps(
         progress.state = {}  # the best is all that is needed of it
 
 
-def prepare(
-    objective: Objective, view: View, progress: Progress
-) -> tuple[Canvas, torch.optim.Optimizer]:
+def prepare(objective: Objective, view: View, progress: Progress) -> tuple[Canvas, Optimizer]:
     """The canvas and its optimiser, new for this size or as the progress has them."""
     options = objective.options
     if progress.best is None:
@@ -188,7 +186,7 @@ def prepare(
 def optimise(
     objective: Objective,
     canvas: Canvas,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     count: int,
     progress: Progress,
 ) -> Iterator[tuple[float, dict[str, float]]]:
@@ -211,7 +209,7 @@ def optimise(
     average = progress.state.get("average")
     average = None if average is None else average.to(canvas.values.device)
     while progress.done < count and not has_settled(progress, options.plateau):
-        total = float(optimizer.step(measure))  # type: ignore[arg-type]
+        total = float(optimizer.step(measure))
         if not math.isfinite(total):
             raise DivergedError(
                 f"the loss is no longer a number at step {len(progress.history) + 1}; "
@@ -229,9 +227,7 @@ def optimise(
         yield total, {name: float(part) for name, part in measured.items()}
 
 
-def keep_state(
-    canvas: Canvas, optimizer: torch.optim.Optimizer, average: Tensor | None
-) -> dict[str, Tensor]:
+def keep_state(canvas: Canvas, optimizer: Optimizer, average: Tensor | None) -> dict[str, Tensor]:
     """The tensors that the next step is made from; they are the ones in use, not copies."""
     remembered = optimizer.state[canvas.values]
     state = {f"optimizer.{n}": t for n, t in remembered.items() if isinstance(t, Tensor)}
