@@ -26,7 +26,7 @@ def plot_memory(facts: dict, path: Path) -> None:
         network, grant, _precision, _side = name.split()
         runs.setdefault(f"{network}, {grant} granted", []).append(each)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for (label, each), colour, mark in zip(sorted(runs.items()), GREYS, MARKS, strict=True):
+    for (label, each), colour, mark in zip(sorted(runs.items()), GREYS, MARKS, strict=False):
         each.sort(key=lambda run: run["side"])
         pixels = [run["side"] ** 2 / 1e6 for run in each]
         left.plot(pixels, [run["step"] for run in each], mark, color=colour, label=label)
