@@ -505,3 +505,10 @@ def test_a_network_that_learns_has_gradients_of_its_weights(padding, pooling):
     for one, other in zip(found, known, strict=True):
         assert other.abs().max() > 0
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+
+
+def test_a_frozen_network_that_is_told_to_learn_does():
+    network = Backbone.from_tensors(random_tensors("compact"), BACKBONES["compact"])
+    network.requires_grad_(True)
+    network(torch.rand(1, 3, 16, 16), ["relu2_1"])["relu2_1"].sum().backward()
+    assert network.convs["conv1_1"].weight.grad.abs().sum() > 0

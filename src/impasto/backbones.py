@@ -301,7 +301,8 @@ class Backbone(nn.Module):
         self.check_size(pictures.shape[-1], pictures.shape[-2], deepest)
         x = self.preprocess(pictures.contiguous(memory_format=self.layout))
         x = x.to(self.convs["conv1_1"].weight.dtype)
-        if "turned" in self.convs["conv1_1"]._buffers:
+        learns = any(each.requires_grad for each in self.convs.parameters())
+        if "turned" in self.convs["conv1_1"]._buffers and not learns:
             names = tuple(wanted)
             return dict(zip(names, FrozenPass.apply(x, self, names), strict=True))  # type: ignore[no-untyped-call]
         features: dict[str, Tensor] = {}
