@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "impasto"
 FLOORS = {
-    "ground": ["errors", "files", "options", "devices"],
+    "ground": ["errors", "files", "options", "lab_options", "devices"],
     "pixels": ["images", "color", "masks", "clips", "tiles", "drawing", "styles", "samples"],
     "networks": [
         "backbones",

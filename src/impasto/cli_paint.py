@@ -31,12 +31,14 @@ PANELS = {  # the first flag of each panel of help
     "--history": "What else is written",
     "--pairs": "Several paintings",
     "--metadata": "The rest",
-    "--size": "Size and time",
+    "--size": "Size",
+    "--steps": "How it is found",
+    "--start-size": "What of the style counts",
     "--style-weight": "What is minimised",
     "--style-blend": "The styles, and where they go",
     "--color": "Colour",
-    "--backbone": "How it is found",
-    "--device": "The machine",
+    "--init": "What it starts from",
+    "--backbone": "The network and the machine",
 }
 
 

@@ -97,13 +97,17 @@ def describe_default(value: Any) -> str | None:
 
 
 def split_panel(panel: Any, titles: Mapping[str, str]) -> Iterator[Any]:
-    """A panel of many flags as several: one begins at each flag that is named in ``titles``."""
+    """A panel of many flags as several, in the order of ``titles``: one begins at each flag that is
+    named there."""
     parts: list[tuple[str, list[Any]]] = [(panel.title, [])]
     for entry in panel.entries:
         title = next((titles[name] for name in entry.positive_names if name in titles), None)
         if title is not None:
             parts.append((title, []))
         parts[-1][1].append(entry)
-    for title, entries in parts:
+    places = list(titles.values())
+    for title, entries in sorted(
+        parts, key=lambda part: part[0] in places and places.index(part[0])
+    ):
         if entries:
             yield panel.copy(title=title, entries=entries)

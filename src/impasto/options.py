@@ -1,4 +1,4 @@
-"""Every option of every operation, declared once.
+"""The options of painting, and those that other operations share with it, declared once.
 
 The command line, recipe files, and the recipe that a picture carries are all made from these
 models. A value comes from the first of: what the user said, the recipe, the default.
@@ -6,6 +6,7 @@ models. A value comes from the first of: what the user said, the recipe, the def
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import re
@@ -66,53 +67,114 @@ Scale = Annotated[float, Field(gt=0, le=100)]
 Side = Annotated[int, Field(ge=16, le=65536)]
 
 
-class PaintOptions(BaseModel):
-    """How a picture is painted by optimisation."""
+class Options(BaseModel):
+    """What every operation's options have in common."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # --- size and time
-    size: Side | None = Field(
-        default=None,
-        description="Long side of the result in pixels; the photograph's own if not given.",
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """Checked options; what is wrong is said in one line that names the option."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise OptionError(describe_error(error, list(cls.model_fields))) from None
+
+    @classmethod
+    def again(cls, name: str, default: Any, description: str | None = None) -> Any:
+        """A field of this model, for one made from it that has another default."""
+        field = copy.copy(cls.model_fields[name])
+        field.default = default
+        field.description = description or field.description
+        return field
+
+    def changed(self) -> dict[str, Any]:
+        """The options that differ from their defaults."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+class MachineOptions(Options):
+    """The network that looks at pictures, and the machine that it runs on."""
+
+    backbone: Literal["compact", "vgg19", "vgg16"] = Field(
+        default="compact", description="The network that looks at the pictures."
     )
+    weights: str | None = Field(
+        default=None, description="Its weight file, by name (see 'impasto weights list')."
+    )
+    pooling: Literal["max", "avg"] = Field(
+        default="max", description="How the network shrinks its maps."
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="The network's number format; auto takes bfloat16 where it is faster.",
+    )
+    layout: Literal["auto", "channels_last", "planes"] = Field(
+        default="auto",
+        description="How features lie in memory; auto takes what is faster here.",
+    )
+    memory: Memory | None = Field(
+        default=None,
+        description="Memory that all of the work may take, as 4G or 800M; four fifths of what is "
+        "free if not given. A picture that needs more is seen in tiles, which changes nothing "
+        "but the time.",
+    )
+    max_megapixels: Annotated[float, Field(gt=0)] = Field(
+        default=100.0, description="The largest picture that is opened."
+    )
+
+
+class LoopOptions(MachineOptions):
+    """How a picture is found, step by step."""
+
     steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=80,
         description="Optimisation steps, shared out over the sizes from coarse to fine.",
-    )
-    start_size: Annotated[int, Field(ge=16)] = Field(
-        default=256,
-        description="Long side of the coarsest size, or near it; each next one is twice as large. "
-        "A value of at least the result's size paints at that size alone.",
     )
     plateau: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.002,
         description="Leave a size early when the mean loss of 20 steps fell by less than this "
         "share; 0: never.",
     )
-
-    # --- what is minimised
-    style_weight: Weight = Field(default=15.0, description="How strongly the style pulls.")
-    content_weight: Weight = Field(default=1.0, description="How strongly the photograph pulls.")
-    tv_weight: Weight = Field(
-        default=5.0, description="How strongly neighbouring pixels are evened out."
+    canvas: Literal["pixels", "pyramid", "fourier"] = Field(
+        default="pixels",
+        description="What is changed: the pixels, the levels of a Laplacian pyramid, or a "
+        "decorrelated Fourier spectrum.",
     )
-    tv_power: Annotated[float, Field(ge=1, le=4)] = Field(
-        default=2.0, description="Power of their differences: 2, 1 (keeps edges), 2.5 (Keras)."
+    optimizer: Literal["lbfgs", "adam", "sgd", "rmsprop"] = Field(
+        default="lbfgs", description="The optimiser."
+    )
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        default=None, description="Its step length; the optimiser's own default if not given."
+    )
+    average: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0,
+        description="The result is a running average of the pictures, each step keeping this "
+        "share of it; 0: the picture with the lowest loss.",
+    )
+    blur: Annotated[float, Field(ge=0, le=10)] = Field(
+        default=0.0,
+        description="Blur the picture between steps, by this many pixels at first and less and "
+        "less until half of a size's steps are done.",
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        default=0, description="Seed of what is random."
+    )
+
+
+class StyleOptions(LoopOptions):
+    """What of a style counts, and at which sizes it is laid on."""
+
+    start_size: Annotated[int, Field(ge=16)] = Field(
+        default=256,
+        description="Long side of the coarsest size, or near it; each next one is twice as large. "
+        "A value of at least the result's size paints at that size alone.",
     )
     style_loss: Weighted = Field(
         default=("gaussian",),
         description="What of the style counts, as NAME or NAME=WEIGHT; may be repeated: gram, "
         "chained, moments, gaussian, sliced, neighbours, emd, histogram, histogram-pixels.",
-    )
-    content_loss: Weighted = Field(
-        default=("features",),
-        description="What of the photograph counts, as NAME or NAME=WEIGHT; may be repeated: "
-        "features, self-similarity, laplacian.",
-    )
-    content_layer: Weighted = Field(
-        default=("relu4_1",),
-        description="Layer that keeps the content, as NAME or NAME=WEIGHT; may be repeated.",
     )
     style_layer: Weighted = Field(
         default=("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
@@ -132,6 +194,35 @@ class PaintOptions(BaseModel):
         default="relative",
         description="Losses relative to their targets, the same at every size, or as in the "
         "paper: content 1/2 sum (F-P)^2, style 1/(4 N^2 M^2) sum (G-A)^2.",
+    )
+    tv_weight: Weight = Field(
+        default=5.0, description="How strongly neighbouring pixels are evened out."
+    )
+    tv_power: Annotated[float, Field(ge=1, le=4)] = Field(
+        default=2.0, description="Power of their differences: 2, 1 (keeps edges), 2.5 (Keras)."
+    )
+
+
+class PaintOptions(StyleOptions):
+    """How a picture is painted by optimisation."""
+
+    # --- size
+    size: Side | None = Field(
+        default=None,
+        description="Long side of the result in pixels; the photograph's own if not given.",
+    )
+
+    # --- what is minimised
+    style_weight: Weight = Field(default=15.0, description="How strongly the style pulls.")
+    content_weight: Weight = Field(default=1.0, description="How strongly the photograph pulls.")
+    content_loss: Weighted = Field(
+        default=("features",),
+        description="What of the photograph counts, as NAME or NAME=WEIGHT; may be repeated: "
+        "features, self-similarity, laplacian.",
+    )
+    content_layer: Weighted = Field(
+        default=("relu4_1",),
+        description="Layer that keeps the content, as NAME or NAME=WEIGHT; may be repeated.",
     )
     normalize_gradients: Literal["none", "l1", "pixel"] = Field(
         default="none",
@@ -188,77 +279,12 @@ class PaintOptions(BaseModel):
         default=False, description="Carry the style's colours over and paint nothing."
     )
 
-    # --- how it is found
-    backbone: Literal["compact", "vgg19", "vgg16"] = Field(
-        default="compact", description="The network that looks at the pictures."
-    )
-    weights: str | None = Field(
-        default=None, description="Its weight file, by name (see 'impasto weights list')."
-    )
-    pooling: Literal["max", "avg"] = Field(
-        default="max", description="How the network shrinks its maps."
-    )
+    # --- what it starts from
     init: str = Field(
         default="content",
         description="What to start from: content, style, noise, grey, statistics (noise with the "
         "style's colours and spectrum), last (what OUTPUT holds), or a picture's path.",
     )
-    canvas: Literal["pixels", "pyramid", "fourier"] = Field(
-        default="pixels",
-        description="What is changed: the pixels, the levels of a Laplacian pyramid, or a "
-        "decorrelated Fourier spectrum.",
-    )
-    optimizer: Literal["lbfgs", "adam", "sgd", "rmsprop"] = Field(
-        default="lbfgs", description="The optimiser."
-    )
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
-        default=None, description="Its step length; the optimiser's own default if not given."
-    )
-    average: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.0,
-        description="The result is a running average of the pictures, each step keeping this "
-        "share of it; 0: the picture with the lowest loss.",
-    )
-    blur: Annotated[float, Field(ge=0, le=10)] = Field(
-        default=0.0,
-        description="Blur the picture between steps, by this many pixels at first and less and "
-        "less until half of a size's steps are done.",
-    )
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
-        default=0, description="Seed of what is random."
-    )
-
-    # --- the machine
-    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps.")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto",
-        description="The network's number format; auto takes bfloat16 where it is faster.",
-    )
-    layout: Literal["auto", "channels_last", "planes"] = Field(
-        default="auto",
-        description="How features lie in memory; auto takes what is faster here.",
-    )
-    memory: Memory | None = Field(
-        default=None,
-        description="Memory that all of the work may take, as 4G or 800M; four fifths of what is "
-        "free if not given. A picture that needs more is seen in tiles, which changes nothing "
-        "but the time.",
-    )
-    max_megapixels: Annotated[float, Field(gt=0)] = Field(
-        default=100.0, description="The largest picture that is opened."
-    )
-
-    @classmethod
-    def read(cls, values: Mapping[str, Any]) -> Self:
-        """Checked options; what is wrong is said in one line that names the option."""
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            raise OptionError(describe_error(error, list(cls.model_fields))) from None
-
-    def changed(self) -> dict[str, Any]:
-        """The options that differ from their defaults."""
-        return self.model_dump(mode="json", exclude_defaults=True)
 
 
 def describe_error(error: ValidationError, names: list[str]) -> str:
