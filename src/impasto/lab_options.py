@@ -22,11 +22,11 @@ NOISES = ("gaussian", "blur", "spots")
 
 def parse_size(text: str) -> tuple[int, int]:
     """(width, height) of ``1024x512``, or of ``512``, which is square."""
-    sides = text.lower().replace("×", "x").split("x")
+    sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.strip().isdigit() for side in sides):
         raise ValueError("give WIDTHxHEIGHT in pixels, as 1024x512")
     width, height = int(sides[0]), int(sides[-1])
-    if not (16 <= min(width, height) and max(width, height) <= 65536):
+    if min(width, height) < 16 or max(width, height) > 65536:
         raise ValueError("each side must be from 16 to 65536 pixels")
     return width, height
 
@@ -120,7 +120,7 @@ class DreamOptions(LoopOptions):
     )
     size: Side | None = Field(
         default=None,
-        description="Long side of the result in pixels; the photograph's own, or 224, if not given.",
+        description="Long side of the result in pixels; the photograph's own, or 224.",
     )
     octaves: Annotated[int, Field(ge=1, le=20)] = Field(
         default=4, description="Sizes that are gone through, from coarse to fine."
