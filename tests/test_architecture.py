@@ -26,9 +26,11 @@ FLOORS = {
     "work": [
         "canvas",
         "checkpoints",
+        "loop",
         "objective",
         "optimizers",
         "painter",
+        "paintings",
         "plan",
         "plots",
         "scene",

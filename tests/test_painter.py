@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import impasto
-from impasto import painter, plan
+from impasto import loop, painter, paintings, plan
 from impasto.canvas import CANVASES
 from impasto.errors import DivergedError, ImageError, OptionError
 from impasto.images import read_image, read_recipe
@@ -217,16 +217,16 @@ def history_of(*totals: float) -> list[painter.Step]:
 
 
 def test_when_a_size_has_settled():
-    falling = painter.Progress(history=history_of(*[1.0] * 20, *[0.998] * 20), done=40)
-    assert painter.has_settled(falling, 0.0025)
-    assert not painter.has_settled(falling, 0.0015)
-    assert not painter.has_settled(falling, 0)
+    falling = loop.Progress(history=history_of(*[1.0] * 20, *[0.998] * 20), done=40)
+    assert loop.has_settled(falling, 0.0025)
+    assert not loop.has_settled(falling, 0.0015)
+    assert not loop.has_settled(falling, 0)
     falling.done = 39  # the first of these was at the size before
-    assert not painter.has_settled(falling, 0.0025)
-    earlier = painter.Progress(history=history_of(*[9.0] * 60, *[1.0] * 40), done=40)
-    assert painter.has_settled(earlier, 0.002)  # what lies further back does not count
-    nothing_left = painter.Progress(history=history_of(*[0.0] * 40), done=40)
-    assert painter.has_settled(nothing_left, 0.002)
+    assert not loop.has_settled(falling, 0.0025)
+    earlier = loop.Progress(history=history_of(*[9.0] * 60, *[1.0] * 40), done=40)
+    assert loop.has_settled(earlier, 0.002)  # what lies further back does not count
+    nothing_left = loop.Progress(history=history_of(*[0.0] * 40), done=40)
+    assert loop.has_settled(nothing_left, 0.002)
 
 
 def test_a_size_that_has_settled_is_left(photo, picture):
@@ -256,7 +256,7 @@ def test_softening_is_a_gaussian_and_keeps_the_mean(name):
     start[..., 16, 16] += 0.5
     canvas = CANVASES[name](start)
     values = canvas.values
-    painter.soften_canvas(canvas, 1.5)
+    loop.soften_canvas(canvas, 1.5)
     assert canvas.values is values
     squares = torch.arange(-16, 17).square()
     bell = torch.exp(-(squares[:, None] + squares) / (2 * 1.5**2))
@@ -265,14 +265,14 @@ def test_softening_is_a_gaussian_and_keeps_the_mean(name):
 
 
 def test_the_blur_ends_half_way(photo, picture, monkeypatch):
-    sigmas, soften = [], painter.soften_canvas
+    sigmas, soften = [], loop.soften_canvas
 
     def record(canvas, sigma: float) -> None:
         before = canvas.pixels().detach()
         soften(canvas, sigma)
         sigmas.append((sigma, not torch.equal(before, canvas.pixels().detach())))
 
-    monkeypatch.setattr(painter, "soften_canvas", record)
+    monkeypatch.setattr(loop, "soften_canvas", record)
     options = {**QUICK, "start_size": 64, "steps": 8, "blur": 2}
     history = impasto.paint(photo, picture, options).history
     assert [sigma for sigma, _ in sigmas] == pytest.approx([1.5, 1, 0.5, 0, -0.5, -1, -1.5, -2])
@@ -328,7 +328,7 @@ def test_no_path_of_a_start_picture_is_kept(photo, picture):
 def test_the_history_as_a_table(photo, picture, tmp_path):
     options = {**QUICK, "style_weight": 5, "size": 96, "start_size": 48}
     painting = impasto.paint(photo, picture, options)
-    painter.write_history(painting, tmp_path / "losses.csv")
+    paintings.write_history(painting, tmp_path / "losses.csv")
     with (tmp_path / "losses.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0])[:5] == [

@@ -20,7 +20,7 @@ from impasto.errors import ImageError, OptionError
 from impasto.images import Picture, read_image, resize_pixels
 from impasto.objective import Objective
 from impasto.options import PaintOptions
-from impasto.painter import Painter, Painting, Progress, prepare
+from impasto.painter import Painter, Painting, choose_start
 from impasto.scene import Scene, View, fill_transparent, fit_style, share_out
 
 QUICK = {"steps": 4, "start_size": 64, "precision": "float32"}
@@ -429,7 +429,7 @@ def test_the_photograph_s_colours_alone_are_nothing_to_carry(color):
         paint(PHOTO, STYLE, color=color, only_color=True)
 
 
-def test_luminance_is_grey_for_all_that_is_seen(save, compact):
+def test_luminance_is_grey_for_all_that_is_seen(save):
     def is_grey(pixels: Tensor) -> bool:
         return bool(torch.allclose(pixels, pixels[:, :1].expand_as(pixels), atol=1e-4))
 
@@ -440,10 +440,7 @@ def test_luminance_is_grey_for_all_that_is_seen(save, compact):
         assert is_grey(view.photo)
         assert is_grey(view.content)
         assert is_grey(view.regions[0].samples[0].pixels)
-        machine = choose_machine("cpu")
-        objective = Objective(compact, machine, view, PaintOptions.read(options))
-        canvas, _ = prepare(objective, view, Progress())
-        assert is_grey(canvas.pixels())
+        assert is_grey(choose_start(view, PaintOptions.read(options)))
 
 
 def test_luminance_under_a_mask_takes_the_light_of_what_is_painted(save):

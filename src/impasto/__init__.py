@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from impasto.images import write_image as write_image
     from impasto.options import PaintOptions as PaintOptions
     from impasto.painter import Painter as Painter
-    from impasto.painter import Painting as Painting
-    from impasto.painter import Step as Step
     from impasto.painter import paint as paint
+    from impasto.paintings import Painting as Painting
+    from impasto.paintings import Step as Step
     from impasto.targets import Targets as Targets
     from impasto.weights import load_backbone as load_backbone
 
@@ -33,10 +33,10 @@ _ROOMS = {
     "Backbone": "backbones",
     "ImpastoError": "errors",
     "Painter": "painter",
-    "Painting": "painter",
+    "Painting": "paintings",
     "PaintOptions": "options",
     "Picture": "images",
-    "Step": "painter",
+    "Step": "paintings",
     "Targets": "targets",
     "load_backbone": "weights",
     "paint": "painter",

@@ -19,13 +19,12 @@ from impasto.console import catch_interrupt, make_progress, say, split_panel, un
 from impasto.errors import ImageError, MissingFileError, OptionError
 from impasto.files import check_place
 from impasto.operations import OPERATIONS
-from impasto.options import PaintOptions, list_recipes, parse_recipe, read_recipe_file
+from impasto.options import PICTURES, PaintOptions, list_recipes, parse_recipe, read_recipe_file
 
 if TYPE_CHECKING:
-    from impasto.painter import Painting, Step
+    from impasto.paintings import Painting, Step
 
 INTERRUPTED = 130
-MASKS = ("mask", "style_mask", "teach_mask", "labels")  # options that name pictures
 PANELS = {  # the first flag of each panel of help
     "--style": "Pictures",
     "--history": "What else is written",
@@ -200,7 +199,7 @@ def read_painting_recipe(recipe: str) -> dict[str, Any] | None:
 def find_pictures_of(options: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A recipe knows its masks, and the picture it starts from, by their names."""
     found = dict(options)
-    for name in (*MASKS, "init"):
+    for name in (*PICTURES, "init"):
         value = found.get(name)
         if isinstance(value, list):
             found[name] = [find_beside(str(each), folder) for each in value]
@@ -328,7 +327,7 @@ def paint_one(
 
 def write_losses(result: Painting, extras: Extras) -> None:
     if extras.history is not None:
-        from impasto.painter import write_history
+        from impasto.paintings import write_history
 
         write_history(result, extras.history)
     if extras.plot is not None:

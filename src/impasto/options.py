@@ -60,6 +60,8 @@ def _check_memory(text: str) -> str:
     return text
 
 
+PICTURES = ("mask", "style_mask", "teach_mask", "labels")  # options that name pictures
+
 Memory = Annotated[str, AfterValidator(_check_memory)]
 Weighted = Annotated[tuple[str, ...], AfterValidator(_check_weights)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -14,7 +14,7 @@ from impasto.files import check_place, replacing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from impasto.painter import Step
+    from impasto.paintings import Step
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 

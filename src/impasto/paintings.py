@@ -1,0 +1,77 @@
+"""Finished pictures: how their losses fell, and the recipe that makes them again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from impasto.files import replace_file
+from impasto.images import to_pil, write_image
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+HISTORY_COLUMNS = (
+    "style_weight",
+    "epoch",
+    "total_loss",
+    "style_loss",
+    "content_loss",
+    "tv_loss",
+    "width",
+    "height",
+    "seconds",
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step measured, before it changed the picture."""
+
+    number: int
+    steps: int
+    size: tuple[int, int]
+    total: float
+    style: float
+    content: float
+    tv: float
+    seconds: float
+    more: dict[str, float] = field(default_factory=dict)  # what else was measured, by name
+
+
+@dataclass(frozen=True)
+class Painting:
+    """A finished picture, how its losses fell, and the recipe that paints it again."""
+
+    pixels: Tensor
+    alpha: Tensor | None
+    history: list[Step]
+    recipe: dict[str, Any]
+    notes: list[str]
+
+    def to_pil(self) -> Image.Image:
+        return to_pil(self.pixels, self.alpha)
+
+    def save(self, path: str | os.PathLike[str], *, metadata: bool = True) -> tuple[str, ...]:
+        """Write the picture, with its recipe inside; what the format could not keep is returned."""
+        recipe = json.dumps(self.recipe, ensure_ascii=False) if metadata else None
+        return write_image(path, self.pixels, alpha=self.alpha, recipe=recipe)
+
+
+def write_history(painting: Painting, path: str | os.PathLike[str]) -> None:
+    """The losses of every step as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HISTORY_COLUMNS)
+    weight = painting.recipe["options"]["style_weight"]
+    for step in painting.history:
+        losses = (step.total, step.style, step.content, step.tv)
+        writer.writerow([weight, step.number, *losses, *step.size, f"{step.seconds:.3f}"])
+    replace_file(Path(path), text.getvalue().encode())
