@@ -8,57 +8,37 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter
 
 import impasto
 from impasto.color import COLORS
 from impasto.losses import CONTENT_LOSSES
 from impasto.options import list_recipes, read_recipe_file
 from impasto.samples import write_samples
+from impasto.sheets import arrange, draw_sheet, fit_tile, save_sheet
 from impasto.style_losses import STYLE_LOSSES
 from impasto.styles import STYLES
 
 HERE = Path(__file__).parent / "pictures"
-GAP = 6
 
 
-def tile(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Cut to the tile's shape and scaled to it."""
-    scale = max(width / image.width, height / image.height)
-    wide, tall = round(image.width * scale), round(image.height * scale)
-    image = image.convert("RGB").resize((wide, tall), Image.Resampling.LANCZOS)
-    left, top = (wide - width) // 2, (tall - height) // 2
-    return image.crop((left, top, left + width, top + height))
+def cut(image: Image.Image, width: int = 300, height: int = 220) -> Image.Image:
+    return fit_tile(image, width, height, crop=True)
 
 
 def write_sheet(
-    rows: list[list[Image.Image | None]], path: Path, labels: list[list[str]] | None = None
+    rows: Sequence[Sequence[Image.Image | None]],
+    name: str,
+    captions: Sequence[Sequence[str]] = (),
 ) -> None:
-    """Tiles in rows on white, with a line of text under each row if there are labels; one row of
-    labels is for all."""
-    first = next(image for image in rows[0] if image)
-    width, height = first.size
-    labels = labels or []
-    feet = [22 if y >= len(rows) - len(labels) else 0 for y in range(len(rows))]
-    tops = [sum(feet[:y]) + y * (height + GAP) for y in range(len(rows))]
-    sheet = Image.new(
-        "RGB", (len(rows[0]) * (width + GAP) - GAP, tops[-1] + height + feet[-1]), "white"
-    )
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
-    labels = [[]] * (len(rows) - len(labels)) + labels
-    for row, texts, top in zip(rows, labels, tops, strict=True):
-        for x, image in enumerate(row):
-            if image:
-                sheet.paste(image, (x * (width + GAP), top))
-        for x, text in enumerate(texts):
-            middle = x * (width + GAP) + width // 2
-            draw.text((middle, top + height + 2), text, fill="black", font=font, anchor="ma")
-    for quality in range(90, 40, -4):  # what is kept in the repository stays under 300 KB
-        sheet.save(path, quality=quality, optimize=True)
-        if path.stat().st_size < 300_000:
-            break
+    """What is kept in the repository stays under 300 KB."""
+    tile = max(next(image for image in rows[0] if image).size)
+    sheet = draw_sheet(rows, captions=captions, tile=tile)
+    path = HERE / f"{name}.jpg"
+    save_sheet(sheet, path, limit=300_000)
     print(path, sheet.size, path.stat().st_size, flush=True)
 
 
@@ -70,24 +50,21 @@ def paint(content: Path, style: Path | list[Path], **options: object) -> Image.I
     return painting.to_pil()
 
 
-def write_named(tiles: list[Image.Image], names: list[str], sheet: str, columns: int = 4) -> None:
-    """A sheet of tiles in rows, each with its name under it."""
-    cells = [*tiles, *[None] * (-len(tiles) % columns)]
-    starts = range(0, len(cells), columns)
-    rows = [cells[i : i + columns] for i in starts]
-    write_sheet(rows, HERE / f"{sheet}.jpg", [names[i : i + columns] for i in starts])
+def write_named(tiles: list[Image.Image], names: list[str], sheet: str) -> None:
+    """A sheet of tiles four in a row, each with its name under it."""
+    write_sheet(arrange(tiles, 4), sheet, arrange(names, 4))
 
 
 def paint_grid(folder: Path) -> None:
     styles = [folder / f"{name}.png" for name in STYLES]
     rows: list[list[Image.Image | None]] = [
-        [None, *(tile(Image.open(style), 240, 180) for style in styles)]
+        [None, *(cut(Image.open(style), 240, 180) for style in styles)]
     ]
     for name in ("cat.png", "coffee.png", "rocket.jpg"):
         photo = folder / name
-        painted = [tile(paint(photo, style), 240, 180) for style in styles]
-        rows.append([tile(Image.open(photo), 240, 180), *painted])
-    write_sheet(rows, HERE / "grid.jpg")
+        painted = [cut(paint(photo, style), 240, 180) for style in styles]
+        rows.append([cut(Image.open(photo), 240, 180), *painted])
+    write_sheet(rows, "grid")
 
 
 def paint_weights(folder: Path) -> None:
@@ -95,12 +72,9 @@ def paint_weights(folder: Path) -> None:
     rows: list[list[Image.Image | None]] = []
     for name, style in (("coffee.png", "strokes"), ("cat.png", "glass")):
         rows.append(
-            [
-                tile(paint(folder / name, folder / f"{style}.png", style_weight=w), 300, 220)
-                for w in weights
-            ]
+            [cut(paint(folder / name, folder / f"{style}.png", style_weight=w)) for w in weights]
         )
-    write_sheet(rows, HERE / "weights.jpg", [[f"--style-weight {w}" for w in weights]])
+    write_sheet(rows, "weights", [[], [f"--style-weight {w}" for w in weights]])
 
 
 def paint_recipes(folder: Path) -> None:
@@ -108,9 +82,7 @@ def paint_recipes(folder: Path) -> None:
     painted = []
     for name in names:
         options = {"size": 384} | read_recipe_file(name)
-        painted.append(
-            tile(paint(folder / "coffee.png", folder / "waves.png", **options), 300, 220)
-        )
+        painted.append(cut(paint(folder / "coffee.png", folder / "waves.png", **options)))
     write_named(painted, names, "recipes")
 
 
@@ -121,19 +93,17 @@ def paint_losses(folder: Path) -> None:
     for name in names:
         option, loss = name[2:].replace("-loss ", "_loss ").split(" ")
         options = {option: (loss,), "size": 384}
-        painted.append(
-            tile(paint(folder / "coffee.png", folder / "waves.png", **options), 300, 220)
-        )
+        painted.append(cut(paint(folder / "coffee.png", folder / "waves.png", **options)))
     write_named(painted, names, "losses")
 
 
 def paint_colors(folder: Path) -> None:
     photo, style = folder / "coffee.png", folder / "strokes.png"
-    tiles = [tile(Image.open(path), 300, 220) for path in (photo, style)]
+    tiles = [cut(Image.open(path)) for path in (photo, style)]
     names = ["photograph", "style", "--only-color"]
-    tiles.append(tile(paint(photo, style, size=384, only_color=True), 300, 220))
+    tiles.append(cut(paint(photo, style, size=384, only_color=True)))
     for name in COLORS:
-        tiles.append(tile(paint(photo, style, size=384, color=name), 300, 220))
+        tiles.append(cut(paint(photo, style, size=384, color=name)))
         names.append(f"--color {name}")
     write_named(tiles, names, "colors")
 
@@ -174,7 +144,7 @@ def paint_masks(folder: Path) -> None:
         "--labels",
         "two styles blended",
     ]
-    write_named([tile(t, 300, 220) for t in tiles], names, "masks")
+    write_named([cut(t) for t in tiles], names, "masks")
 
 
 def draw_cup(size: tuple[int, int], soft: float = 2) -> Image.Image:

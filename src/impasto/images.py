@@ -8,6 +8,7 @@ sRGB without a profile, and carry nothing but the recipe they are given.
 from __future__ import annotations
 
 import io
+import math
 import os
 import stat
 import threading
@@ -28,7 +29,6 @@ from torch.nn import functional
 from impasto.errors import ImageError, ImpastoError, MissingFileError, OptionError
 from impasto.files import check_place, replace_file
 
-ImageSource = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 DEFAULT_MEGAPIXELS = 100.0
 READABLE: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 READABLE += ("AVIF",) if features.check("avif") else ()
@@ -46,6 +46,7 @@ FULL_SCALES = {"bool": 1, "uint8": 255, "uint16": 65535}
 RECIPE_KEY = "impasto"  # the PNG text chunk's keyword, and what our EXIF comment begins with
 LONGEST_EXIF = 65000  # bytes; a JPEG segment holds 65533 with its headers
 ROUNDING = 1e-4  # how far floats may lie outside [0, 1] and still be taken for it
+EDGE = 4  # pixels beyond an edge that bicubic looks at, and more
 _PIL_SETTINGS = threading.Lock()
 
 
@@ -64,13 +65,20 @@ class Picture:
         return self.pixels.shape[-1], self.pixels.shape[-2]
 
 
+ImageSource = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor | Picture
+
+
 def list_suffixes() -> set[str]:
     """What the names of readable pictures end in: .jpg, .png …"""
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in READABLE}
 
 
 def read_image(source: ImageSource, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> Picture:
-    """A picture from a file, a PIL image, an array (H, W[, C]) or a tensor ([1,] [C,] H, W)."""
+    """A picture from a file, a PIL image, an array (H, W[, C]) or a tensor ([1,] [C,] H, W); one
+    that was read stays as it is."""
+    if isinstance(source, Picture):
+        _check_size(*source.size, source.name, max_megapixels)
+        return source
     if isinstance(source, Tensor | np.ndarray):
         return _picture_from_values(source, max_megapixels)
     if isinstance(source, Image.Image):
@@ -124,6 +132,24 @@ def resize_pixels(pixels: Tensor, width: int, height: int) -> Tensor:
     )
     # Bicubic overshoots at edges; what is not a picture (features, flow) may keep that.
     return resized.clamp(0, 1) if pixels.shape[1] in (1, 3) else resized
+
+
+def resize_tileable(pixels: Tensor, width: int, height: int) -> Tensor:
+    """As ``resize_pixels``, of a picture that copies of itself surround."""
+    if pixels.shape[-2:] == (height, width):
+        return pixels
+    for dim, size in ((-2, height), (-1, width)):
+        own = pixels.shape[dim]
+        # Of a margin, whole pixels before are whole pixels after.
+        step = own // math.gcd(own, size)
+        margin = min(-(-EDGE // step) * step, own)
+        places = torch.arange(-margin, own + margin, device=pixels.device) % own
+        wide = pixels.index_select(dim, places)
+        beyond = margin * size // own
+        shape = [pixels.shape[-1], pixels.shape[-2]]
+        shape[-1 - dim] = size + 2 * beyond
+        pixels = resize_pixels(wide, *shape).narrow(dim, beyond, size)
+    return pixels.contiguous()
 
 
 def to_pil(pixels: Tensor, alpha: Tensor | None = None) -> Image.Image:

@@ -64,11 +64,6 @@ class TextureOptions(StyleOptions):
     """More of a texture than there is."""
 
     size: Size = Field(default="512", description="WIDTHxHEIGHT of the result in pixels.")
-    tileable: bool = Field(
-        default=False,
-        description="What leaves the picture on one side comes in on the other: copies of it fit "
-        "side by side without a seam.",
-    )
     style_scale: Scale = Field(
         default=1.0, description="How large the texture is seen: 0.5 for half its size."
     )
@@ -97,13 +92,13 @@ class InvertOptions(LoopOptions):
         description="How strongly values far from grey are held back (their 6th power).",
     )
     tv_weight: Weight = Field(
-        default=1.0, description="How strongly neighbouring pixels are evened out."
+        default=0.03, description="How strongly neighbouring pixels are evened out."
     )
     tv_power: Annotated[float, Field(ge=1, le=4)] = Field(
         default=2.0, description="Power of their differences, beta of Mahendran and Vedaldi."
     )
-    start_size: int = StyleOptions.again("start_size", 65536)
     steps: int = LoopOptions.again("steps", 300)
+    plateau: float = LoopOptions.again("plateau", 0.0)
 
 
 class DreamOptions(LoopOptions):
@@ -132,12 +127,14 @@ class DreamOptions(LoopOptions):
         default=16, description="Shift the picture by up to so many pixels at each step."
     )
     l2_weight: Weight = Field(
-        default=1.0, description="How strongly values far from grey are held back."
+        default=10.0,
+        description="How strongly values far from grey, or from the photograph's, are held back.",
     )
     tv_weight: Weight = Field(
         default=1.0, description="How strongly neighbouring pixels are evened out."
     )
     steps: int = LoopOptions.again("steps", 200)
+    plateau: float = LoopOptions.again("plateau", 0.0)
     optimizer: Literal["lbfgs", "adam", "sgd", "rmsprop"] = LoopOptions.again("optimizer", "adam")
     canvas: Literal["pixels", "pyramid", "fourier"] = LoopOptions.again("canvas", "fourier")
 
@@ -162,6 +159,8 @@ class FeaturesOptions(MachineOptions):
 
 # --- many pictures ------------------------------------------------------------------------------
 
+MANY_SIZE = "Long side of each picture in pixels; 256, or the photograph's own if that is less."
+
 
 class SweepOptions(PaintOptions):
     """Options crossed with one another, and a picture for each."""
@@ -176,6 +175,7 @@ class SweepOptions(PaintOptions):
         default=False,
         description="Each picture starts from the one before it: steadier, as frames of a film.",
     )
+    size: Side | None = PaintOptions.again("size", None, MANY_SIZE)
 
 
 class TuneOptions(PaintOptions):
@@ -189,7 +189,7 @@ class TuneOptions(PaintOptions):
         description="An option and where to look, as style_weight=1:1000 (by ratio, where both are "
         "above 0) or content_layer=relu3_1,relu4_1; may be repeated.",
     )
-    size: Side | None = PaintOptions.again("size", 256)
+    size: Side | None = PaintOptions.again("size", None, MANY_SIZE)
 
 
 class AugmentOptions(Options):

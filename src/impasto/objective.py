@@ -19,12 +19,12 @@ from torch import Tensor
 from impasto.backbones import Backbone
 from impasto.devices import Machine, is_out_of_memory, seeded
 from impasto.errors import DeviceError
-from impasto.losses import CONTENT_LOSSES, ContentLoss, range_penalty, total_variation
+from impasto.losses import ContentLoss, range_penalty, total_variation
 from impasto.masks import normalise, shrink_mask
 from impasto.options import PaintOptions
 from impasto.positions import draw_positions
 from impasto.scene import Sample, View
-from impasto.style_losses import STYLE_LOSSES, Statistics, StyleLoss
+from impasto.style_losses import Statistics, StyleLoss
 from impasto.sums import Weights, in_full
 from impasto.targets import Measured, Targets
 from impasto.terms import (
@@ -36,12 +36,10 @@ from impasto.terms import (
     Pull,
     Seen,
     StyleTerm,
-    content_layers,
     gather_style,
     join_masks,
     layers_of,
-    plan_losses,
-    style_layers,
+    plan_terms,
 )
 from impasto.tiles import (
     Box,
@@ -52,6 +50,7 @@ from impasto.tiles import (
     find_stride,
     lay_out,
     whole_tile,
+    wrap,
 )
 
 RANGE_WEIGHT = 100.0
@@ -78,16 +77,11 @@ class Objective:
         self.photo, self.mask = view.photo, view.mask
         self.targets, self.window = targets or Targets(), window
         self.remarks: list[str] = []  # what was done in the user's stead
-        self.style_losses = plan_losses(
-            STYLE_LOSSES, options.style_loss, style_layers(backbone, options)
-        )
-        self.content_losses = plan_losses(
-            CONTENT_LOSSES, options.content_loss, content_layers(backbone, options)
-        )
+        self.style_losses, self.content_losses = plan_terms(backbone, options)
         self.layers = layers_of(backbone, options)
         self.paths = {name: backbone.path(name) for name in self.layers} | {PIXELS: []}
         self.size = (view.content.shape[-2], view.content.shape[-1])  # (height, width)
-        self.tiles = self._cut(self.size)
+        self.tiles = self._cut(self.size, tileable=options.tileable)
         self.painted = 1.0 if view.mask is None else float(view.mask.mean())
         with torch.no_grad():
             self.content_terms = self._with_less_if_need_be(self._content_terms, view)
@@ -96,17 +90,17 @@ class Objective:
 
     # --- tiles ----------------------------------------------------------------------------------
 
-    def _cut(self, size: tuple[int, int]) -> list[Tile]:
+    def _cut(self, size: tuple[int, int], *, tileable: bool = False) -> list[Tile]:
         """The tiles that a picture is seen in; one, if there is room for all of it."""
-        if size[0] * size[1] <= self.window:
+        if size[0] * size[1] <= self.window and not tileable:
             return [whole_tile(*size)]
         stride, reach = lay_out(self.paths.values())
-        grid = choose_grid(*size, self.window, stride, reach)
+        grid = choose_grid(*size, self.window, stride, reach, tileable=tileable)
         if grid is None:
             raise DeviceError(
                 f"out of memory: there is no room for a tile of {int(self.window)} pixels"
             )
-        return cut_picture(*size, grid, stride, reach)
+        return cut_picture(*size, grid, stride, reach, tileable=tileable)
 
     def _with_less_if_need_be(self, work: Callable[..., Any], *inputs: Any) -> Any:
         """Work, done again with smaller tiles where the device has no memory left for it."""
@@ -120,19 +114,20 @@ class Objective:
             if self.machine.device.type == "cuda":
                 torch.cuda.empty_cache()
             self.window = max(tile.window.area for tile in self.tiles) / 2
-            self.tiles = self._cut(self.size)
+            self.tiles = self._cut(self.size, tileable=self.options.tileable)
             self.remarks.append(f"out of memory: on with {len(self.tiles)} smaller tiles")
 
     def _cells(self, layer: str, tile: Tile, size: tuple[int, int]) -> Cells:
         """Which cells of a layer a tile of a picture of that size answers for."""
-        stride = find_stride(self.paths[layer])
-        return Cells(tile.core.shrink(stride), Box(0, 0, *size).shrink(stride).shape)
+        return tile.cells(find_stride(self.paths[layer]), size)
 
     def show(self, pixels: Tensor) -> Tensor:
-        """What the losses see: the picture where it is painted, the photograph where it is kept."""
-        if self.mask is None:
-            return pixels
-        return self.photo + self.mask * (pixels - self.photo)
+        """What the losses see: the picture where it is painted, the photograph where it is kept;
+        with copies of itself around, if those are to fit."""
+        if self.mask is not None:
+            pixels = self.photo + self.mask * (pixels - self.photo)
+        margin = self.tiles[0].margin
+        return wrap(pixels, margin) if margin else pixels
 
     # --- looking --------------------------------------------------------------------------------
 
@@ -182,7 +177,8 @@ class Objective:
         layers = {layer for _, (layer,), _ in self.content_losses}
         wholes: Seen = {PIXELS: content}
         for tile in self.tiles:
-            seen = self._look_at(tile.window.of(content), layers, tile, self.size)
+            shown = tile.window.of(wrap(content, tile.margin))
+            seen = self._look_at(shown, layers, tile, self.size)
             for name in layers - {PIXELS}:
                 part, cells = seen.features[name], seen.cells[name]
                 if cells.is_whole:
@@ -360,7 +356,8 @@ class Objective:
             for i, term in enumerate(self.terms):
                 if self._is_seen_whole(term):
                     cells = {PIXELS: self._cells(PIXELS, whole_tile(*self.size), self.size)}
-                    seen = self._pull(i, Glimpse({PIXELS: whole}, cells), None)
+                    inside = Box(0, 0, *self.size).shift(self.tiles[0].margin).of(whole)
+                    seen = self._pull(i, Glimpse({PIXELS: inside}, cells), None)
                     gathered[i] = term.gather(seen, where[i])
             total, parts = self._weigh(gathered, draw)
         parts = {name: part.detach() for name, part in parts.items()}

@@ -200,6 +200,11 @@ class StyleOptions(LoopOptions):
     tv_weight: Weight = Field(
         default=5.0, description="How strongly neighbouring pixels are evened out."
     )
+    tileable: bool = Field(
+        default=False,
+        description="What leaves the picture on one side comes in on the other: copies of it fit "
+        "side by side without a seam.",
+    )
     tv_power: Annotated[float, Field(ge=1, le=4)] = Field(
         default=2.0, description="Power of their differences: 2, 1 (keeps edges), 2.5 (Keras)."
     )

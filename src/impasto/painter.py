@@ -17,7 +17,7 @@ from torch import Tensor
 from impasto.checkpoints import Checkpoint
 from impasto.devices import choose_machine
 from impasto.errors import ImageError, OptionError
-from impasto.images import ImageSource, fit_size, read_image, resize_pixels
+from impasto.images import ImageSource, fit_size, read_image, resize_pixels, resize_tileable
 from impasto.loop import Goal, Work
 from impasto.objective import Objective
 from impasto.options import PaintOptions, format_memory
@@ -169,8 +169,8 @@ def choose_start(view: View, options: PaintOptions, best: Tensor | None = None) 
         )
     else:
         start = best.to(view.content.device)
-    start = view.look(start)
-    return resize_pixels(start, view.content.shape[-1], view.content.shape[-2])
+    resize = resize_tileable if options.tileable else resize_pixels
+    return resize(view.look(start), view.content.shape[-1], view.content.shape[-2])
 
 
 def list_styles(style: ImageSource | Sequence[ImageSource]) -> list[ImageSource]:

@@ -20,7 +20,7 @@ from impasto.optimizers import HISTORY, HISTORY_OF_LARGE, LARGE
 from impasto.options import PaintOptions, format_memory, parse_memory
 from impasto.scene import style_side
 from impasto.terms import content_layers, layers_of
-from impasto.tiles import choose_grid, find_stride, lay_out
+from impasto.tiles import choose_grid, find_margin, find_stride, lay_out
 
 SHARE_OF_MEMORY = 0.8  # of what is free, if nothing was granted
 PICTURE = 12  # bytes of a pixel of three float32
@@ -186,12 +186,19 @@ def make_plan(
         # The styles are measured before there is anything of the painting but its start.
         lasting = (1 + PIECES) * (base + read + max(scene + painted, whole + seen))
         window, tiles = math.inf, 1
-        needed = lasting + (1 + PIECES) * costs.of_window() * pixels
+        shown = pixels
+        if options.tileable:
+            margin = 2 * find_margin(costs.stride, costs.reach)
+            shown = (each[0] + margin) * (each[1] + margin)
+            lasting += (1 + PIECES) * 2 * PICTURE * (shown - pixels)  # it, and its slope
+        needed = lasting + (1 + PIECES) * costs.of_window() * shown
         if grant is not None and needed > grant:
             window = (grant - lasting) / (1 + PIECES) / costs.of_window()
             grid = None
-            if window >= min(LEAST_WINDOW, pixels):
-                grid = choose_grid(each[1], each[0], window, costs.stride, costs.reach)
+            if window >= min(LEAST_WINDOW, shown):
+                grid = choose_grid(
+                    each[1], each[0], window, costs.stride, costs.reach, tileable=options.tileable
+                )
             if grid is None:
                 return None
             tiles, needed = grid[0] * grid[1], grant

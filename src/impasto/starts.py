@@ -39,7 +39,7 @@ def start_from_grey(content: Tensor, _style: Tensor, _seed: int) -> Tensor:
 def start_from_statistics(content: Tensor, style: Tensor, seed: int) -> Tensor:
     """The style's spectrum with random phases, the same for its three colours: noise that has the
     style's means, covariances and correlations over distances (Galerne et al. 2011)."""
-    picture = start_from_style(content, style, seed)
+    picture = make_periodic(start_from_style(content, style, seed))
     noise = torch.randn(picture.shape[-2:], generator=seeded(seed)).to(picture)
     phases = torch.fft.rfft2(noise)
     phases = phases / phases.abs().clamp_min(1e-12)
@@ -47,6 +47,24 @@ def start_from_statistics(content: Tensor, style: Tensor, seed: int) -> Tensor:
     spectrum = torch.fft.rfft2(picture) * phases
     mixed: Tensor = torch.fft.irfft2(spectrum, s=picture.shape[-2:])
     return mixed.clamp(0, 1)
+
+
+def make_periodic(picture: Tensor) -> Tensor:
+    """The picture less what its opposite edges differ by, spread as smoothly as can be: the jump
+    from edge to edge would be lines across and down in whatever is made of its spectrum (Moisan
+    2011, "Periodic plus Smooth Image Decomposition")."""
+    height, width = picture.shape[-2:]
+    jumps = torch.zeros_like(picture)
+    for dim, size in ((-2, height), (-1, width)):
+        jump = picture.select(dim, size - 1) - picture.select(dim, 0)
+        jumps.select(dim, 0).add_(jump)
+        jumps.select(dim, size - 1).sub_(jump)
+    down, across = torch.fft.fftfreq(height), torch.fft.rfftfreq(width)
+    bend = 2 * torch.cos(2 * math.pi * down)[:, None] + 2 * torch.cos(2 * math.pi * across) - 4
+    bend[0, 0] = 1  # where the jumps, which cancel out, have nothing
+    smooth = torch.fft.rfft2(jumps) / bend.to(picture)
+    periodic: Tensor = picture - torch.fft.irfft2(smooth, s=picture.shape[-2:])
+    return periodic
 
 
 STARTS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {

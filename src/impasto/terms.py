@@ -25,6 +25,7 @@ from impasto.tiles import Cells
 PIXELS = "pixels"  # the layer before the first: the picture itself
 Seen = dict[str, Tensor]  # layer -> features (1, C, H, W)
 Group = tuple[str, ...]
+Planned = list[tuple[Any, Group, float]]  # losses, what they look at, and their weights
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def repeat_cells(mask: Tensor, shape: Sequence[int]) -> Tensor:
 
 def plan_losses(
     table: dict[str, Any], entries: tuple[str, ...], layers: dict[str, float]
-) -> list[tuple[Any, tuple[str, ...], float]]:
+) -> Planned:
     """(loss, group of layers, weight): a loss's groups share its weight by their layers'."""
     plan = []
     for name, weight in parse_weights(entries).items():
@@ -207,11 +208,17 @@ def content_layers(backbone: Backbone, options: PaintOptions) -> dict[str, float
     return layers
 
 
+def plan_terms(backbone: Backbone, options: PaintOptions) -> tuple[Planned, Planned]:
+    """The losses of style and of content; what weighs nothing is not looked at."""
+    style = plan_losses(STYLE_LOSSES, options.style_loss, style_layers(backbone, options))
+    content = plan_losses(CONTENT_LOSSES, options.content_loss, content_layers(backbone, options))
+    return (
+        style if options.style_weight else [],
+        content if options.content_weight else [],
+    )
+
+
 def layers_of(backbone: Backbone, options: PaintOptions) -> list[str]:
     """Every layer that the options look at, the pixels apart."""
-    plans = (
-        (STYLE_LOSSES, options.style_loss, style_layers(backbone, options)),
-        (CONTENT_LOSSES, options.content_loss, content_layers(backbone, options)),
-    )
-    groups = [group for plan in plans for _, group, _ in plan_losses(*plan)]
+    groups = [group for terms in plan_terms(backbone, options) for _, group, _ in terms]
     return sorted({name for group in groups for name in group} - {PIXELS})

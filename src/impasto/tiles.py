@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 
@@ -44,6 +45,10 @@ class Box:
             -(-self.right // stride),
         )
 
+    def shift(self, by: int) -> Box:
+        """As far down as to the right."""
+        return Box(self.top + by, self.left + by, self.bottom + by, self.right + by)
+
     def within(self, other: Box) -> Box:
         """The same place, counted from the other's corner."""
         return Box(
@@ -56,14 +61,22 @@ class Box:
 
 @dataclass(frozen=True)
 class Tile:
-    """What is answered for, and what is looked at for it."""
+    """What is answered for, and what is looked at for it; both within what is shown, where the
+    picture itself may have a margin of what lies beyond its edges."""
 
     core: Box
     window: Box
+    margin: int = 0
 
     def inner(self, stride: int) -> Box:
         """Where the core's cells lie among the window's."""
         return self.core.shrink(stride).within(self.window.shrink(stride))
+
+    def cells(self, stride: int, shape: tuple[int, int]) -> Cells:
+        """Which cells of a layer the core is, of a picture of that height and width."""
+        return Cells(
+            self.core.shift(-self.margin).shrink(stride), Box(0, 0, *shape).shrink(stride).shape
+        )
 
 
 @dataclass(frozen=True)
@@ -107,24 +120,47 @@ def lay_out(paths: Iterable[Sequence[str]]) -> tuple[int, int]:
     return max(map(find_stride, paths)), max(1, *map(find_reach, paths), 0)
 
 
+def find_margin(stride: int, reach: int) -> int:
+    """How much of what is around a core must be seen: the reach, in whole strides."""
+    return -(-reach // stride) * stride
+
+
 def cut_picture(
-    height: int, width: int, grid: tuple[int, int], stride: int, reach: int
+    height: int,
+    width: int,
+    grid: tuple[int, int],
+    stride: int,
+    reach: int,
+    *,
+    tileable: bool = False,
 ) -> list[Tile]:
-    """A picture in ``grid`` rows and columns of tiles, row by row; fewer where it is too small."""
-    margin = -(-reach // stride) * stride
-    return [
-        Tile(
-            Box(top, left, bottom, right),
-            Box(
-                max(top - margin, 0),
-                max(left - margin, 0),
-                min(bottom + margin, height),
-                min(right + margin, width),
-            ),
-        )
-        for top, bottom in pairwise(_cut_side(height, grid[0], stride))
-        for left, right in pairwise(_cut_side(width, grid[1], stride))
-    ]
+    """A picture in ``grid`` rows and columns of tiles, row by row; fewer where it is too small.
+
+    A tileable one is shown with a margin of its copies, see ``wrap``.
+    """
+    margin = find_margin(stride, reach)
+    beyond = margin if tileable else 0  # what is shown above and left of the picture
+    tiles = []
+    for top, bottom in pairwise(_cut_side(height, grid[0], stride)):
+        for left, right in pairwise(_cut_side(width, grid[1], stride)):
+            core = Box(top, left, bottom, right).shift(beyond)
+            window = Box(
+                max(core.top - margin, 0),
+                max(core.left - margin, 0),
+                min(core.bottom + margin, height + 2 * beyond),
+                min(core.right + margin, width + 2 * beyond),
+            )
+            tiles.append(Tile(core, window, beyond))
+    return tiles
+
+
+def wrap(pixels: Tensor, margin: int) -> Tensor:
+    """A picture (..., H, W) that copies of itself surround, as far as ``margin``."""
+    for dim in (-2, -1):
+        size = pixels.shape[dim]
+        places = torch.arange(-margin, size + margin, device=pixels.device) % size
+        pixels = pixels.index_select(dim, places)
+    return pixels
 
 
 def _cut_side(length: int, parts: int, stride: int) -> list[int]:
@@ -135,13 +171,13 @@ def _cut_side(length: int, parts: int, stride: int) -> list[int]:
 
 
 def choose_grid(
-    height: int, width: int, most: float, stride: int, reach: int
+    height: int, width: int, most: float, stride: int, reach: int, *, tileable: bool = False
 ) -> tuple[int, int] | None:
     """The grid with the least to look at whose windows have at most ``most`` pixels; None if the
     smallest windows have more."""
     best: tuple[float, tuple[int, int]] | None = None
-    for rows, tall, down in _ways_to_cut(height, stride, reach):
-        for columns, wide, across in _ways_to_cut(width, stride, reach):
+    for rows, tall, down in _ways_to_cut(height, stride, reach, tileable):
+        for columns, wide, across in _ways_to_cut(width, stride, reach, tileable):
             if tall * wide <= most:
                 if best is None or down * across < best[0]:
                     best = (down * across, (rows, columns))
@@ -149,10 +185,13 @@ def choose_grid(
     return best and best[1]
 
 
-def _ways_to_cut(length: int, stride: int, reach: int) -> Iterator[tuple[int, int, int]]:
+def _ways_to_cut(
+    length: int, stride: int, reach: int, tileable: bool
+) -> Iterator[tuple[int, int, int]]:
     """(parts, the longest window, all windows together) of a side, from one part on."""
-    margin = -(-reach // stride) * stride
+    margin = find_margin(stride, reach)
     cells = -(-length // stride)
+    shown = length + 2 * margin * tileable
     for parts in range(1, cells + 1):
-        longest = length if parts == 1 else min(-(-cells // parts) * stride + 2 * margin, length)
-        yield parts, longest, length + 2 * margin * (parts - 1)
+        longest = shown if parts == 1 else min(-(-cells // parts) * stride + 2 * margin, shown)
+        yield parts, longest, shown + 2 * margin * (parts - 1)

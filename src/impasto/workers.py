@@ -1,0 +1,161 @@
+"""Tasks done in processes: a worker is made in each of them once, and is called with its tasks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from impasto.errors import DeviceError, ImpastoError
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+Task = TypeVar("Task")
+Outcome = TypeVar("Outcome")
+
+PATIENCE = 2.0  # seconds that processes have to end when they are told to
+
+
+@dataclass
+class Hand:
+    """A process that does one task after the other."""
+
+    process: BaseProcess
+    pipe: Connection
+
+
+def work_in_processes(
+    make_worker: Callable[[], Callable[[Task], Outcome]], tasks: Sequence[Task], jobs: int
+) -> Iterator[Outcome]:
+    """Outcomes as they come. An error of a worker is raised here, and so is the death of one."""
+    # Imported here: what lists commands and their flags does without it.
+    from multiprocessing.connection import wait
+
+    left = list(reversed(tasks))
+    hands: list[Hand] = []
+    try:
+        while left or hands:
+            while left and len(hands) < jobs:
+                with hold_interrupts():
+                    hands.append(_hire(make_worker))
+                _hand_over(hands[-1], left.pop())
+            ready = wait([hand.pipe for hand in hands])
+            for hand in [hand for hand in hands if hand.pipe in ready]:
+                try:
+                    outcome = hand.pipe.recv()
+                except (EOFError, OSError):
+                    hand.process.join()
+                    raise DeviceError(_describe_death(hand.process.exitcode)) from None
+                if isinstance(outcome, ImpastoError):
+                    raise outcome
+                if left:
+                    _hand_over(hand, left.pop())
+                else:
+                    hand.pipe.close()  # it ends
+                    hands.remove(hand)
+                    hand.process.join()
+                yield outcome
+    finally:
+        _end(hands)
+
+
+def _hire(make_worker: Callable[[], Any]) -> Hand:
+    from multiprocessing import get_context
+
+    # Threads of several processes that wait by spinning take each other's cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(
+        target=_serve, args=(theirs, make_worker), name="impasto", daemon=True
+    )
+    process.start()
+    theirs.close()  # it has its own: if it dies, ours is at its end
+    return Hand(process, ours)
+
+
+def _hand_over(hand: Hand, task: Any) -> None:
+    with suppress(OSError):  # it is dead; the next wait tells
+        hand.pipe.send(task)
+
+
+@contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """Ctrl-C reaches children too. One that is started in here never hears it, its parent ends it;
+    ours comes afterwards."""
+    if not hasattr(signal, "pthread_sigmask") or not is_main_thread():  # Windows
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # when it starts, it lets them through
+    held: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+        if held:
+            signal.raise_signal(signal.SIGINT)
+
+
+def is_main_thread() -> bool:
+    """Python lets no other thread say what a signal does, and no other hears Ctrl-C."""
+    return threading.current_thread() is threading.main_thread()
+
+
+def _end(hands: Sequence[Hand]) -> None:
+    """Promptly, with time to take away what is half written."""
+    for hand in hands:
+        hand.process.terminate()
+    end = time.monotonic() + PATIENCE
+    for hand in hands:
+        hand.process.join(max(0.0, end - time.monotonic()))
+        if hand.process.is_alive():
+            hand.process.kill()
+            hand.process.join()
+
+
+def _describe_death(code: int | None) -> str:
+    if code is not None and code < 0:
+        how = f"was killed by signal {-code} (out of memory?)"
+    else:
+        how = f"ended with code {code}"
+    return f"a process {how}; the same command goes on, with fewer --jobs if memory is short"
+
+
+def _serve(pipe: Connection, make_worker: Callable[[], Callable[[Any], Any]]) -> None:
+    """A process's life: tasks in, outcomes out, until there are no more."""
+    from multiprocessing import parent_process
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    parent: Any = parent_process()
+
+    def follow_parent() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=follow_parent, daemon=True).start()
+    with suppress(EOFError, OSError):  # the parent closed its end
+        worker = None
+        while True:
+            task = pipe.recv()
+            try:
+                worker = worker or make_worker()
+                outcome = worker(task)
+            except ImpastoError as error:
+                outcome = error
+            except Exception as error:  # told where there is someone to tell
+                outcome = ImpastoError(" ".join(f"{type(error).__name__}: {error}".split()))
+            pipe.send(outcome)
