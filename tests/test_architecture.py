@@ -43,6 +43,8 @@ FLOORS = {
         "canvas",
         "checkpoints",
         "explore",
+        "feature_maps",
+        "inversions",
         "loop",
         "objective",
         "optimizers",
@@ -69,6 +71,9 @@ FLOORS = {
         "console",
         "cli",
         "cli_paint",
+        "cli_explore",
+        "cli_lab",
+        "cli_run",
         "__init__",
         "__main__",
     ],
@@ -79,7 +84,7 @@ HOMES = {
     "h5py": ["publishers"],
     "optuna": ["tuning"],
     "rich": ["console"],
-    "cyclopts": ["cli", "cli_paint"],
+    "cyclopts": ["cli", "cli_explore", "cli_lab", "cli_paint", "cli_run", "console"],
 }
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS.values()) for room in rooms}
 

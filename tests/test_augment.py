@@ -17,7 +17,9 @@ from PIL import Image
 
 from impasto.augment import COLUMNS, Augmentation, augment
 from impasto.errors import MissingFileError, OptionError
+from impasto.files import LOCK
 from impasto.images import read_image
+from impasto.lab_options import AugmentOptions
 from impasto.noises import NOISES
 
 QUICK = {"styliser": "color", "per_image": 2, "noise": ["gaussian", "blur", "spots"]}
@@ -139,15 +141,6 @@ def test_noise_alone_needs_no_styles(few, tmp_path):
         Augmentation(few, tmp_path / "none")
 
 
-def test_statistics_are_the_same_in_one_process_and_in_two(pictures, styles, tmp_path):
-    for path in sorted(pictures.rglob("*.*"))[40:]:
-        path.unlink()
-    options = {"per_image": 1, "noise": ["blur"]}
-    for jobs in (1, 2):
-        augment(pictures, tmp_path / str(jobs), styles, options, jobs=jobs)
-    assert read_tree(tmp_path / "1") == read_tree(tmp_path / "2")
-
-
 def test_a_csv_comes_out_as_a_csv(few, styles, tmp_path):
     table = few / "list.csv"
     table.write_text("label,path,split\n3,b/y.png,train\n5,a/x.png,test\n")
@@ -237,12 +230,12 @@ PROGRAM = """
 import os, signal, sys
 from impasto.augment import augment
 if __name__ == "__main__":
-    source, out, styles, jobs, end = sys.argv[1:]
+    source, out, styles, styliser, jobs, end = sys.argv[1:]
     def tell(moment):
         print(moment.done, flush=True)
         if end == "kill" and moment.done > 100:
             os.kill(os.getpid(), signal.SIGKILL)
-    options = {"styliser": "color", "per_image": 2, "noise": ["gaussian", "blur", "spots"]}
+    options = {"styliser": styliser, "per_image": 2, "noise": ["gaussian", "blur", "spots"]}
     try:
         augment(source, out, styles, options, jobs=int(jobs), on_step=tell)
     except KeyboardInterrupt:
@@ -260,11 +253,12 @@ def test_killed_or_thinned_out_and_done_again_is_as_if_nothing_had_been(pictures
     whole, out = tmp_path / "whole", tmp_path / "out"
     augment(pictures, whole, styles, QUICK)
     done = subprocess.run(
-        command(tmp_path, pictures, out, styles, 1, "kill"), capture_output=True, text=True
+        command(tmp_path, pictures, out, styles, "color", 1, "kill"), capture_output=True, text=True
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert done.stdout.split() == ["96", "192"]
     (out / "cats" / ".impasto-0123.part.png").write_bytes(b"half")
+    assert (out / LOCK).exists()  # and nobody holds it
     result = augment(pictures, out, styles, QUICK)
     assert (result.kept, result.written) == (192, 18)
     assert read_tree(out) == read_tree(whole)
@@ -278,10 +272,12 @@ def test_killed_or_thinned_out_and_done_again_is_as_if_nothing_had_been(pictures
     assert read_tree(out) == read_tree(whole)
 
 
-def test_ctrl_c_ends_processes_and_leaves_a_manifest(pictures, styles, tmp_path):
-    out = tmp_path / "out"
+def test_two_processes_end_by_ctrl_c_and_one_goes_on_to_the_same_bytes(pictures, styles, tmp_path):
+    for path in sorted(pictures.rglob("*.*"))[40:]:
+        path.unlink()
+    out, whole = tmp_path / "out", tmp_path / "whole"
     running = subprocess.Popen(
-        command(tmp_path, pictures, out, styles, 2, "wait"),
+        command(tmp_path, pictures, out, styles, "statistics", 2, "wait"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -293,8 +289,8 @@ def test_ctrl_c_ends_processes_and_leaves_a_manifest(pictures, styles, tmp_path)
     said, errors = running.communicate(timeout=60)
     assert running.returncode == 0, errors
     assert not errors
-    assert first.strip() in ("18", "96")
-    assert said.split()[-1] in ("stopped", "210")
+    assert first.strip() in ("24", "96")
+    assert said.split()[-1] in ("stopped", "120")
     files = {row["file"] for row in read_manifest(out)}
     assert files <= set(read_tree(out))
     assert not list(out.rglob("*.part*"))
@@ -307,6 +303,27 @@ def test_ctrl_c_ends_processes_and_leaves_a_manifest(pictures, styles, tmp_path)
         time.sleep(0.05)
     else:
         pytest.fail("a process is left")
+    options = QUICK | {"styliser": "statistics"}
+    assert augment(pictures, out, styles, options).kept >= int(first)
+    augment(pictures, whole, styles, options)
+    assert read_tree(out) == read_tree(whole)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no flock")
+def test_a_second_process_is_refused(few, styles, tmp_path):
+    out = tmp_path / "out"
+    options = AugmentOptions.read(QUICK)
+    work, twin = (Augmentation(few, out, styles, options) for _ in range(2))
+    other = Augmentation(few, out, styles, options.model_copy(update={"seed": 1}))
+    steps = work.steps()
+    next(steps)
+    with pytest.raises(OptionError, match="is being worked on by another process"):
+        next(twin.steps())
+    steps.close()
+    assert next(twin.steps()).text == "taken up"
+    with pytest.raises(OptionError, match="another augmentation, with other seed"):
+        next(other.steps())
+    assert not list(out.glob(".*"))
 
 
 # --- refusals -----------------------------------------------------------------------------------

@@ -11,15 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import draw_picture
 from PIL import Image
 
-from impasto import batch, painter
-from impasto.batch import find_pictures, is_many, plan_batch, run_batch
+from impasto import batch, devices, painter
+from impasto.batch import Task, find_pictures, is_many, plan_batch, run_batch
 from impasto.cli import run
 from impasto.errors import MissingFileError, OptionError
 from impasto.objective import Objective
 from impasto.options import PaintOptions
+from impasto.workers import PATIENCE
 
 QUICK = ["--steps", "2", "--start-size", "64", "--precision", "float32"]
 QUICK += ["--layout", "channels_last"]  # what a trial finds may differ with the number of threads
@@ -290,8 +292,7 @@ def steps_of_its_own(self):
         os.kill(os.getpid(), signal.SIGKILL)
     if name != os.environ.get("QUICK", name):
         self.options = self.options.model_copy(update={"plateau": 0})
-        for_ever = [replace(level, steps=10**6) for level in self.plan.levels]
-        self.plan = replace(self.plan, levels=tuple(for_ever))
+        self.levels = [replace(level, steps=10**6) for level in self.levels]
     return steps(self)
 
 painter.Painter.steps = steps_of_its_own
@@ -333,6 +334,23 @@ def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
+def test_processes_share_cores_and_memory(here, monkeypatch):
+    granted = []
+    monkeypatch.setattr(
+        batch, "run_task", lambda _, options, **__: granted.append(int(options.memory))
+    )
+    monkeypatch.setattr(devices, "granted_cores", lambda: 5)
+    threads = torch.get_num_threads()
+    try:
+        options = OPTIONS.model_copy(update={"memory": "3 GB"})
+        for jobs, share in {1: 5, 2: 2, 9: 1}.items():
+            batch.share_machine(jobs, options, True)(Task(here, (), here))
+            assert torch.get_num_threads() == share
+    finally:
+        torch.set_num_threads(threads)
+    assert granted == [granted[0], granted[0] // 2, granted[0] // 9]
+
+
 linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 
 
@@ -368,7 +386,7 @@ def test_ctrl_c_ends_all_of_them_and_leaves_what_is_whole(jobs):
     began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to all of them
     said = process.communicate()[1].strip().splitlines()
-    assert time.monotonic() - began < batch.PATIENCE + 3
+    assert time.monotonic() - began < PATIENCE + 3
     assert process.returncode == 130
     assert said[-1] == "stopped; painted 1 of 3"
     assert not [line for line in said if "Traceback" in line or "impasto:" in line]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import inspect
 import json
 import os
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from impasto import cli_paint, plan
 from impasto.cli import run
 from impasto.cli_paint import PANELS
+from impasto.cli_run import Extras
 from impasto.images import read_image, read_recipe
 from impasto.options import PaintOptions
 
@@ -215,7 +216,7 @@ def test_every_and_film(photo, picture, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
-        (["--every", "0"], "Must be >= 1"),
+        (["--every", "0"], "every: '0' is wrong: input should be greater than or equal to 1"),
         (["--film", "x.avi"], "cannot write a film 'x.avi' with suffix '.avi'; choose from .gif"),
         (["--film", "no/x.gif"], "no such folder: 'no' (to write 'x.gif' in)"),
         (
@@ -268,7 +269,7 @@ def test_a_disk_that_is_full_is_told_in_one_line(photo, picture, tmp_path, monke
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "x.csv")
 
-    monkeypatch.setattr("impasto.painter.write_history", fail)
+    monkeypatch.setattr("impasto.paintings.write_history", fail)
     flags = ["-o", tmp_path / "x.png", "--history", tmp_path / "x.csv", *QUICK, "-q"]
     assert paint(photo, "-s", picture, *flags) == 2
     assert capsys.readouterr().err == "impasto: 'x.csv' no space left on device\n"
@@ -349,7 +350,7 @@ def test_a_painting_is_painted_again_from_the_names_in_it(
 
     assert run(["recipe", "a folder/first.png"]) == 0
     text = capsys.readouterr().out
-    assert text.startswith("# impasto 0.1.0: a photo.png after a picture.png, mask.png\n")
+    assert text.startswith("# impasto 0.1.0, paint: a photo.png after a picture.png, mask.png\n")
     assert 'mask = "mask.png"\n' in text
     (folder / "mine.toml").write_text(text)
     inputs = ["a folder/a photo.png", "-s", "a folder/a picture.png", "-s", "a folder/mask.png"]
@@ -383,7 +384,7 @@ def test_an_old_recipe_has_one_style(photo, picture, tmp_path, capsys):
     )
     assert run(["recipe", str(recipe)]) == 0
     shown = capsys.readouterr().out
-    assert shown == "# impasto 0.0.1: a photo.png after a picture.png\nsteps = 2\nstart_size = 64\n"
+    assert shown == "# impasto 0.0.1, paint: a photo.png after a picture.png\nsteps = 2\nstart_size = 64\n"
     assert run(["paint", "--recipe", str(recipe), "-o", str(tmp_path / "new.png")]) == 0
 
 
@@ -428,8 +429,8 @@ def test_help_is_in_panels_and_its_lines_are_whole(capsys, monkeypatch):
 
 def test_a_first_flag_of_each_panel_is_a_flag():
     flags = {f"--{name.replace('_', '-')}" for name in PaintOptions.model_fields}
-    own = inspect.signature(cli_paint.paint).parameters
-    assert set(PANELS) <= flags | {f"--{name}" for name in own}
+    flags |= {f"--{name}" for name in (*Extras.model_fields, *signature(cli_paint.paint).parameters)}
+    assert set(PANELS) <= flags
 
 
 def test_names_with_brackets_are_no_markup(photo, picture, tmp_path, monkeypatch, capsys):

@@ -24,6 +24,7 @@ from impasto.images import (
     read_image,
     read_recipe,
     resize_pixels,
+    resize_tileable,
     to_pil,
     write_image,
 )
@@ -147,6 +148,57 @@ def test_resize_does_not_alias():
     stripes = (torch.arange(64) % 2).float().expand(1, 3, 64, 64)  # one pixel black, one white
     inner = resize_pixels(stripes, 16, 16)[..., 4:12]
     assert (inner - 0.5).abs().max() < 0.05
+
+
+# --- resizing what copies of itself surround ----------------------------------------------------
+
+
+def periodic(height: int, width: int) -> torch.Tensor:
+    """A few whole waves, which fit side by side."""
+    y = torch.arange(height)[:, None] / height
+    x = torch.arange(width) / width
+    waves = [torch.sin(2 * math.pi * (a * x + b * y) + a) for a, b in ((1, 0), (2, 1), (1, 3))]
+    return 0.5 + 0.3 * torch.stack(waves)[None]
+
+
+def test_a_tileable_picture_is_resized_as_a_mosaic_s_middle():
+    pixels = colours(3, 12, 10)
+    for width, height in ((20, 24), (5, 6), (15, 18), (20, 12), (30, 6)):
+        mosaic = resize_pixels(pixels.repeat(1, 1, 9, 9), 9 * width, 9 * height)
+        middle = mosaic[..., 4 * height : 5 * height, 4 * width : 5 * width]
+        resized = resize_tileable(pixels, width, height)
+        torch.testing.assert_close(resized, middle, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("size", [(12, 10), (1, 1), (2, 3), (31, 7)])
+def test_rolled_and_resized_or_resized_and_rolled(size):
+    pixels = colours(4, *size)
+    twice = resize_tileable(pixels, 2 * size[1], 2 * size[0])
+    assert twice.shape[2:] == (2 * size[0], 2 * size[1])
+    for down, across in ((1, 0), (0, 1), (3, -2)):
+        rolled = resize_tileable(torch.roll(pixels, (down, across), (2, 3)), *twice.shape[:1:-1])
+        expected = torch.roll(twice, (2 * down, 2 * across), (2, 3))
+        torch.testing.assert_close(rolled, expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("size", [(249, 125), (250, 63), (126, 124), (40, 31), (16, 16)])
+def test_no_seam_whatever_the_ratio(size):
+    """Waves of 125 x 62 pixels are those of any size, at the edges as inside."""
+    width, height = size
+    resized = resize_tileable(periodic(62, 125), width, height)
+    assert resized.shape == (1, 3, height, width)
+    # Pixels are areas: the waves' phases move by half the difference of a pixel's width.
+    plain = resize_pixels(periodic(62, 125).repeat(1, 1, 3, 3), 3 * width, 3 * height)
+    middle = plain[..., height : 2 * height, width : 2 * width]
+    torch.testing.assert_close(resized, middle, rtol=0, atol=2e-5)
+    for dim in (2, 3):
+        edge = (resized.select(dim, 0) - resized.select(dim, -1)).abs().amax()
+        assert edge < 1.2 * resized.diff(dim=dim).abs().amax()
+
+
+def test_a_tileable_picture_at_its_size_is_the_same_tensor():
+    pixels = colours(0)
+    assert resize_tileable(pixels, 9, 6) is pixels
 
 
 # Modes

@@ -115,6 +115,22 @@ def test_other_files_may_lie_beside(tmp_path):
     assert (tmp_path / "notes.txt").read_bytes() == b"mine"
 
 
+def test_a_record_says_how_much_there_is_to_be(tmp_path):
+    known = facts()
+    Record.open(tmp_path, {**known, "runs": 2}).write_facts(runs=5)
+    kept = json.loads((tmp_path / "record.json").read_text())
+    assert kept == {**known, "runs": 5}
+    Record.open(tmp_path, {**known, "runs": 2})  # it is known by its digest
+
+
+def test_a_folder_without_runs_is_mended(tmp_path):
+    """As a kill leaves it that comes right after the record."""
+    Record.open(tmp_path, facts())
+    (tmp_path / "runs").rmdir()
+    Record.open(tmp_path, facts())
+    assert (tmp_path / "runs").is_dir()
+
+
 def test_a_file_is_no_folder_and_damage_is_said(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OptionError, match="many pictures go to a folder; 'file' is a file"):

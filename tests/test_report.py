@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -75,6 +76,7 @@ def make_study(
     (folder / "runs").mkdir(parents=True)
     record = {"impasto": "9.9", "operation": operation, "subject": None, "content": "cat.png"}
     record |= {"style": ["waves.png"], "options": {"size": side}, "vary": vary, "digest": "00"}
+    record["runs"] = math.prod(map(len, vary.values()))
     (folder / "record.json").write_text(json.dumps(record | facts))
     rows = []
     for number, values in enumerate(itertools.product(*vary.values()), 1):
@@ -260,15 +262,17 @@ def test_the_same_folder_gives_the_same_bytes(study: Path, tmp_path: Path):
 
 
 def test_a_picture_that_was_kept_at_steps_is_shown_as_it_grew(tmp_path: Path):
-    folder = make_study(tmp_path / "s", {}, operation="study", subject="steps", best=1)
+    folder = make_study(
+        tmp_path / "s", {}, operation="study", subject="steps", best=1, about="how it grows"
+    )
     (folder / "runs" / "01-.png").rename(folder / "runs" / "01.png")
     text = (folder / "results.csv").read_text().replace("01-", "01")
     (folder / "results.csv").write_text(text)
     for step in (10, 1):
         Image.new("RGB", (8, 8)).save(folder / "runs" / f"01-{step:04}.png")
     page = Page(write_report(folder))
-    assert page.text["h1"] == ["Study: steps"]
-    assert "painted after waves.png once." in page.say()
+    assert page.text["h1"] == ["Study: how it grows"]
+    assert "painted after waves.png once. The study is called steps." in page.say()
     captions = page.text["figcaption"]
     assert captions[1:3] == ["Run 01 at step 1", "Run 01 at step 10"]
     assert captions[3].startswith("Run 01 (best). Style distance")
@@ -298,6 +302,9 @@ def test_what_is_half_finished_says_so(study: Path):
     said = Page(write_report(study)).say()
     assert "Not finished. 2 of 4 runs are at their end." in said
     assert "Begun, and not at its end: 03-style_weight=0.1." in said
+    (study / "runs" / "03-style_weight=0.1.ckpt").unlink()
+    said = Page(write_report(study)).say()  # killed between two runs
+    assert "Not finished. 2 of 4 runs are at their end. The same command" in said
     table.unlink()
     said = Page(write_report(study)).say()
     assert "Not finished. No run is at its end yet." in said

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 
@@ -230,6 +231,21 @@ def test_a_diverged_run_stops_no_other(tmp_path):
     assert [row.distances for row in again.rows] == [row.distances for row in result.rows]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no flock")
+def test_a_second_process_is_refused(tmp_path):
+    options = SweepOptions.read({**QUICK, "vary": ("style_weight=1,100",)})
+    work, twin = (Sweep(PHOTO, STYLE, options, tmp_path / "out") for _ in range(2))
+    steps = work.steps()
+    next(steps)
+    with pytest.raises(OptionError, match="is being worked on by another process"):
+        next(twin.steps())
+    with pytest.raises(OptionError, match="is being worked on by another process"):
+        Sweep(PHOTO, STYLE, options, tmp_path / "out")
+    steps.close()
+    assert next(twin.steps()).done == 2
+    assert not list((tmp_path / "out").glob(".*"))
+
+
 # --- chains -------------------------------------------------------------------------------------
 
 
@@ -327,7 +343,9 @@ def test_what_the_user_varies_takes_an_axis_place(tmp_path):
         {"style_weight"},
     ]
     assert len(work.runs) == 2 * 2 * 4
-    assert work.record.facts["subject"] == "layers"
+    facts = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert (facts["subject"], facts["runs"]) == ("layers", 16)
+    assert facts["about"] == STUDIES["layers"].about
 
 
 def test_what_the_user_sets_goes_before_what_the_study_does(tmp_path):
@@ -354,6 +372,8 @@ def test_the_study_of_steps_keeps_pictures_and_times(tmp_path):
     assert pictures_in(folder)["01-0012.png"] == pictures_in(folder)["01.png"]
     for name in ("sheet.png", "losses.png", "progress.png", "times.png"):
         assert (folder / name).exists()
+    about = tomllib.loads((folder / "best.toml").read_text())["about"]
+    assert about == "how the picture grows: picture after picture"
     with pytest.raises(OptionError, match="study steps is of one run"):
         study("steps", PHOTO, STYLE, tmp_path / "other", {**QUICK, "vary": ("seed=1,2",)})
 

@@ -23,7 +23,18 @@ from impasto.objective import Objective
 from impasto.options import PaintOptions
 from impasto.scene import Scene
 from impasto.style_losses import STYLE_LOSSES
-from impasto.tiles import Box, Tile, choose_grid, cut_picture, find_reach, find_stride, lay_out
+from impasto.tiles import (
+    Box,
+    Cells,
+    Tile,
+    choose_grid,
+    cut_picture,
+    find_margin,
+    find_reach,
+    find_stride,
+    lay_out,
+    wrap,
+)
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1")  # reach: 14 pixels, so tiles of 48 are small enough
 EVERY_STYLE_LOSS = pytest.mark.parametrize("loss", STYLE_LOSSES)
@@ -126,6 +137,85 @@ def test_no_grid_where_the_smallest_window_is_too_large():
     assert choose_grid(500, 500, 48 * 48 - 1, 8, 20) is None  # 8 + 2 * 24 is 56
     assert choose_grid(500, 500, 56 * 56, 8, 20) == (63, 63)
     assert choose_grid(40, 40, 1600, 8, 20) == (1, 1)
+
+
+# --- tileable pictures: geometry ----------------------------------------------------------------
+
+
+def test_margins_are_whole_strides():
+    assert [find_margin(16, reach) for reach in (1, 16, 17, 70)] == [16, 16, 32, 80]
+    assert find_margin(1, 1) == 1
+
+
+def test_copies_around_by_hand():
+    pixels = torch.arange(6).reshape(1, 1, 2, 3)  # 0 1 2 over 3 4 5
+    rows = [[5, 3, 4, 5, 3], [2, 0, 1, 2, 0], [5, 3, 4, 5, 3], [2, 0, 1, 2, 0]]
+    assert wrap(pixels, 1)[0, 0].tolist() == rows
+    assert wrap(pixels, 0).tolist() == pixels.tolist()
+
+
+@pytest.mark.parametrize(("size", "margin"), [((5, 3), 2), ((4, 6), 4), ((1, 2), 7), ((3, 3), 10)])
+def test_copies_around_are_a_mosaic_s_middle(size, margin):
+    pixels = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1))
+    copies = [-(-margin // side) for side in size]
+    mosaic = np.tile(pixels.numpy(), (1, 1, *(2 * count + 1 for count in copies)))
+    top, left = (count * side - margin for count, side in zip(copies, size, strict=True))
+    middle = mosaic[..., top : top + size[0] + 2 * margin, left : left + size[1] + 2 * margin]
+    assert np.array_equal(wrap(pixels, margin).numpy(), middle)
+
+
+@pytest.mark.parametrize("size", [(100, 70), (33, 257), (16, 16), (1, 90)])
+@pytest.mark.parametrize("grid", [(1, 1), (2, 3), (5, 1), (9, 9)])
+@pytest.mark.parametrize(("stride", "reach"), [(1, 1), (4, 14), (16, 70)])
+def test_tileable_cores_cover_once_and_every_window_reaches_far_enough(size, grid, stride, reach):
+    margin = find_margin(stride, reach)
+    covered = torch.zeros(size[0] + 2 * margin, size[1] + 2 * margin)
+    cells = torch.zeros(Box(0, 0, *size).shrink(stride).shape)
+    for tile in cut_picture(*size, grid, stride, reach, tileable=True):
+        tile.core.of(covered).add_(1)
+        core, window = tile.core, tile.window
+        assert min(core.top - window.top, core.left - window.left) >= reach
+        assert min(window.bottom - core.bottom, window.right - core.right) >= reach
+        assert min(window.top, window.left) >= 0
+        assert window.bottom <= covered.shape[0]
+        assert window.right <= covered.shape[1]
+        for begin in (core.top, core.left, window.top, window.left):
+            assert begin % stride == 0
+        mine = tile.cells(stride, size)
+        assert mine.whole == cells.shape
+        assert mine.box.shape == tile.inner(stride).shape
+        mine.box.of(cells).add_(1)
+    inside = covered[margin:-margin, margin:-margin]
+    assert (inside == 1).all()
+    assert covered.sum() == inside.sum()  # none of the copies
+    assert (cells == 1).all()
+
+
+def test_a_tileable_tile_by_hand():
+    (tile,) = cut_picture(33, 48, (1, 1), 16, 20, tileable=True)
+    assert tile == Tile(Box(32, 32, 65, 80), Box(0, 0, 97, 112), 32)
+    assert tile.inner(16) == Box(2, 2, 5, 5)  # the last row is half of the next copy's
+    assert tile.cells(16, (33, 48)) == Cells(Box(0, 0, 3, 3), (3, 3))
+    assert tile.cells(16, (33, 48)).is_whole
+
+
+@pytest.mark.parametrize("size", [(300, 200), (100, 900), (64, 64)])
+@pytest.mark.parametrize("most", [12_000, 20_000, 40_000, math.inf])
+def test_the_grid_of_a_tileable_picture_keeps_to_its_room(size, most):
+    stride, reach = 8, 20
+    found = choose_grid(*size, most, stride, reach, tileable=True)
+    assert found is not None
+    tiles = cut_picture(*size, found, stride, reach, tileable=True)
+    assert max(tile.window.area for tile in tiles) <= most
+    if (size[0] + 48) * (size[1] + 48) <= most:
+        assert found == (1, 1)
+
+
+def test_no_grid_where_copies_leave_no_room():
+    assert choose_grid(40, 40, 1600, 8, 20) == (1, 1)
+    assert choose_grid(40, 40, 1600, 8, 20, tileable=True) is None  # 8 + 2 * 24 is 56
+    assert choose_grid(40, 40, 88 * 88, 8, 20, tileable=True) == (1, 1)
+    assert choose_grid(40, 40, 88 * 88 - 1, 8, 20, tileable=True) in ((1, 2), (2, 1))
 
 
 # --- tiled equals whole -------------------------------------------------------------------------
@@ -324,3 +414,108 @@ def test_other_errors_are_not_taken_for_it(compact, monkeypatch):
     monkeypatch.setattr(objective, "look", fail)
     with pytest.raises(RuntimeError, match="something else"):
         objective(pixels_of(123, 97, 3), 0)
+
+
+# --- tileable pictures --------------------------------------------------------------------------
+
+EXACT = [name for name, loss in STYLE_LOSSES.items() if not loss.samples]
+ROLL = (32, -16)
+
+
+def roll(pixels: Tensor, by: tuple[int, int]) -> Tensor:
+    return torch.roll(pixels, by, (-2, -1))
+
+
+def evaluate_tileable(
+    backbone, size, window=math.inf, by=(0, 0), **values
+) -> tuple[float, dict[str, float], Tensor, int]:
+    """The total, its parts and the slope of a rolled picture, which is rolled back; and how many
+    tiles it was seen in."""
+    content, pixels = pixels_of(*size, 1), pixels_of(*size, 3)
+    grain = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(1))
+    base = {"style_layer": (*LAYERS, "relu4_1"), "content_layer": ["relu4_1"], "tileable": True}
+    objective = see(
+        backbone, roll(content, by), [pixels_of(57, 83, 2)], window, **{**base, **values}
+    )
+    leaf = roll(pixels + 0.2 * grain, by).requires_grad_()
+    total, parts = objective(objective.show(leaf), 3)
+    total.backward()
+    back = (-by[0], -by[1])
+    values = {name: float(part.detach()) for name, part in parts.items()}
+    return float(total.detach()), values, roll(leaf.grad, back), len(objective.tiles)
+
+
+def check_near(ours, theirs) -> None:
+    assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
+    assert ours[1] == pytest.approx(theirs[1], rel=1e-5, abs=1e-7)
+    # Max pools choose otherwise where two are the same but for rounding.
+    assert (ours[2] - theirs[2]).norm() < 1e-3 * theirs[2].norm()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        *({"style_loss": [name]} for name in EXACT),
+        {"normalize_gradients": "l1"},
+        {"normalize_gradients": "pixel", "style_loss": ["gram"]},
+        {"tv_power": 1.0, "tv_weight": 100.0},
+        {"normalization": "paper", "tv_weight": 1e-3},
+        {"activation_shift": -1.0, "style_loss": ["gram"], "content_layer": ["pixels"]},
+    ],
+    ids=str,
+)
+def test_a_tileable_picture_has_no_edge(compact, values):
+    """Where it is cut does not matter, nor in how many tiles it is seen."""
+    plain = evaluate_tileable(compact, (96, 80), **values)
+    assert plain[3] == 1
+    check_near(evaluate_tileable(compact, (96, 80), by=ROLL, **values), plain)
+    in_tiles = evaluate_tileable(compact, (96, 80), 112 * 112, ROLL, **values)
+    assert in_tiles[3] > 1
+    check_near(in_tiles, plain)
+
+
+def test_a_plain_picture_has_edges(compact):
+    plain, rolled = (
+        evaluate_tileable(compact, (96, 80), by=by, tileable=False) for by in ((0, 0), ROLL)
+    )
+    assert abs(plain[0] - rolled[0]) > 1e-3 * plain[0]
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 48), (64, 32)])
+def test_a_picture_smaller_than_its_margin(compact, size):
+    plain = evaluate_tileable(compact, size)
+    check_near(evaluate_tileable(compact, size, by=(16, 16)), plain)
+    if max(size) > 16:
+        tiles = evaluate_tileable(compact, size, 80 * 90)
+        assert tiles[3] > 1
+        check_near(tiles, plain)
+
+
+@pytest.mark.parametrize("size", [(61, 47), (17, 33), (100, 19)])
+def test_odd_sizes_are_seen_in_tiles_as_whole(compact, size):
+    plain = evaluate_tileable(compact, size)
+    tiles = evaluate_tileable(compact, size, 80 * 90)
+    assert tiles[3] > 1
+    check_near(tiles, plain)
+
+
+@pytest.mark.parametrize("loss", [name for name in STYLE_LOSSES if name not in EXACT])
+def test_sampled_losses_see_the_same_in_tiles(compact, loss):
+    values = {"style_loss": [loss], "content_loss": ["self-similarity"]}
+    plain = evaluate_tileable(compact, (96, 80), **values)
+    tiles = evaluate_tileable(compact, (96, 80), 112 * 112, **values)
+    assert tiles[3] > 1
+    assert tiles[0] == pytest.approx(plain[0], rel=1e-4)
+    assert (tiles[2] - plain[2]).norm() < 1e-3 * plain[2].norm()
+
+
+def test_out_of_memory_a_tileable_picture_goes_on_in_smaller_tiles():
+    cramped = Cramped.from_tensors(
+        random_tensors("compact"), BACKBONES["compact"], padding="reflect"
+    )
+    cramped.room = math.inf
+    expected = evaluate_tileable(cramped, (96, 80))
+    cramped.room = 120 * 120
+    found = evaluate_tileable(cramped, (96, 80))
+    assert found[3] > 1
+    check_near(found, expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import os
 import signal
@@ -221,8 +222,11 @@ def test_more_trials_go_on_from_there(tmp_path, capfd):
     both = tune(PHOTO, STYLE, tmp_path / "out", {**options, "trials": 2}, on_step=moments.append)
     assert [row.run.values for row in both.rows][:1] == [row.run.values for row in first.rows]
     assert [(moment.done, moment.total) for moment in moments] == [(1, 2), (2, 2), (2, 2)]
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert record["runs"] == 2
     fewer = tune(PHOTO, STYLE, tmp_path / "out", {**options, "trials": 1})
     assert len(fewer.rows) == 2
+    assert json.loads((tmp_path / "out" / "record.json").read_text()) == record
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("optuna").level == level
 
@@ -248,6 +252,20 @@ def test_closed_it_tells_of_what_is_finished(tmp_path):
     assert len(read_table(tmp_path / "out" / "results.csv")) == 1
     assert (tmp_path / "out" / "pareto.png").exists()
     assert not work.result().finished
+    assert json.loads((tmp_path / "out" / "record.json").read_text())["runs"] == 3
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no flock")
+def test_a_second_process_is_refused_and_the_lock_of_a_killed_one_taken_off(tmp_path):
+    options = TuneOptions.read({**QUICK, "search": SEARCH[:1], "trials": 1})
+    work, twin = (Tuning(PHOTO, STYLE, options, tmp_path) for _ in range(2))
+    (tmp_path / "journal.log.lock").touch()  # Optuna's own
+    steps = work.steps()
+    next(steps)
+    with pytest.raises(OptionError, match="is being worked on by another process"):
+        next(twin.steps())
+    steps.close()
+    assert next(twin.steps()).done == 2
 
 
 def test_half_a_line_is_taken_off(tmp_path):

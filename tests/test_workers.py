@@ -47,6 +47,19 @@ def test_what_goes_wrong_is_told_in_one_line():
         list(work_in_processes(Squares, [1, -3, 2, 3], 2))
 
 
+def test_one_that_dies_takes_one_task_with_it_and_another_takes_its_place():
+    lost = []
+    outcomes = work_in_processes(Squares, [1, -3, 2, -3, 3], 1, lambda *loss: lost.append(loss))
+    assert [outcome and outcome[1:] for outcome in outcomes] == [
+        (1, 1),
+        None,
+        (1, 4),  # made anew
+        None,
+        (1, 9),
+    ]
+    assert lost == [(-3, "was killed by signal 9 (out of memory?)")] * 2
+
+
 def test_work_that_is_left_ends_its_processes():
     outcomes = work_in_processes(Squares, range(100), 1)
     process = next(outcomes)[0]

@@ -29,7 +29,7 @@ from torch import Tensor
 from impasto.copies import Chunk, Copy, plan_chunks
 from impasto.devices import has_fast_bfloat16, seeded
 from impasto.errors import ImpastoError, OptionError
-from impasto.files import replace_file
+from impasto.files import LOCK, replace_file, working_in
 from impasto.images import WRITABLE, read_image, write_image
 from impasto.lab_options import AugmentOptions
 from impasto.labelled import Entry, LabelledSet, find_styles, read_labelled
@@ -271,7 +271,16 @@ class Augmentation:
 
     def steps(self) -> Iterator[Moment]:
         """Write what is not there yet, yielding after each chunk."""
-        self._begin()
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise OptionError(f"cannot make the folder {str(self.out)!r}: {why}") from None
+        with working_in(self.out):
+            self._begin()
+            yield from self._write()
+
+    def _write(self) -> Iterator[Moment]:
         tally, total = self.tally, sum(len(list(chunk.files())) for chunk in self.chunks)
         left = []
         for chunk in self.chunks:
@@ -294,8 +303,9 @@ class Augmentation:
             self._say_notes()
 
     def _begin(self) -> None:
+        """Alone in the folder; another process may have begun there since it was looked at."""
+        self.resumed = check_same(self.out, self.facts)
         try:
-            self.out.mkdir(parents=True, exist_ok=True)
             if self.resumed:
                 for left in self.out.rglob(".impasto-*.part*"):  # by a run that was killed
                     left.unlink()
@@ -379,7 +389,7 @@ def check_out(out: Path, pictures: LabelledSet) -> None:
 
 def check_same(out: Path, facts: Mapping[str, Any]) -> bool:
     """Whether this work was begun there before; an error where something else is."""
-    if not out.exists() or not any(out.iterdir()):
+    if not out.exists() or all(path.name == LOCK for path in out.iterdir()):
         return False
     try:
         there = json.loads((out / FACTS).read_text("utf-8"))

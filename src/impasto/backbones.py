@@ -253,6 +253,9 @@ class Backbone(nn.Module):
             )
         return name
 
+    def count_channels(self, layer: str) -> int:
+        return self.architecture.channels[block_of(layer) - 1]
+
     def smallest_side(self, layer: str) -> int:
         """The shortest side of a picture that still reaches ``layer``."""
         # Reflection needs a second pixel to reflect.

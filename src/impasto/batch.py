@@ -7,31 +7,25 @@ so a batch that was stopped goes on where it was.
 from __future__ import annotations
 
 import glob
-import os
-import signal
-import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from impasto.errors import ImpastoError, MissingFileError, OptionError
 from impasto.operations import OPERATIONS
 from impasto.options import PaintOptions
+from impasto.workers import work_in_processes
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-    from multiprocessing.process import BaseProcess
-
     from impasto.targets import Targets
 
 Pairs = Literal["every", "step"]
 Manner = tuple[Path, ...]  # a style, or several that are blended
-PATIENCE = 2.0  # seconds that workers have to end when they are told to
 
 
 @dataclass(frozen=True)
@@ -185,131 +179,17 @@ def run_batch(
 ) -> Generator[Outcome, None, None]:
     """Do them all, in this process or in ``jobs`` others; outcomes as they come."""
     if jobs > 1 and len(tasks) > 1:
-        yield from _run_in_processes(tasks, options, min(jobs, len(tasks)), metadata)
+        jobs = min(jobs, len(tasks))
+        make_worker = partial(share_machine, jobs, options, metadata)
+        yield from work_in_processes(make_worker, tasks, jobs, lose_task)
         return
     targets = keep_targets()
     for task in tasks:
         yield run_task(task, options, metadata, targets)
 
 
-# --- in processes -------------------------------------------------------------------------------
-
-
-@dataclass
-class Worker:
-    """A process that paints one task after the other, and what it is at."""
-
-    process: BaseProcess
-    pipe: Connection
-    task: Task
-
-
-def _run_in_processes(
-    tasks: Sequence[Task], options: PaintOptions, jobs: int, metadata: bool
-) -> Iterator[Outcome]:
-    """A worker that dies takes one task with it, and another takes its place."""
-    # Imported here: what lists commands and their flags does without it.
-    from multiprocessing.connection import wait
-
-    left = list(reversed(tasks))
-    workers: list[Worker] = []
-    try:
-        while left or workers:
-            while left and len(workers) < jobs:
-                with _hold_interrupts():
-                    workers.append(_start_worker(left.pop(), jobs, options, metadata))
-            ready = wait([worker.pipe for worker in workers])
-            for worker in [worker for worker in workers if worker.pipe in ready]:
-                try:
-                    outcome: Outcome = worker.pipe.recv()
-                except (EOFError, OSError):
-                    workers.remove(worker)
-                    worker.process.join()
-                    yield Outcome(worker.task, 0.0, _describe_death(worker.process.exitcode))
-                    continue
-                if left:
-                    worker.task = left.pop()
-                    with suppress(OSError):  # it is dead; the next wait tells
-                        worker.pipe.send(worker.task)
-                else:
-                    worker.pipe.close()  # it ends
-                    workers.remove(worker)
-                    worker.process.join()
-                yield outcome
-    finally:
-        _end_workers(workers)
-
-
-def _start_worker(task: Task, jobs: int, options: PaintOptions, metadata: bool) -> Worker:
-    from multiprocessing import get_context
-
-    # Threads of several processes that wait by spinning take each other's cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(
-        target=_serve, args=(theirs, jobs, options, metadata), name="impasto", daemon=True
-    )
-    process.start()
-    theirs.close()  # it has its own: if it dies, ours is at its end
-    with suppress(OSError):
-        ours.send(task)
-    return Worker(process, ours, task)
-
-
-@contextmanager
-def _hold_interrupts() -> Iterator[None]:
-    """Ctrl-C reaches children too. One that is started in here never hears it, its parent ends it;
-    ours comes afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # when it starts, it lets them through
-    held: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, handler)
-        if held:
-            signal.raise_signal(signal.SIGINT)
-
-
-def _end_workers(workers: Sequence[Worker]) -> None:
-    """Promptly, with time to take away what is half written."""
-    for worker in workers:
-        worker.process.terminate()
-    end = time.monotonic() + PATIENCE
-    for worker in workers:
-        worker.process.join(max(0.0, end - time.monotonic()))
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
-
-
-def _describe_death(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"its process was killed by signal {-code} (out of memory?)"
-    return f"its process ended with code {code}"
-
-
-def _serve(pipe: Connection, jobs: int, options: PaintOptions, metadata: bool) -> None:
-    """A worker's life: tasks in, outcomes out, until there are no more."""
-    from multiprocessing import parent_process
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    parent: Any = parent_process()
-
-    def follow_parent() -> None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=follow_parent, daemon=True).start()
+def share_machine(jobs: int, options: PaintOptions, metadata: bool) -> Callable[[Task], Outcome]:
+    """What does tasks in one process of ``jobs``, with its share of cores and memory."""
     import torch
 
     from impasto.devices import choose_device, granted_cores
@@ -320,8 +200,8 @@ def _serve(pipe: Connection, jobs: int, options: PaintOptions, metadata: bool) -
         granted = grant_memory(choose_device(options.device), options.memory)
         if granted is not None:
             options = options.model_copy(update={"memory": str(granted // jobs)})
-    targets = keep_targets()
-    with suppress(EOFError, OSError):  # the parent closed its end
-        while True:
-            task = pipe.recv()
-            pipe.send(run_task(task, options, metadata, targets))
+    return partial(run_task, options=options, metadata=metadata, targets=keep_targets())
+
+
+def lose_task(task: Task, how: str) -> Outcome:
+    return Outcome(task, 0.0, f"its process {how}")

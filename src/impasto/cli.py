@@ -11,9 +11,12 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from impasto.cli_paint import INTERRUPTED, paint, read_painting_recipe, show_help
+from impasto import cli_explore, cli_lab
+from impasto.cli_paint import paint, show_help
+from impasto.cli_run import INTERRUPTED, read_painting_recipe
 from impasto.console import describe_default, make_progress, print_table, say, unwrapped
 from impasto.errors import ImpastoError, OptionError
+from impasto.operations import OPERATIONS
 from impasto.options import PaintOptions, describe_error, list_recipes, read_recipe_file
 
 app = App(
@@ -23,6 +26,19 @@ app = App(
     help_format="plaintext",  # others load a parser for each help page
     version=lambda: __import__("impasto").__version__,
 )
+for command, show in (
+    (cli_explore.texture, cli_explore.show_help),
+    (cli_explore.invert, cli_explore.show_help),
+    (cli_explore.dream, cli_explore.show_help),
+    (cli_explore.features, cli_explore.show_help),
+    (cli_explore.classes, None),
+    (cli_lab.study, cli_lab.show_help),
+    (cli_lab.sweep, cli_lab.show_help),
+    (cli_lab.tune, cli_lab.show_help),
+    (cli_lab.augment, None),
+    (cli_lab.report, None),
+):
+    app.command(command, help_formatter=show)
 weights = App(name="weights", help="Weight files: list, fetch, import, verify, path.")
 app.command(weights)
 app.command(
@@ -56,12 +72,15 @@ def recipe(
         Also the options that are as they are by default.
     """
     painted = read_painting_recipe(painting)
-    options = PaintOptions.read(painted["options"] if painted else read_recipe_file(painting))
+    made_by = painted.get("operation", "paint") if painted else "paint"
+    known = OPERATIONS.get(made_by, OPERATIONS["paint"]).options
+    options = known.read(painted["options"] if painted else read_recipe_file(painting))
     if painted:
         styles = painted.get("style", [])
         styles = styles if isinstance(styles, str) else ", ".join(map(str, styles))
-        print(f"# impasto {painted.get('impasto')}: {painted.get('content')} after {styles}")
-    shown = options.model_dump(mode="json") if all_options else options.changed()
+        of = " after ".join(filter(None, [painted.get("content"), styles]))
+        print(f"# impasto {painted.get('impasto')}, {made_by}{f': {of}' if of else ''}")
+    shown = options.model_dump(mode="json", by_alias=True) if all_options else options.changed()
     for name, value in shown.items():
         if value is not None:
             print(f"{name} = {json.dumps(value, ensure_ascii=False)}")

@@ -99,15 +99,23 @@ def describe_default(value: Any) -> str | None:
 def split_panel(panel: Any, titles: Mapping[str, str]) -> Iterator[Any]:
     """A panel of many flags as several, in the order of ``titles``: one begins at each flag that is
     named there."""
-    parts: list[tuple[str, list[Any]]] = [(panel.title, [])]
+    parts: dict[str, list[Any]] = {}
+    here = panel.title
     for entry in panel.entries:
-        title = next((titles[name] for name in entry.positive_names if name in titles), None)
-        if title is not None:
-            parts.append((title, []))
-        parts[-1][1].append(entry)
+        here = next((titles[name] for name in entry.positive_names if name in titles), here)
+        parts.setdefault(here, []).append(entry)
     places = list(titles.values())
-    for title, entries in sorted(
-        parts, key=lambda part: part[0] in places and places.index(part[0])
-    ):
-        if entries:
-            yield panel.copy(title=title, entries=entries)
+    for title in sorted(parts, key=lambda title: title in places and places.index(title)):
+        yield panel.copy(title=title, entries=parts[title])
+
+
+def show_panels(titles: Mapping[str, str]) -> Callable[[Any, Any, Any], None]:
+    """A formatter of help that shows many flags in panels of their own."""
+
+    def show(console: Any, how: Any, panel: Any) -> None:
+        from cyclopts.help import DefaultFormatter
+
+        for part in split_panel(panel, titles):
+            DefaultFormatter()(console, how, part)
+
+    return show

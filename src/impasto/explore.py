@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from impasto.backbones import Backbone, block_of
+from impasto.backbones import Backbone
 from impasto.checkpoints import Checkpoint
 from impasto.classifiers import Classifier, load_classifier
 from impasto.devices import choose_machine, seeded
@@ -23,9 +23,9 @@ from impasto.lab_options import DreamOptions, InvertOptions, TextureOptions, par
 from impasto.loop import Goal, Work
 from impasto.losses import range_penalty, total_variation
 from impasto.objective import RANGE_WEIGHT
-from impasto.options import LoopOptions, Options, PaintOptions
+from impasto.options import LoopOptions, PaintOptions
 from impasto.painter import Painter
-from impasto.paintings import Painting
+from impasto.paintings import Painting, Step
 from impasto.plan import Level, grant_memory, make_plan
 from impasto.sums import in_full
 from impasto.targets import Targets
@@ -33,7 +33,6 @@ from impasto.trials import choose_numbers
 from impasto.weights import load_backbone
 
 Place = str | os.PathLike[str]
-Chosen = TypeVar("Chosen", bound=Options)
 DREAM_SIDE = 224  # pixels of a dream of nothing
 SMALLEST_OCTAVE = 48  # pixels
 ALPHA = 6.0  # the power of the pixel norm
@@ -124,11 +123,12 @@ class Exploration(Work):
 
         if not fits(self.size):
             side = max(self.size)
-            while side > 16 and not fits(fit_size(*self.size, side)):
+            while side >= 16 and not fits(fit_size(*self.size, side)):
                 side = side * 9 // 10
+            mend = f"--size {side} would fit" if side >= 16 else "and so does any other size"
             raise ImageError(
                 f"{self.size[0]} x {self.size[1]} needs more memory than there is, and only "
-                f"paintings are seen in tiles; --size {side} would fit"
+                f"paintings are seen in tiles; {mend}"
             )
         ends = [round(options.steps * (i + 1) / len(sizes)) for i in range(len(sizes))]
         steps = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
@@ -253,6 +253,8 @@ class Dream(Exploration):
         if photo is not None:
             self.photo = read_image(photo, max_megapixels=options.max_megapixels)
         super().__init__(options, checkpoint)
+        if self.photo is not None:
+            self.notes += [f"{self.photo.name}: {note}" for note in self.photo.notes]
         self.classifier: Classifier | None = None
         if options.label is not None:
             self.classifier = load_classifier(options.backbone, weights=options.weights)
@@ -272,6 +274,11 @@ class Dream(Exploration):
         least = self.backbone.smallest_side(self.layer)
         if self.classifier is not None:
             least = max(least, self.classifier.least)
+            if min(size) < least:
+                raise ImageError(
+                    f"a picture of {size[0]} x {size[1]} is too small for a classifier, which "
+                    f"needs at least {least} x {least}"
+                )
         sizes = [size]
         for octave in range(1, options.octaves):
             side = round(max(size) / options.octave_scale**octave)
@@ -352,7 +359,53 @@ class Excitement:
 
 def check_channel(backbone: Backbone, layer: str, channel: int | None) -> int | None:
     """The channel, if the layer has as many."""
-    count = backbone.architecture.channels[block_of(layer) - 1]
+    count = backbone.count_channels(layer)
     if channel is not None and channel >= count:
         raise OptionError(f"{layer} has {count} channels, 0 to {count - 1}, and no {channel}")
     return channel
+
+
+# --- in one call --------------------------------------------------------------------------------
+
+
+def texture(
+    style: ImageSource,
+    options: TextureOptions | Mapping[str, Any] | None = None,
+    *,
+    on_step: Callable[[Step], None] | None = None,
+) -> Painting:
+    """More of the texture ``style``, at any size."""
+    if options is not None and not isinstance(options, TextureOptions):
+        options = TextureOptions.read(options)
+    return finish(Texture(style, options), on_step)
+
+
+def invert(
+    photo: ImageSource,
+    options: InvertOptions | Mapping[str, Any] | None = None,
+    *,
+    on_step: Callable[[Step], None] | None = None,
+) -> Painting:
+    """A picture found from the features of ``photo`` at one layer."""
+    if options is not None and not isinstance(options, InvertOptions):
+        options = InvertOptions.read(options)
+    return finish(Inversion(photo, options), on_step)
+
+
+def dream(
+    photo: ImageSource | None = None,
+    options: DreamOptions | Mapping[str, Any] | None = None,
+    *,
+    on_step: Callable[[Step], None] | None = None,
+) -> Painting:
+    """A picture of a class or a channel, or what a layer sees in ``photo``."""
+    if options is not None and not isinstance(options, DreamOptions):
+        options = DreamOptions.read(options)
+    return finish(Dream(photo, options), on_step)
+
+
+def finish(work: Work, on_step: Callable[[Step], None] | None) -> Painting:
+    for step in work.steps():
+        if on_step is not None:
+            on_step(step)
+    return work.result()

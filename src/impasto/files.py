@@ -1,15 +1,22 @@
 """Files that are whole or absent: checked before the work, written beside their place, synced,
-renamed."""
+renamed; and locks, where one process at a time is to write."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from impasto.errors import ImageError, MissingFileError, OptionError
+
+if sys.platform != "win32":
+    import fcntl
+
+LOCK = ".impasto.lock"  # in a folder that is worked in
 
 
 def check_place(
@@ -57,3 +64,59 @@ def replace_file(path: Path, content: bytes) -> None:
     """Put ``content`` at ``path`` in one step."""
     with replacing(path) as beside:
         beside.write_bytes(content)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """One process at a time; without waiting, a ``BlockingIOError`` for any other.
+
+    The lock is a file while it is held. The system unlocks it for a process that was killed: what
+    that one leaves is in nobody's way. Windows, which lacks flock, locks nothing.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    while True:
+        with path.open("w") as lock:
+            _take(lock, wait)
+            if not _is_at(path, lock):
+                continue  # who held it took it away
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _take(lock: TextIO, wait: bool) -> None:
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError:  # some file systems of networks lock as little as Windows does
+            return
+
+
+def _is_at(path: Path, lock: TextIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """An error at once if another process works in the folder."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / LOCK, wait=False))
+        except BlockingIOError:
+            raise OptionError(
+                f"{str(folder)!r} is being worked on by another process; wait for it, or name "
+                "another folder"
+            ) from None
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise OptionError(f"cannot write to {str(folder)!r}: {why}") from None
+        yield

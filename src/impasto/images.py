@@ -127,9 +127,7 @@ def resize_pixels(pixels: Tensor, width: int, height: int) -> Tensor:
     """(N, C, H, W) at another size, bicubic and antialiased; the same tensor at the same size."""
     if pixels.shape[-2:] == (height, width):
         return pixels
-    resized = functional.interpolate(
-        pixels, size=(height, width), mode="bicubic", align_corners=False, antialias=True
-    )
+    resized = _resample(pixels, width, height)
     # Bicubic overshoots at edges; what is not a picture (features, flow) may keep that.
     return resized.clamp(0, 1) if pixels.shape[1] in (1, 3) else resized
 
@@ -140,16 +138,24 @@ def resize_tileable(pixels: Tensor, width: int, height: int) -> Tensor:
         return pixels
     for dim, size in ((-2, height), (-1, width)):
         own = pixels.shape[dim]
-        # Of a margin, whole pixels before are whole pixels after.
+        # Of a margin, whole pixels before are whole pixels after. What shrinks sees further.
         step = own // math.gcd(own, size)
-        margin = min(-(-EDGE // step) * step, own)
+        seen = EDGE * max(1, -(-own // size))
+        margin = -(-seen // step) * step
         places = torch.arange(-margin, own + margin, device=pixels.device) % own
         wide = pixels.index_select(dim, places)
         beyond = margin * size // own
         shape = [pixels.shape[-1], pixels.shape[-2]]
         shape[-1 - dim] = size + 2 * beyond
-        pixels = resize_pixels(wide, *shape).narrow(dim, beyond, size)
-    return pixels.contiguous()
+        pixels = _resample(wide, *shape).narrow(dim, beyond, size)
+    return pixels.clamp(0, 1).contiguous()
+
+
+def _resample(pixels: Tensor, width: int, height: int) -> Tensor:
+    resampled: Tensor = functional.interpolate(
+        pixels, size=(height, width), mode="bicubic", align_corners=False, antialias=True
+    )
+    return resampled
 
 
 def to_pil(pixels: Tensor, alpha: Tensor | None = None) -> Image.Image:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
+from impasto.errors import suggest
 from impasto.options import (
     LoopOptions,
     MachineOptions,
@@ -43,6 +44,15 @@ def parse_range(text: str) -> tuple[float, float]:
     return low, high
 
 
+def split_noises(names: tuple[str, ...]) -> tuple[str, ...]:
+    """``("gaussian,blur",)`` as two."""
+    split = tuple(name.strip() for each in names for name in each.split(","))
+    for name in split:
+        if name not in NOISES:
+            raise ValueError(f"unknown noise {name!r}{suggest(name, NOISES)}")
+    return split
+
+
 def _check_size(text: str) -> str:
     parse_size(text)
     return text
@@ -54,6 +64,7 @@ def _check_range(text: str) -> str:
 
 
 Size = Annotated[str, AfterValidator(_check_size)]
+Noises = Annotated[tuple[str, ...], AfterValidator(split_noises)]
 Range = Annotated[str, AfterValidator(_check_range)]
 
 
@@ -103,6 +114,8 @@ class InvertOptions(LoopOptions):
 
 class DreamOptions(LoopOptions):
     """A picture that excites a class, a channel or a layer."""
+
+    model_config = ConfigDict(populate_by_name=True)  # class is a word of Python's
 
     label: str | None = Field(
         default=None,
@@ -200,7 +213,7 @@ class AugmentOptions(Options):
         description="How a style is laid on: its colours alone, or also the means and deviations "
         "of a network's features.",
     )
-    noise: tuple[Literal["gaussian", "blur", "spots"], ...] = Field(
+    noise: Noises = Field(
         default=(),
         description="Disturbances, one of which, drawn by chance, is added to each copy: gaussian, "
         "blur, spots.",

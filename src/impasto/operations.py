@@ -12,9 +12,16 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
-from pydantic import BaseModel
-
-from impasto.options import PaintOptions
+from impasto.lab_options import (
+    AugmentOptions,
+    DreamOptions,
+    FeaturesOptions,
+    InvertOptions,
+    SweepOptions,
+    TextureOptions,
+    TuneOptions,
+)
+from impasto.options import Options, PaintOptions
 
 
 class Work(Protocol):
@@ -32,14 +39,23 @@ class Operation:
     """The options of an operation and, as ``room:name``, the class that does it: imported when
     work begins, so that listing operations costs nothing."""
 
-    options: type[BaseModel]
+    options: type[Options]
     work: str
 
-    def start(self, *inputs: Any, options: BaseModel, **more: Any) -> Any:
+    def start(self, *inputs: Any, options: Options, **more: Any) -> Any:
         room, _, name = self.work.partition(":")
         return getattr(import_module(f"impasto.{room}"), name)(*inputs, options, **more)
 
 
 OPERATIONS = {
     "paint": Operation(PaintOptions, "painter:Painter"),
+    "texture": Operation(TextureOptions, "explore:Texture"),
+    "invert": Operation(InvertOptions, "explore:Inversion"),
+    "invert-layers": Operation(InvertOptions, "inversions:Inversions"),
+    "dream": Operation(DreamOptions, "explore:Dream"),
+    "features": Operation(FeaturesOptions, "feature_maps:Features"),
+    "sweep": Operation(SweepOptions, "sweeps:Sweep"),
+    "study": Operation(SweepOptions, "sweeps:Study"),
+    "tune": Operation(TuneOptions, "tuning:Tuning"),
+    "augment": Operation(AugmentOptions, "augment:Augmentation"),
 }

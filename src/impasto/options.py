@@ -92,7 +92,7 @@ class Options(BaseModel):
 
     def changed(self) -> dict[str, Any]:
         """The options that differ from their defaults."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        return self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
 
 
 class MachineOptions(Options):

@@ -66,12 +66,14 @@ class Painting:
 
 
 def write_history(painting: Painting, path: str | os.PathLike[str]) -> None:
-    """The losses of every step as CSV."""
+    """The losses of every step as CSV; what else was measured stands in columns of its own."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HISTORY_COLUMNS)
-    weight = painting.recipe["options"]["style_weight"]
+    more = list(painting.history[0].more) if painting.history else []
+    writer.writerow([*HISTORY_COLUMNS, *more])
+    weight = painting.recipe["options"].get("style_weight", "")
     for step in painting.history:
         losses = (step.total, step.style, step.content, step.tv)
-        writer.writerow([weight, step.number, *losses, *step.size, f"{step.seconds:.3f}"])
+        others = [step.more[name] for name in more]
+        writer.writerow([weight, step.number, *losses, *step.size, f"{step.seconds:.3f}", *others])
     replace_file(Path(path), text.getvalue().encode())

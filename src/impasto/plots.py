@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Place = Literal["outside upper center", "outside right upper"]
 
+LOSSES = ("total", "style", "content", "tv")
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 DPI = 120
 UNDATED = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -104,20 +105,23 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def plot_losses(history: Sequence[Step]) -> Figure:
-    """Losses over steps, logarithmic; a thin line where the size changed."""
+    """Losses over steps, and what else was measured; a thin line where the size changed. The axis
+    is logarithmic, unless something falls below 0, as minus a score does."""
     figure = new_figure(8, 5)
     axes = figure.add_subplot()
-    looks = {
-        "total": ("-", "0"),
-        "style": ("--", "0.2"),
-        "content": ("-.", "0.4"),
-        "tv": (":", "0"),
-    }
-    for name, (dashes, grey) in looks.items():
-        losses = [getattr(step, name) for step in history]
-        draw_line(axes, history, losses, linestyle=dashes, color=grey, label=name)
+    measured = {name: [getattr(step, name) for step in history] for name in LOSSES}
+    if history and history[0].more:
+        measured = {name: losses for name, losses in measured.items() if any(losses)}
+        measured |= {name: [step.more[name] for step in history] for name in history[0].more}
+    dashes = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
+    looks = zip(dashes, ("0", "0.2", "0.4", "0", "0.3"), strict=True)
+    for (name, losses), (line, grey) in zip(measured.items(), looks, strict=False):
+        draw_line(axes, history, losses, linestyle=line, color=grey, label=name)
     mark_sizes(axes, history)
-    finish_steps(axes, "loss (style, content and tv before their weights)")
+    lowest = min((loss for losses in measured.values() for loss in losses), default=0.0)
+    parts = [name for name in measured if name != "total"]
+    known = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
+    finish_steps(axes, f"loss ({known} before their weights)", log=lowest >= 0)
     add_legend(figure, axes, place="outside upper center")
     return figure
 

@@ -26,7 +26,7 @@ from PIL import Image
 from impasto.axes import show_value
 from impasto.checkpoints import Checkpoint
 from impasto.errors import DependencyError, DivergedError, ImageError, OptionError
-from impasto.files import replace_file
+from impasto.files import replace_file, working_in
 from impasto.images import ImageSource, read_image, to_pil
 from impasto.loop import hide_folders
 from impasto.options import PICTURES, PaintOptions
@@ -146,30 +146,29 @@ class Record:
         if folder.exists() and not folder.is_dir():
             raise OptionError(f"many pictures go to a folder; {folder.name!r} is a file")
         try:
-            kept = json.loads((folder / RECORD).read_text(encoding="utf-8"))["digest"]
-        except FileNotFoundError:
-            kept = None
-        except (ValueError, KeyError, TypeError):
-            raise OptionError(
-                f"{RECORD} in {folder.name!r} is damaged; name another folder, or remove it"
-            ) from None
-        if kept not in (None, facts["digest"]):
-            raise OptionError(
-                f"{folder.name!r} holds other work: other pictures, options or version; "
-                "name another folder, or remove it"
-            )
-        if kept is None:
-            refuse_strangers(folder)
-        try:
-            (folder / "runs").mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             reason = str(error.strerror or error).lower()
             raise ImageError(f"cannot make the folder {folder.name!r}: {reason}") from None
         record = cls(folder, facts)
-        if kept is None:
-            text = json.dumps(dict(facts), indent=1, ensure_ascii=False)
-            replace_file(folder / RECORD, text.encode())
+        with working_in(folder):
+            kept = read_digest(folder)
+            if kept not in (None, facts["digest"]):
+                raise OptionError(
+                    f"{folder.name!r} holds other work: other pictures, options or version; "
+                    "name another folder, or remove it"
+                )
+            if kept is None:
+                refuse_strangers(folder)
+                record.write_facts()
+            (folder / "runs").mkdir(exist_ok=True)
         return record
+
+    def write_facts(self, **others: Any) -> None:
+        """What the work is; ``others`` take the place of what was known before."""
+        self.facts = {**self.facts, **others}
+        text = json.dumps(self.facts, indent=1, ensure_ascii=False)
+        replace_file(self.folder / RECORD, text.encode())
 
     def picture(self, run: Run, step: int | None = None) -> Path:
         """Where a run's picture lies, or as it was at a step."""
@@ -266,6 +265,18 @@ class Record:
     def notes(self) -> list[str]:
         left_out = list(dict.fromkeys(self.left_out))
         return [f"left out: {', '.join(left_out)}; {self.lack}"] if left_out else []
+
+
+def read_digest(folder: Path) -> Any:
+    """What tells the work in a folder from any other; None if there is none."""
+    try:
+        return json.loads((folder / RECORD).read_text(encoding="utf-8"))["digest"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise OptionError(
+            f"{RECORD} in {folder.name!r} is damaged; name another folder, or remove it"
+        ) from None
 
 
 def refuse_strangers(folder: Path) -> None:

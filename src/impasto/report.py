@@ -296,9 +296,9 @@ def show_captioned(path: Path, side: int, about: str, caption: str, unchanged: i
 
 
 def title_study(study: Study) -> str:
-    operation, subject = study.record["operation"], study.record.get("subject")
-    if operation == "study" and subject:
-        return f"Study: {subject}"
+    operation, about = study.record["operation"], study.record.get("about")
+    if operation == "study" and about:
+        return f"Study: {about}"
     what = "Search" if operation == "tune" else operation.capitalize()
     return f"{what} over {join_and(study.varied)}" if study.varied else what
 
@@ -309,7 +309,10 @@ def write_head(study: Study) -> Iterator[str]:
     styles = join_and(f"<b>{escape(name)}</b>" for name in study.styles)
     manner = "once" if count == 1 else f"{count} times, {MANNERS[study.record['operation']]}"
     yield f"<h1>{escape(title_study(study))}</h1>"
-    yield f"<p>{content}, painted after {styles} {manner}.</p>"
+    yield f"<p>{content}, painted after {styles} {manner}."
+    if subject := study.record.get("subject"):
+        yield f" The study is called <code>{escape(str(subject))}</code>."
+    yield "</p>"
     if study.varied:
         yield "<ul>"
         for name, values in study.varied.items():
@@ -336,11 +339,9 @@ def list_lacks(study: Study) -> list[str]:
     lacks = []
     if not study.runs:
         lacks.append("No run is at its end yet.")
-    vary = study.record.get("vary")
-    if study.record["operation"] == "sweep" and isinstance(vary, dict):
-        planned = math.prod(len(values) for values in vary.values())
-        if 0 < len(study.runs) < planned:
-            lacks.append(f"{len(study.runs)} of {planned} runs are at their end.")
+    planned = study.record.get("runs")
+    if isinstance(planned, int) and 0 < len(study.runs) < planned:
+        lacks.append(f"{len(study.runs)} of {planned} runs are at their end.")
     missing = [run.label for run in study.runs if run.is_measured and not run.picture.is_file()]
     if missing:
         lacks.append(f"The pictures of {join_and(missing)} are missing.")

@@ -25,6 +25,7 @@ from impasto.axes import (
 )
 from impasto.clips import Film, check_film
 from impasto.errors import OptionError, suggest
+from impasto.files import working_in
 from impasto.images import ImageSource, read_image
 from impasto.lab_options import SweepOptions
 from impasto.options import PaintOptions
@@ -188,6 +189,10 @@ class Sweep:
             "runs": [run.name for run in self.runs],
         }
         facts = describe_work(*pictures, base, vary, what)
+        # Told by the record, and no part of what the work is known by: how many, and in words.
+        facts |= {"runs": len(self.runs)}
+        if self.subject:
+            facts |= {"about": STUDIES[self.subject].about}
         turns = [run for i, run in enumerate(self.runs) if i == 0 or is_turn(points, i)]
         notes = [note for run in turns for note in check_painting(*pictures, run.options)]
         self.record = Record.open(folder, facts)
@@ -202,19 +207,23 @@ class Sweep:
 
     def steps(self) -> Iterator[Moment]:
         """Paint, yielding how far it has come after each step of each picture."""
+        with working_in(self.record.folder):
+            try:
+                yield from self._paint()
+                self.finished = True
+            finally:
+                self._tell()
+
+    def _paint(self) -> Iterator[Moment]:
         total, done = sum(run.options.steps for run in self.runs), 0
-        try:
-            for number, run in enumerate(self.runs, 1):
-                text = f"{number}/{len(self.runs)} {describe_values(run.values)}".strip()
-                with closing(self.easel.paint(self._link(run), self.keep_at)) as steps:
-                    for step in steps:
-                        yield Moment(done + step.number, total, text)
-                done += run.options.steps
-                self._write_tables()
-                yield Moment(done, total, text)
-            self.finished = True
-        finally:
-            self._tell()
+        for number, run in enumerate(self.runs, 1):
+            text = f"{number}/{len(self.runs)} {describe_values(run.values)}".strip()
+            with closing(self.easel.paint(self._link(run), self.keep_at)) as steps:
+                for step in steps:
+                    yield Moment(done + step.number, total, text)
+            done += run.options.steps
+            self._write_tables()
+            yield Moment(done, total, text)
 
     def result(self) -> SweepResult:
         rows = list(self.easel.rows.values())
@@ -299,7 +308,8 @@ class Sweep:
         self.easel.note_choice(result.best, "best")
         names = ", ".join(self.record.facts["vary"])
         of = f"{self.record.facts['content']} after {', '.join(self.record.facts['style'])}"
-        about = f"the best of {len(result.rows)} that vary {names}: {of}"
+        choice = f"the best of {len(result.rows)} that vary {names}: {of}"
+        about = choice if names else self._title()
         # The size is the sweep's own unless it was asked for: the best is painted at any.
         options = self.asked.model_copy(update=result.best.run.values)
         linked = self.chain and result.best is not result.rows[0]

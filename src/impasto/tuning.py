@@ -21,6 +21,7 @@ from typing import Any
 
 from impasto.axes import describe_values, is_number, is_whole, read_value, split_setting
 from impasto.errors import DependencyError, OptionError
+from impasto.files import working_in
 from impasto.images import ImageSource
 from impasto.lab_options import TuneOptions
 from impasto.options import PaintOptions
@@ -136,8 +137,11 @@ class Journal:
         mend_journal(path)
         with quiet_optuna() as optuna:
             journal = optuna.storages.journal
+            # Its other lock is a link, which Windows does not grant to everyone.
+            lock = journal.JournalFileOpenLock(str(path))
+            backend = journal.JournalFileBackend(str(path), lock)
             self.study = optuna.create_study(
-                storage=optuna.storages.JournalStorage(journal.JournalFileBackend(str(path))),
+                storage=optuna.storages.JournalStorage(backend),
                 study_name="impasto",
                 directions=["minimize", "minimize"],
                 load_if_exists=True,
@@ -177,7 +181,8 @@ class Journal:
 
 def mend_journal(path: Path) -> None:
     """Take off a last line that a killed process has half written: what is written next would be
-    lost with it."""
+    lost with it. Its lock is taken off too; the folder's own keeps others out."""
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
     if path.exists():
         content = path.read_bytes()
         if not content.endswith(b"\n"):
@@ -229,7 +234,7 @@ class Tuning:
         self.base = self.asked.model_copy(update={"size": size})
         vary = {search.name: search.values() for search in self.searches}
         what = {"operation": "tune", "search": options.search}
-        facts = describe_work(content, style, self.base, vary, what)
+        facts = describe_work(content, style, self.base, vary, what) | {"runs": self.trials}
         tried = [
             self.base.model_copy(update={name: each})
             for name, values in vary.items()
@@ -244,26 +249,31 @@ class Tuning:
 
     def steps(self) -> Iterator[Moment]:
         """Paint, yielding how far it has come after each step of each trial."""
+        with working_in(self.record.folder):
+            try:
+                yield from self._paint()
+                self.finished = True
+            finally:
+                self._tell()
+
+    def _paint(self) -> Iterator[Moment]:
         journal = Journal(self.record.folder / JOURNAL, self.searches, self.base.seed)
         count, done = max(self.trials, journal.count()), 0
+        self.record.write_facts(runs=count)
         total = count * self.base.steps
-        try:
-            for number in range(count):
-                values = journal.ask(number)
-                run = Run(
-                    name_run(number + 1, 999, values), values, self.base.model_copy(update=values)
-                )
-                text = f"{number + 1}/{count} {describe_values(values)}"
-                with closing(self.easel.paint(run)) as steps:
-                    for step in steps:
-                        yield Moment(done + min(step.number, self.base.steps), total, text)
-                journal.tell(number, self.easel.rows[run.name])
-                done += self.base.steps
-                self._write_tables()
-                yield Moment(done, total, text)
-            self.finished = True
-        finally:
-            self._tell()
+        for number in range(count):
+            values = journal.ask(number)
+            run = Run(
+                name_run(number + 1, 999, values), values, self.base.model_copy(update=values)
+            )
+            text = f"{number + 1}/{count} {describe_values(values)}"
+            with closing(self.easel.paint(run)) as steps:
+                for step in steps:
+                    yield Moment(done + min(step.number, self.base.steps), total, text)
+            journal.tell(number, self.easel.rows[run.name])
+            done += self.base.steps
+            self._write_tables()
+            yield Moment(done, total, text)
 
     @property
     def notes(self) -> list[str]:

@@ -11,10 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -25,7 +24,7 @@ from safetensors.torch import save_file
 
 from impasto.backbones import BACKBONES, PADDINGS, Backbone, Padding
 from impasto.errors import MissingFileError, OptionError, WeightsError, suggest
-from impasto.files import replace_file, replacing
+from impasto.files import locked, replace_file, replacing
 from impasto.publishers import (
     LAYOUTS,
     Tensors,
@@ -34,9 +33,6 @@ from impasto.publishers import (
     read_tensors,
     rename_tensors,
 )
-
-if sys.platform != "win32":
-    import fcntl
 
 DATA = Path(__file__).parent / "data"
 NETWORK = ("conv", "preprocess")  # how the names of what a backbone needs begin
@@ -146,17 +142,15 @@ def is_stored(name: str) -> bool:
 
 
 @contextmanager
-def locked(name: str) -> Iterator[None]:
-    """One process at a time; on Windows, which lacks flock, the last one wins."""
+def in_turn(name: str) -> Iterator[None]:
+    """One process at a time; on Windows, where nothing is locked, the last one wins."""
     folder = cache_folder() / "weights" / ".locks"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / name).open("w")
-    except OSError as error:
-        raise WeightsError(f"no writing to the cache: {error}; set IMPASTO_CACHE") from None
-    with lock:
-        if sys.platform != "win32":
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder / name))
+        except OSError as error:
+            raise WeightsError(f"no writing to the cache: {error}; set IMPASTO_CACHE") from None
         yield
 
 
@@ -243,10 +237,10 @@ def store_file(path: Path, label: str, name: str | None, any_hash: bool = False)
     metadata |= {"source": label, "source_sha256": digests["sha256"], "padding": padding}
     try:
         target = stored_path(entry.name)
-        with locked(entry.name), replacing(target, part_of(target)) as part:
+        with in_turn(entry.name), replacing(target, part_of(target)) as part:
             save_file({key: t.float().contiguous() for key, t in tensors.items()}, part, metadata)
             part.chmod(0o644)  # safetensors writes for the owner alone; a cache may be shared
-            with locked("pins"):
+            with in_turn("pins"):
                 pins = read_pins()
                 pins["stored"][entry.name] = hash_file(part)
                 if entry.url and not any_hash:
@@ -309,7 +303,7 @@ def fetch_weights(name: str, *, offline: bool = False, on_progress: Progress | N
             f"{name} is not here and impasto is offline: get {entry.filename} from {entry.url} "
             f"elsewhere, then `impasto weights import {entry.filename}`"
         )
-    with locked(f"{name}.fetch"):
+    with in_turn(f"{name}.fetch"):
         if not target.is_file():  # another process may have fetched it meanwhile
             part = part_of(target.with_name(entry.filename))
             try:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from impasto.errors import DeviceError, ImpastoError
 
@@ -26,16 +26,31 @@ PATIENCE = 2.0  # seconds that processes have to end when they are told to
 
 @dataclass
 class Hand:
-    """A process that does one task after the other."""
+    """A process that does one task after the other, and what it is at."""
 
     process: BaseProcess
     pipe: Connection
+    task: Any
+
+
+def give_up(_: Any, how: str) -> NoReturn:
+    """One process that died ends the work: what is lost with it would be missing."""
+    raise DeviceError(
+        f"a process {how}; the same command goes on, with fewer --jobs if memory is short"
+    )
 
 
 def work_in_processes(
-    make_worker: Callable[[], Callable[[Task], Outcome]], tasks: Sequence[Task], jobs: int
+    make_worker: Callable[[], Callable[[Task], Outcome]],
+    tasks: Sequence[Task],
+    jobs: int,
+    lose: Callable[[Task, str], Outcome] = give_up,
 ) -> Iterator[Outcome]:
-    """Outcomes as they come. An error of a worker is raised here, and so is the death of one."""
+    """Outcomes as they come. An error of a worker is raised here.
+
+    A process that dies takes one task with it, and another takes its place; ``lose`` is asked with
+    the task, and with how the process died, for the outcome.
+    """
     # Imported here: what lists commands and their flags does without it.
     from multiprocessing.connection import wait
 
@@ -45,29 +60,27 @@ def work_in_processes(
         while left or hands:
             while left and len(hands) < jobs:
                 with hold_interrupts():
-                    hands.append(_hire(make_worker))
-                _hand_over(hands[-1], left.pop())
+                    hands.append(_hire(make_worker, left.pop()))
             ready = wait([hand.pipe for hand in hands])
             for hand in [hand for hand in hands if hand.pipe in ready]:
                 try:
                     outcome = hand.pipe.recv()
                 except (EOFError, OSError):
-                    hand.process.join()
-                    raise DeviceError(_describe_death(hand.process.exitcode)) from None
+                    _dismiss(hand, hands)
+                    yield lose(hand.task, _describe_death(hand.process.exitcode))
+                    continue
                 if isinstance(outcome, ImpastoError):
                     raise outcome
                 if left:
                     _hand_over(hand, left.pop())
                 else:
-                    hand.pipe.close()  # it ends
-                    hands.remove(hand)
-                    hand.process.join()
+                    _dismiss(hand, hands)
                 yield outcome
     finally:
         _end(hands)
 
 
-def _hire(make_worker: Callable[[], Any]) -> Hand:
+def _hire(make_worker: Callable[[], Any], task: Any) -> Hand:
     from multiprocessing import get_context
 
     # Threads of several processes that wait by spinning take each other's cores.
@@ -79,12 +92,22 @@ def _hire(make_worker: Callable[[], Any]) -> Hand:
     )
     process.start()
     theirs.close()  # it has its own: if it dies, ours is at its end
-    return Hand(process, ours)
+    hand = Hand(process, ours, task)
+    _hand_over(hand, task)
+    return hand
 
 
 def _hand_over(hand: Hand, task: Any) -> None:
+    hand.task = task
     with suppress(OSError):  # it is dead; the next wait tells
         hand.pipe.send(task)
+
+
+def _dismiss(hand: Hand, hands: list[Hand]) -> None:
+    """Without a pipe it ends, if it has not yet."""
+    hands.remove(hand)
+    hand.pipe.close()
+    hand.process.join()
 
 
 @contextmanager
@@ -128,10 +151,8 @@ def _end(hands: Sequence[Hand]) -> None:
 
 def _describe_death(code: int | None) -> str:
     if code is not None and code < 0:
-        how = f"was killed by signal {-code} (out of memory?)"
-    else:
-        how = f"ended with code {code}"
-    return f"a process {how}; the same command goes on, with fewer --jobs if memory is short"
+        return f"was killed by signal {-code} (out of memory?)"
+    return f"ended with code {code}"
 
 
 def _serve(pipe: Connection, make_worker: Callable[[], Callable[[Any], Any]]) -> None:

@@ -1,0 +1,215 @@
+"""The commands that look into a network: textures, inversions, dreams, feature maps."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from impasto.batch import keep_targets
+from impasto.cli_run import (
+    INTERRUPTED,
+    Extras,
+    apply_recipe,
+    check_outputs,
+    find_input,
+    follow,
+    follow_moments,
+    read_painting_recipe,
+)
+from impasto.console import print_table, say, show_panels, unwrapped
+from impasto.lab_options import DreamOptions, FeaturesOptions, InvertOptions, TextureOptions
+from impasto.operations import OPERATIONS
+
+PANELS = {  # the first flag of each panel of help
+    "--output": "What is made",
+    "--history": "What else is written",
+    "--size": "The picture",
+    "--class": "The picture",
+    "--layer": "The picture",
+    "--start-size": "What of the style counts",
+    "--steps": "How it is found",
+    "--backbone": "The network and the machine",
+}
+show_help = show_panels(PANELS)
+
+
+@unwrapped
+def texture(
+    style: str | None = None,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    recipe: str | None = None,
+    extras: Annotated[Extras, Parameter(name="*")] = Extras(),  # noqa: B008
+    options: Annotated[TextureOptions, Parameter(name="*")] = TextureOptions(),  # noqa: B008
+) -> int:
+    """Make more of a texture than there is, at any size, and seamless if asked.
+
+    Parameters
+    ----------
+    style
+        The picture of the texture. None with --recipe PICTURE: the one that it was made from.
+    output
+        Where the texture goes; its name ends in .png, .jpg, .webp or .tif. STYLE-texture.png here
+        if not given.
+    recipe
+        Options to begin with: a .toml file, or a texture that Impasto made.
+    """
+    options = apply_recipe(recipe, options, "texture")
+    style = find_input(style, recipe, "style", "texture needs a picture of one")
+    output = output or Path(f"{Path(style).stem}-texture.png")
+    check_outputs(output, [Path(style), Path(options.init)], extras)
+    work = OPERATIONS["texture"].start(
+        style, options=options, checkpoint=extras.checkpoint, targets=keep_targets()
+    )
+    begin(work, "making", extras)
+    extras.tell(f"memory: {work.plan.describe()}")
+    return follow(work, output, extras)
+
+
+@unwrapped
+def invert(
+    photo: str | None = None,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    recipe: str | None = None,
+    extras: Annotated[Extras, Parameter(name="*")] = Extras(),  # noqa: B008
+    options: Annotated[InvertOptions, Parameter(name="*")] = InvertOptions(),  # noqa: B008
+) -> int:
+    """Find a picture from nothing but a photograph's features: what a layer still knows of it.
+
+    Parameters
+    ----------
+    photo
+        The photograph. None with --recipe PICTURE: the one that it was made from.
+    output
+        Where the picture goes; PHOTO-LAYER.png here if not given. Of several layers, a folder for
+        a picture of each, a sheet, and a table; the same command goes on with it after a kill.
+    recipe
+        Options to begin with: a .toml file, or an inversion that Impasto made.
+    """
+    options = apply_recipe(recipe, options, "invert")
+    photo = find_input(photo, recipe, "content", "invert needs a photograph")
+    if len(options.layer) > 1 or options.layer == ("all",):
+        extras.refuse_for_many("one layer")
+        folder = output or Path(f"{Path(photo).stem}-inverted")
+        return follow_folder(
+            OPERATIONS["invert-layers"].start(photo, options=options, folder=folder), folder, extras
+        )
+    (layer,) = options.layer
+    output = output or Path(f"{Path(photo).stem}-{layer}.png")
+    check_outputs(output, [Path(photo)], extras)
+    work = OPERATIONS["invert"].start(photo, options=options, checkpoint=extras.checkpoint)
+    begin(work, f"inverting {work.layer} at", extras)
+    return follow(work, output, extras)
+
+
+@unwrapped
+def dream(
+    photo: str | None = None,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    recipe: str | None = None,
+    extras: Annotated[Extras, Parameter(name="*")] = Extras(),  # noqa: B008
+    options: Annotated[DreamOptions, Parameter(name="*")] = DreamOptions(),  # noqa: B008
+) -> int:
+    """Make a picture that excites a class, a channel, or whatever a layer sees in a photograph.
+
+    Parameters
+    ----------
+    photo
+        What to start from; noise, if not given.
+    output
+        Where the dream goes; its name ends in .png, .jpg, .webp or .tif.
+    recipe
+        Options to begin with: a .toml file, or a dream that Impasto made; of that, also the
+        photograph.
+    """
+    options = apply_recipe(recipe, options, "dream")
+    if photo is None and recipe is not None and "content" in (read_painting_recipe(recipe) or {}):
+        photo = find_input(None, recipe, "content", "dream needs its photograph")
+    output = output or Path(f"{name_dream(photo, options)}.png")
+    check_outputs(output, [Path(photo)] if photo else [], extras)
+    work = OPERATIONS["dream"].start(photo, options=options, checkpoint=extras.checkpoint)
+    begin(work, "dreaming", extras)
+    return follow(work, output, extras)
+
+
+@unwrapped
+def features(
+    photo: str,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False,
+    options: Annotated[FeaturesOptions, Parameter(name="*")] = FeaturesOptions(),  # noqa: B008
+) -> int:
+    """Show what layers of a network give for a picture: maps, Gram matrices, numbers.
+
+    Parameters
+    ----------
+    photo
+        The picture.
+    output
+        The folder for LAYER-maps.png, LAYER-gram.png and statistics.csv; PHOTO-features if not
+        given. They are written anew each time, which takes seconds.
+    quiet
+        Say nothing but errors.
+    """
+    folder = output or Path(f"{Path(photo).stem}-features")
+    work = OPERATIONS["features"].start(photo, options=options, folder=folder)
+    return follow_folder(work, folder, Extras(quiet=quiet))
+
+
+@unwrapped
+def classes(words: str = "", /, *, backbone: str = "compact", weights: str | None = None) -> None:
+    """List the classes that dream --class knows by name.
+
+    Parameters
+    ----------
+    words
+        Only those whose names hold these letters.
+    backbone
+        The network: compact, vgg19 or vgg16.
+    weights
+        Its weight file, by name.
+    """
+    from impasto.classifiers import load_classifier
+
+    names = load_classifier(backbone, weights=weights).names
+    found = [(str(i), name) for i, name in enumerate(names) if words.lower() in name.lower()]
+    if not found:
+        say(f"no class with {words!r} in its name")
+    else:
+        print_table(found)
+
+
+# --- what they share ----------------------------------------------------------------------------
+
+
+def begin(work: Any, doing: str, extras: Extras) -> None:
+    """Say what there is to say before the work."""
+    for note in work.notes:
+        extras.tell(f"note: {note}")
+    width, height = work.size
+    where = f"with {work.options.backbone} on {work.machine.describe()}"
+    extras.tell(f"{doing} {width} x {height} {where}")
+
+
+def follow_folder(work: Any, folder: Path, extras: Extras) -> int:
+    finished = follow_moments(work, quiet=extras.quiet)
+    extras.tell(f"{'all is' if finished else 'stopped; what is done is'} in {folder}")
+    return 0 if finished else INTERRUPTED
+
+
+def name_dream(photo: str | None, options: DreamOptions) -> str:
+    """``dream-school-bus``, ``cat-dream-relu4_2-17``: what it was of."""
+    said = [options.label, options.layer, options.channel]
+    words = ["dream", *(str(each) for each in said if each is not None)]
+    name = re.sub(r"[^\w]+", "-", "-".join(words)).strip("-")
+    return name if photo is None else f"{Path(photo).stem}-{name}"

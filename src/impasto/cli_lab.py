@@ -1,0 +1,206 @@
+"""The commands that make many pictures: studies, sweeps, searches, data sets, and their report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from impasto.cli_explore import follow_folder
+from impasto.cli_paint import PANELS as PAINT_PANELS
+from impasto.cli_run import INTERRUPTED, Extras, apply_recipe, follow_moments
+from impasto.console import say, show_panels, unwrapped
+from impasto.errors import OptionError
+from impasto.lab_options import AugmentOptions, SweepOptions, TuneOptions
+from impasto.operations import OPERATIONS
+
+show_help = show_panels(
+    {"--style": "Pictures", "--vary": "What is varied", "--trials": "What is searched"}
+    | PAINT_PANELS
+)
+Quiet = Annotated[bool, Parameter(alias="-q", negative=())]
+Styles = Annotated[list[str] | None, Parameter(alias="-s")]
+
+
+@unwrapped
+def sweep(
+    content: str,
+    /,
+    *more: str,
+    style: Styles = None,
+    output: Annotated[Path, Parameter(alias="-o")] = Path("sweep"),
+    recipe: str | None = None,
+    film: Path | None = None,
+    quiet: Quiet = False,
+    options: Annotated[SweepOptions, Parameter(name="*")] = SweepOptions(),  # noqa: B008
+) -> int:
+    """Paint a photograph with options crossed, measure every picture, and name the best.
+
+    Parameters
+    ----------
+    content
+        The photograph.
+    more
+        The style, where --style is not used.
+    style
+        The picture in whose manner it is painted; repeated, several are blended.
+    output
+        The folder for the pictures, sheet, tables and plots. After a kill the same command goes on.
+    recipe
+        Options to begin with: a name from 'impasto recipes', a .toml file or a painting.
+    film
+        Show the pictures one after the other in this .gif, .webp or .mp4 file.
+    quiet
+        Say nothing but errors.
+    """
+    options = apply_recipe(recipe, options, "paint")
+    styles = name_styles(more, style)
+    work = OPERATIONS["sweep"].start(content, styles, options=options, folder=output, film=film)
+    return follow_folder(work, output, Extras(quiet=quiet))
+
+
+@unwrapped
+def study(
+    subject: Literal["layers", "weights", "starts", "steps", "depth"],
+    content: str,
+    /,
+    *more: str,
+    style: Styles = None,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    recipe: str | None = None,
+    quiet: Quiet = False,
+    options: Annotated[SweepOptions, Parameter(name="*")] = SweepOptions(),  # noqa: B008
+) -> int:
+    """Make one of the papers' figures of your own pictures.
+
+    Parameters
+    ----------
+    subject
+        layers: the layer that keeps the content, by the style's weight. weights: the style's
+        weight. starts: what the picture starts from. steps: how it grows, with the time it takes.
+        depth: how many layers carry the style.
+    content
+        The photograph.
+    more
+        The style, where --style is not used.
+    style
+        The picture in whose manner it is painted; repeated, several are blended.
+    output
+        The folder for the pictures, sheet, tables and plots; study-SUBJECT if not given. After a
+        kill the same command goes on.
+    recipe
+        Options to begin with: a name from 'impasto recipes', a .toml file or a painting.
+    quiet
+        Say nothing but errors.
+    """
+    options = apply_recipe(recipe, options, "paint")
+    output = output or Path(f"study-{subject}")
+    styles = name_styles(more, style)
+    work = OPERATIONS["study"].start(subject, content, styles, options=options, folder=output)
+    return follow_folder(work, output, Extras(quiet=quiet))
+
+
+@unwrapped
+def tune(
+    content: str,
+    /,
+    *more: str,
+    style: Styles = None,
+    output: Annotated[Path, Parameter(alias="-o")] = Path("tuned"),
+    recipe: str | None = None,
+    quiet: Quiet = False,
+    options: Annotated[TuneOptions, Parameter(name="*")] = TuneOptions(),  # noqa: B008
+) -> int:
+    """Search for settings that come near to both, the style and the photograph.
+
+    Parameters
+    ----------
+    content
+        The photograph.
+    more
+        The style, where --style is not used.
+    style
+        The picture in whose manner it is painted; repeated, several are blended.
+    output
+        The folder for the pictures, the front, and knee.toml, the recipe of the best bargain. After
+        a kill the same command goes on; with more --trials it goes further.
+    recipe
+        Options to begin with: a name from 'impasto recipes', a .toml file or a painting.
+    quiet
+        Say nothing but errors.
+    """
+    options = apply_recipe(recipe, options, "paint")
+    styles = name_styles(more, style)
+    work = OPERATIONS["tune"].start(content, styles, options=options, folder=output)
+    return follow_folder(work, output, Extras(quiet=quiet))
+
+
+@unwrapped
+def augment(
+    source: Path,
+    out: Path,
+    /,
+    *,
+    styles: Styles = None,
+    jobs: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
+    quiet: Quiet = False,
+    options: Annotated[AugmentOptions, Parameter(name="*")] = AugmentOptions(),  # noqa: B008
+) -> int:
+    """Write painted and disturbed copies of a labelled set of pictures, with the same labels.
+
+    Parameters
+    ----------
+    source
+        A folder with a sub-folder for each class, or a .csv file with the columns path and label.
+    out
+        The folder that the copies go to, in the same order, with manifest.csv that says what was
+        done to each. After a kill the same command goes on, to the same files.
+    styles
+        Pictures to paint after, one drawn by chance for each copy: a folder, a quoted pattern or
+        files.
+    jobs
+        How many processes work at the same time; the files are the same.
+    quiet
+        Say nothing but errors.
+    """
+    work = OPERATIONS["augment"].start(source, out, styles or (), options=options, jobs=jobs)
+    finished = follow_moments(work, quiet=quiet)
+    done = work.result()
+    for path, why in done.failed:
+        say(f"impasto: {path}: {why}")
+    if not quiet:
+        what = "wrote" if finished else "stopped; wrote"
+        kept = f", {done.kept} were there already" if done.kept else ""
+        failed = f", {len(done.failed)} failed" if done.failed else ""
+        speed = f"{done.written / done.seconds:.0f} a second" if done.seconds else ""
+        say(f"{what} {done.written} pictures in {done.seconds:.1f} s ({speed}){kept}{failed}")
+    if not finished:
+        return INTERRUPTED
+    return OptionError.exit_code if done.failed else 0
+
+
+@unwrapped
+def report(folder: Path, /) -> None:
+    """Tell a study, sweep or search in one HTML page that needs nothing else.
+
+    Parameters
+    ----------
+    folder
+        What 'impasto study', 'sweep' or 'tune' made; the page is FOLDER/report.html.
+    """
+    from impasto.report import write_report
+
+    print(write_report(folder))
+
+
+def name_styles(more: Sequence[str], style: Sequence[str] | None) -> list[str]:
+    """The styles, whether they stand after the photograph or after --style."""
+    styles = [*more, *(style or ())]
+    if not all(styles):
+        raise OptionError("a picture has an empty name")
+    if not styles:
+        raise OptionError("a picture is needed to paint after: CONTENT STYLE, or --style PICTURE")
+    return styles

@@ -1,0 +1,131 @@
+"""What each of several layers still knows of a photograph: inversions side by side, in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from impasto.checkpoints import Checkpoint
+from impasto.explore import Inversion
+from impasto.files import replace_file
+from impasto.images import ImageSource, read_image, resize_pixels, to_pil
+from impasto.lab_options import InvertOptions
+from impasto.records import Moment, Record
+from impasto.sheets import arrange, draw_sheet, save_sheet
+from impasto.weights import load_backbone
+
+Place = str | os.PathLike[str]
+
+
+class Inversions:
+    """Inversions of several layers, in a folder: a picture for each, a sheet, and how much came
+    back. What was finished stays, what was broken off goes on."""
+
+    def __init__(
+        self,
+        photo: ImageSource,
+        options: InvertOptions | None = None,
+        *,
+        folder: Place,
+    ) -> None:
+        options = options or InvertOptions()
+        self.photo = read_image(photo, max_megapixels=options.max_megapixels)
+        backbone = load_backbone(options.backbone, weights=options.weights)
+        firsts = [f"relu{block}_1" for block in range(1, len(backbone.architecture.channels) + 1)]
+        named = [each for name in options.layer for each in (firsts if name == "all" else [name])]
+        layers = list(dict.fromkeys(map(backbone.resolve, named)))
+        self.options = [options.model_copy(update={"layer": (layer,)}) for layer in layers]
+        self.steps_each = options.steps
+        # What could not be found is said before anything is.
+        deepest = backbone.deepest(layers)
+        self.works = [Inversion(self.photo, o) for o in self.options if o.layer == (deepest,)]
+        self.notes = [note for work in self.works for note in work.notes]
+        self.record = Record.open(Path(folder), self._describe(layers))
+        self.rows: list[list[Any]] = []
+        self.shown = [resize_pixels(self.photo.pixels, *self.works[0].size)]
+
+    def _describe(self, layers: list[str]) -> dict[str, Any]:
+        facts = {
+            "impasto": version("impasto"),
+            "operation": "invert",
+            "content": self.photo.name,
+            "options": self.options[0].model_copy(update={"layer": tuple(layers)}).changed(),
+        }
+        digest = hashlib.sha256(json.dumps(facts).encode())
+        digest.update(self.photo.pixels.contiguous().numpy().tobytes())
+        return facts | {"digest": digest.hexdigest()}
+
+    def steps(self) -> Iterator[Moment]:
+        total = self.steps_each * len(self.options)
+        for number, options in enumerate(self.options):
+            (layer,) = options.layer
+            text = f"{number + 1}/{len(self.options)} {layer}"
+            path = self.record.folder / "runs" / f"{layer}.png"
+            if not path.is_file():
+                yield from self._find(options, path, Moment(number * self.steps_each, total, text))
+            self._take_in(layer, path)
+            yield Moment((number + 1) * self.steps_each, total, text)
+
+    def _find(self, options: InvertOptions, path: Path, start: Moment) -> Iterator[Moment]:
+        work = Inversion(self.photo, options, checkpoint=path.with_suffix(".ckpt"))
+        try:
+            for step in work.steps():
+                yield replace(start, done=start.done + step.number)
+        except GeneratorExit:
+            work.save_progress()
+            raise
+        work.result().save(path)
+        Checkpoint(path.with_suffix(".ckpt")).remove()
+
+    def _take_in(self, layer: str, path: Path) -> None:
+        """A finished picture, and what it came to; the table and the sheet so far."""
+        found = read_image(path).pixels
+        self.shown.append(found)
+        self.rows.append([layer, f"{measure_psnr(found, self.shown[0]):.2f}"])
+        lines = [",".join(map(str, row)) for row in [("layer", "psnr_db"), *self.rows]]
+        replace_file(self.record.folder / "results.csv", "".join(f"{n}\n" for n in lines).encode())
+        tiles = [to_pil(pixels) for pixels in self.shown]
+        captions = ["the photograph", *(f"{layer}: {psnr} dB" for layer, psnr in self.rows)]
+        sheet = draw_sheet(
+            arrange(tiles),
+            captions=arrange(captions),
+            title=f"{self.photo.name} from its features",
+            tile=max(tiles[0].size),
+        )
+        save_sheet(sheet, self.record.folder / "sheet.png")
+
+    def result(self) -> dict[str, float]:
+        """How near each layer's picture comes to the photograph, in dB."""
+        return {layer: float(psnr) for layer, psnr in self.rows}
+
+
+def measure_psnr(pixels: Tensor, target: Tensor) -> float:
+    """Peak signal to noise in dB: 20 is a likeness, 40 can hardly be told apart."""
+    return -10 * math.log10(float((pixels - target).square().mean().clamp_min(1e-10)))
+
+
+def invert_layers(
+    photo: ImageSource,
+    folder: Place,
+    options: InvertOptions | Mapping[str, Any] | None = None,
+    *,
+    on_step: Callable[[Moment], None] | None = None,
+) -> dict[str, float]:
+    """A picture for each of several layers, and a sheet of them, in a folder; how near each comes,
+    in dB."""
+    if options is not None and not isinstance(options, InvertOptions):
+        options = InvertOptions.read(options)
+    work = Inversions(photo, options, folder=folder)
+    for moment in work.steps():
+        if on_step is not None:
+            on_step(moment)
+    return work.result()
