@@ -28,7 +28,7 @@ from PIL import Image  # isort: skip
 from torch import Tensor, nn  # isort: skip
 from torch.nn import functional  # isort: skip
 
-from impasto.augment import augment  # isort: skip
+from impasto.augmentation import augment  # isort: skip
 from impasto.devices import has_fast_bfloat16, seeded  # isort: skip
 from impasto.noises import NOISES  # isort: skip
 from impasto.samples import draw_style  # isort: skip

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import impasto
+
 PACKAGE = Path(__file__).parent.parent / "src" / "impasto"
 FLOORS = {
     "ground": ["errors", "files", "options", "lab_options", "devices", "workers"],
@@ -38,7 +40,7 @@ FLOORS = {
         "style_losses",
     ],
     "work": [
-        "augment",
+        "augmentation",
         "axes",
         "canvas",
         "checkpoints",
@@ -156,3 +158,8 @@ def test_import_is_instant_and_lazy():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_no_public_name_is_a_room():
+    """Importing the room would put it in the name's place."""
+    assert not set(impasto.__all__) & set(FLOOR_OF)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -205,7 +205,7 @@ def test_an_exemplar_of_any_size_is_one(size, tileable):
     assert painting.pixels.isfinite().all()
 
 
-def test_the_hidden_part_of_an_exemplar_does_not_teach(compact):
+def test_the_hidden_part_of_an_exemplar_does_not_teach():
     shown = draw_picture(48, 32, 2)
     hidden = np.zeros((32, 48, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
     opaque = np.repeat([255, 0], 32)[:, None, None] * np.ones((1, 48, 1))
@@ -249,7 +249,7 @@ def test_what_comes_back_falls_with_depth():
         options = read_inversion(layer=(layer,), steps=80, alpha_weight=0.01)
         decibels.append(measure_decibels(find(Inversion(photo, options)).pixels, photo))
     assert decibels[0] > 30
-    for shallow, deep in zip(decibels, decibels[1:], strict=False):
+    for shallow, deep in itertools.pairwise(decibels):
         assert deep < shallow - 1
 
 
@@ -363,8 +363,8 @@ def test_what_cannot_be_inverted(photo):
         Inversion(photo, read_inversion(layer=("relu5_1",), size=16))
 
 
-def test_a_size_is_offered_only_if_it_fits(monkeypatch, photo):
-    with pytest.raises(ImageError, match="64 x 48 needs more memory .*and so does any other size"):
+def test_a_size_is_offered_only_if_it_fits(photo):
+    with pytest.raises(ImageError, match=r"64 x 48 needs more memory .*and so does any other size"):
         Inversion(photo, read_inversion(memory="1M"))
     large = Picture(torch.zeros(1, 3, 1, 1).expand(1, 3, 6000, 8000))
     with pytest.raises(ImageError, match=r"8000 x 6000 needs more .*; --size (\d+) would fit") as e:
@@ -461,6 +461,14 @@ def test_a_dream_broken_off_comes_to_the_same_bytes(of, tmp_path):
         file.unlink()
 
 
+def test_with_other_memory_it_is_the_same_dream(photo, tmp_path):
+    values, file = {"layer": "relu3_1", "size": 64}, tmp_path / "state"
+    break_off(Dream(photo, read_dream(**values), checkpoint=file), 2)
+    taken_up = Dream(photo, read_dream(**values, memory="4G"), checkpoint=file)
+    assert "taken up at step 3" in taken_up.notes
+    assert taken_up.recipe()["options"]["memory"] is None
+
+
 def test_the_photograph_that_is_dreamt_of_is_part_of_the_checkpoint(photo, picture, tmp_path):
     options, file = read_dream(layer="relu3_1", size=64), tmp_path / "state"
     break_off(Dream(photo, options, checkpoint=file), 1)
@@ -535,7 +543,7 @@ def test_no_octave_is_too_small_for_the_network(monkeypatch):
     assert sizes == [(91, 91), (128, 128)]
     sizes = [level.size for level in Dream(options=read_dream(label="goldfish", size=120)).levels]
     assert sizes == [(120, 120)]
-    with pytest.raises(ImageError, match="80 x 80 is too small for a classifier.* 90 x 90"):
+    with pytest.raises(ImageError, match=r"80 x 80 is too small for a classifier.* 90 x 90"):
         Dream(options=read_dream(label="goldfish", size=80))
 
 
@@ -603,7 +611,7 @@ def test_before_the_first_step_a_dream_is_what_it_starts_from(photo):
     assert torch.equal(nothing, torch.full((1, 3, 64, 64), 0.5))
 
 
-def test_what_was_done_to_a_photograph_is_said(tmp_path: Path, photo):
+def test_what_was_done_to_a_photograph_is_said(photo):
     noted = Picture(read_image(photo).pixels, notes=("turned as its EXIF says",), name="a.jpg")
     for work in (
         Dream(noted, read_dream(layer="relu3_1", size=64)),

@@ -604,3 +604,95 @@ def test_unknown_losses_and_layers(compact):
         make_objective(compact, style_loss=["chained"], style_layer=["relu1_1"])
     with pytest.raises(OptionError, match="unknown layer 'relu9_1' for compact"):
         make_objective(compact, content_layer=["relu9_1"])
+
+
+# --- tileable pictures --------------------------------------------------------------------------
+
+
+def see_mosaic(compact: Backbone, pixels: Tensor, layer: str) -> Tensor:
+    """Features (C, h, w) of the middle one of nine copies side by side."""
+    features = compact(pixels.repeat(1, 1, 3, 3), [layer])[layer][0]
+    tall, wide = features.shape[1] // 3, features.shape[2] // 3
+    return features[:, tall : 2 * tall, wide : 2 * wide]
+
+
+def test_a_tileable_picture_is_one_of_nine_copies(compact):
+    """Total and gradient, against the network on a mosaic, of which the middle counts."""
+    content, style, pixels = pixels_of(96, 80, 1), pixels_of(64, 72, 2), pixels_of(96, 80, 3)
+    layers = ("relu1_1", "relu3_1", "relu5_1")  # the last sees 70 pixels beyond its own
+    weights = {"style_weight": 3, "content_weight": 2, "tv_weight": 0.5}
+    objective = see(compact, content, [style], tileable=True, style_layer=layers, **weights)
+    leaf = pixels.clone().requires_grad_()
+    total, parts = objective(objective.show(leaf), 0)
+    (slope,) = torch.autograd.grad(total, leaf)
+
+    own = pixels.clone().requires_grad_()
+    apart = []
+    for layer in layers:
+        ours = see_mosaic(compact, own, layer).flatten(1)
+        theirs = compact(style, [layer])[layer][0].flatten(1)  # of the style there is one
+        grams = [f @ f.T / f.shape[1] for f in (ours, theirs)]
+        apart.append((grams[0] - grams[1]).square().sum() / grams[1].square().sum())
+    target = see_mosaic(compact, content, "relu4_1")
+    difference = (see_mosaic(compact, own, "relu4_1") - target).square().mean()
+    around = [torch.roll(own, -1, dim) - own for dim in (2, 3)]
+    expected = {
+        "style": torch.stack(apart).mean(),
+        "content": difference / target.var(correction=0),
+        "tv": sum(each.square().sum() for each in around) / pixels.numel(),
+    }
+    whole = 3 * expected["style"] + 2 * expected["content"] + 0.5 * expected["tv"]
+    (wanted,) = torch.autograd.grad(whole, own)
+    for name, part in expected.items():
+        assert float(parts[name].detach()) == pytest.approx(float(part.detach()), rel=1e-4), name
+    assert float(total.detach()) == pytest.approx(float(whole.detach()), rel=1e-4)
+    assert (slope - wanted).norm() < 1e-3 * wanted.norm()
+
+
+def test_what_is_shown_of_a_tileable_picture(compact):
+    pixels = pixels_of(48, 40, 3)
+    plain = make_objective(compact)
+    assert torch.equal(plain.show(pixels), pixels)
+    objective = make_objective(compact, tileable=True)
+    margin = objective.tiles[0].margin
+    assert margin == 80  # five cells of relu5_1, which sees 70 pixels
+    shown = objective.show(pixels)
+    assert shown.shape == (1, 3, 40 + 160, 48 + 160)
+    assert torch.equal(shown[..., 80:120, 80:128], pixels)
+    assert torch.equal(shown[..., 0:40, 80:128], pixels)
+    assert torch.equal(shown[..., 120:160, 32:80], pixels)
+
+
+def test_where_a_photograph_is_kept_its_copies_are_too(compact, tmp_path):
+    mask = np.zeros((40, 48), np.uint8)
+    mask[:, 24:] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    objective = make_objective(compact, tileable=True, mask=str(tmp_path / "mask.png"))
+    shown = objective.show(torch.full((1, 3, 40, 48), 0.5))
+    middle = shown[..., 80:120, 80:128]
+    assert torch.equal(middle[..., :24], pixels_of(48, 40, 1)[..., :24])
+    assert torch.equal(middle[..., 24:], torch.full((1, 3, 40, 24), 0.5))
+    assert torch.equal(shown[..., 40:80, 32:80], middle)
+
+
+def test_a_style_is_measured_as_before(compact):
+    """It is no tile: beyond its edges lies what lies beyond a photograph's."""
+    plain, tileable = (make_objective(compact, tileable=each) for each in (False, True))
+    assert same(
+        [term.target for term in tileable.style_terms], [term.target for term in plain.style_terms]
+    )
+    targets = Targets()
+    for each in (False, True):
+        see(compact, pixels_of(48, 40, 1), [pixels_of(40, 56, 2)], targets=targets, tileable=each)
+    assert len(targets.known) == 1
+
+
+def test_total_variation_of_a_tileable_picture_counts_over_the_edge(compact):
+    stripes = torch.zeros(1, 3, 40, 48)
+    stripes[..., :12] = 1  # two edges: inside, and from the last column to the first
+    values = {"style_weight": 0, "content_weight": 0, "tv_weight": 1, "style_layer": ["relu1_1"]}
+    for tileable, edges in ((False, 1), (True, 2)):
+        objective = make_objective(compact, tileable=tileable, **values)
+        total, parts = objective(objective.show(stripes), 0)
+        assert float(parts["tv"]) == pytest.approx(edges * 40 * 3 / stripes.numel(), rel=1e-5)
+        assert float(total) == pytest.approx(float(parts["tv"]), rel=1e-6)

@@ -607,3 +607,78 @@ def test_room_to_spare_is_not_part_of_the_recipe():
     free = impasto.paint(photo, style, QUICK)
     assert np.array_equal(generous.pixels.numpy(), free.pixels.numpy())
     assert generous.recipe == free.recipe
+
+
+# --- tileable pictures --------------------------------------------------------------------------
+
+
+def look_at_tileable(level: plan.Level, costs: Costs) -> tuple[int, int, int]:
+    """(tiles, pixels in the largest window, pixels shown) of a level of a tileable picture."""
+    width, height = level.size
+    grid = choose_grid(height, width, level.window, costs.stride, costs.reach, tileable=True)
+    assert grid is not None
+    tiles = cut_picture(height, width, grid, costs.stride, costs.reach, tileable=True)
+    shown = max(t.window.bottom for t in tiles) * max(t.window.right for t in tiles)
+    return len(tiles), max(tile.window.area for tile in tiles), shown
+
+
+def test_copies_around_are_paid_for(compact):
+    """By hand: 80 pixels on each side of 3000 x 2000, which are shown, with their slope."""
+    plain, tileable = (needed_for(compact, tileable=each, **ALONE) for each in (False, True))
+    more = (3000 + 160) * (2000 + 160) - 3000 * 2000
+    costs = Costs(compact, CPU, PaintOptions.read(ALONE))
+    price = (1 + plan.PIECES) * more * (costs.of_window() + 2 * 12)
+    assert tileable - plain == pytest.approx(price, abs=16)
+
+
+@pytest.mark.parametrize("machine", [CPU, SHORT])
+def test_tileable_windows_keep_to_the_grant(compact, machine):
+    costs = Costs(compact, machine, PaintOptions.read({"tileable": True}))
+    last = math.inf
+    for grant in shrinking_grants(compact, 8, machine=machine, tileable=True):
+        found = plan_for(compact, grant, machine=machine, tileable=True)
+        assert found is not None
+        assert found.needed <= grant
+        assert found.levels[-1].window <= last
+        last = found.levels[-1].window
+        for level in found.levels:
+            tiles, area, shown = look_at_tileable(level, costs)
+            assert tiles == level.tiles
+            assert area <= level.window
+            assert (tiles == 1) == (area == shown)
+        assert found.is_tight == any(level.tiles > 1 for level in found.levels)
+    assert found.levels[-1].tiles > 4
+
+
+def test_what_is_planned_is_what_is_seen(compact):
+    """The objective cuts a tileable picture into as many tiles as its plan says."""
+    values = {"tileable": True, "size": 320, "start_size": 320, "precision": "float32"}
+    values |= {"layout": "planes", "optimizer": "sgd"}
+    photo, style = draw_picture(320, 240, 1), draw_picture(60, 50, 2)
+    whole = Painter(photo, style, PaintOptions.read({**values, "memory": "8G"}))
+    assert [level.tiles for level in whole.levels] == [1]
+    assert whole.options.memory is None
+    pictures = (of_size(320, 240), [of_size(60, 50)], (320, 240))
+    options = PaintOptions.read(values)
+    needed = make_plan(compact, CPU, options, *pictures, None).needed
+    tight = Painter(photo, style, PaintOptions.read({**values, "memory": str(needed - 4 * MIB)}))
+    (level,) = tight.levels
+    objective, _ = tight.begin(level)
+    assert len(objective.tiles) == level.tiles > 1
+    assert max(tile.window.area for tile in objective.tiles) <= level.window
+
+
+# --- what weighs nothing ------------------------------------------------------------------------
+
+
+def test_what_weighs_nothing_costs_nothing(compact):
+    deep = {"content_layer": ["relu5_4"], **ALONE}
+    costs = [
+        Costs(compact, CPU, PaintOptions.read({**deep, **more}))
+        for more in ({}, {"content_weight": 0}, {"style_weight": 0, "content_layer": ["relu1_1"]})
+    ]
+    assert [each.reach for each in costs] == [2 + 4 + 16 + 32 + 64, 2 + 4 + 16 + 32 + 16, 1]
+    assert [each.stride for each in costs] == [16, 16, 1]
+    assert costs[1].content == 0 < costs[0].content
+    needs = [needed_for(compact, **deep), needed_for(compact, **deep, content_weight=0)]
+    assert needs[1] < needs[0]

@@ -149,7 +149,7 @@ def test_what_is_periodic_hardly_changes():
     pixels = 0.5 + 0.3 * torch.stack(waves)[None]
     apart = (make_periodic(pixels) - pixels).abs().max()
     assert float(apart) < 0.2 * 0.3  # a wave's edges differ as neighbours do
-    assert float((make_periodic(pixels) - pixels).square().mean().sqrt()) < 0.03 * 0.3
+    assert float((make_periodic(pixels) - pixels).square().mean().sqrt()) < 0.05 * 0.3
     flat = torch.full((1, 3, 7, 9), 0.3)
     torch.testing.assert_close(make_periodic(flat), flat)
 

@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from impasto.augment import Augmentation as Augmentation
-    from impasto.augment import augment as augment
+    from impasto.augmentation import Augmentation as Augmentation
+    from impasto.augmentation import augment as augment
     from impasto.backbones import Backbone as Backbone
     from impasto.errors import ImpastoError as ImpastoError
     from impasto.explore import Dream as Dream
@@ -57,8 +57,8 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 # Where each public name lives: torch is imported when the first of them is used, not before.
 _ROOMS = {
-    "augment": "augment",
-    "Augmentation": "augment",
+    "augment": "augmentation",
+    "Augmentation": "augmentation",
     "AugmentOptions": "lab_options",
     "Backbone": "backbones",
     "Dream": "explore",

@@ -133,6 +133,7 @@ class Exploration(Work):
         ends = [round(options.steps * (i + 1) / len(sizes)) for i in range(len(sizes))]
         steps = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
         self.levels = [Level(s, n, math.inf, 1) for s, n in zip(sizes, steps, strict=True)]
+        self.options = options.model_copy(update={"memory": None})  # with more, the same bytes
         self.progress = self.take_up()
 
     def result(self) -> Painting:

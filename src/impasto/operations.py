@@ -57,5 +57,5 @@ OPERATIONS = {
     "sweep": Operation(SweepOptions, "sweeps:Sweep"),
     "study": Operation(SweepOptions, "sweeps:Study"),
     "tune": Operation(TuneOptions, "tuning:Tuning"),
-    "augment": Operation(AugmentOptions, "augment:Augmentation"),
+    "augment": Operation(AugmentOptions, "augmentation:Augmentation"),
 }

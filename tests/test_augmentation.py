@@ -15,7 +15,7 @@ import pytest
 from conftest import draw_picture
 from PIL import Image
 
-from impasto.augment import COLUMNS, Augmentation, augment
+from impasto.augmentation import COLUMNS, Augmentation, augment
 from impasto.errors import MissingFileError, OptionError
 from impasto.files import LOCK
 from impasto.images import read_image
@@ -228,7 +228,7 @@ def test_one_too_small_for_the_network_is_told(tmp_path, styles):
 
 PROGRAM = """
 import os, signal, sys
-from impasto.augment import augment
+from impasto.augmentation import augment
 if __name__ == "__main__":
     source, out, styles, styliser, jobs, end = sys.argv[1:]
     def tell(moment):
