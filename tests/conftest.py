@@ -30,6 +30,16 @@ def draw_picture(width: int, height: int, seed: int = 0) -> np.ndarray:
     return (np.stack(planes, -1).clip(0, 1) * 255).round().astype(np.uint8)
 
 
+def measure_seam(pixels: torch.Tensor) -> list[float]:
+    """How much more opposite edges differ than neighbours inside do, across and down."""
+    ratios = []
+    for dim in (-1, -2):
+        lines = pixels.movedim(dim, 0)
+        inside = (lines[1:] - lines[:-1]).abs().mean()
+        ratios.append(float((lines[0] - lines[-1]).abs().mean() / inside))
+    return ratios
+
+
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     path = tmp_path / "a photo.png"

@@ -162,8 +162,8 @@ def periodic(height: int, width: int) -> torch.Tensor:
 
 
 def test_a_tileable_picture_is_resized_as_a_mosaic_s_middle():
-    pixels = colours(3, 12, 10)
-    for width, height in ((20, 24), (5, 6), (15, 18), (20, 12), (30, 6)):
+    pixels = colours(3, 24, 20)
+    for width, height in ((40, 48), (10, 12), (30, 36), (40, 24), (60, 12), (5, 6), (4, 3)):
         mosaic = resize_pixels(pixels.repeat(1, 1, 9, 9), 9 * width, 9 * height)
         middle = mosaic[..., 4 * height : 5 * height, 4 * width : 5 * width]
         resized = resize_tileable(pixels, width, height)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import draw_picture, random_tensors
+from conftest import draw_picture, measure_seam, random_tensors
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -346,3 +346,27 @@ def test_the_history_as_a_table(photo, picture, tmp_path):
 
 def test_default_style_layers_are_the_paper_s():
     assert list(PaintOptions().style_layer) == [f"relu{i}_1" for i in range(1, 6)]
+
+
+# --- tileable -----------------------------------------------------------------------------------
+
+
+def test_a_tileable_painting_has_no_seam(photo, picture):
+    options = {"steps": 20, "start_size": 64, "precision": "float32"}
+    plain = impasto.paint(photo, picture, options).pixels
+    assert max(measure_seam(plain)) > 2  # the photograph has one
+    tileable = impasto.paint(photo, picture, {**options, "tileable": True}).pixels
+    assert max(measure_seam(tileable)) < 1.4
+
+
+@pytest.mark.parametrize(
+    "options", [{"blur": 1.0}, {"canvas": "pyramid"}, {"content_loss": ("features", "laplacian")}]
+)
+def test_what_sees_ends_does_not_go_with_tileable(photo, picture, options):
+    with pytest.raises(OptionError, match="tileable does not go with"):
+        impasto.paint(photo, picture, {**QUICK, "tileable": True, **options})
+
+
+def test_what_weighs_nothing_is_not_measured(photo, picture):
+    painting = impasto.paint(photo, picture, {**QUICK, "content_weight": 0})
+    assert all(step.content == 0 and step.style > 0 for step in painting.history)

@@ -27,6 +27,7 @@ from impasto.options import LoopOptions, PaintOptions
 from impasto.painter import Painter
 from impasto.paintings import Painting, Step
 from impasto.plan import Level, grant_memory, make_plan
+from impasto.scene import make_opaque
 from impasto.sums import in_full
 from impasto.targets import Targets
 from impasto.trials import choose_numbers
@@ -37,6 +38,7 @@ DREAM_SIDE = 224  # pixels of a dream of nothing
 SMALLEST_OCTAVE = 48  # pixels
 ALPHA = 6.0  # the power of the pixel norm
 RANGE = 80 / 255  # B: how far the pixels of photographs lie from grey
+LARGEST = 65536  # pixels of an exemplar's long side, as it is seen
 NOISE = 0.05  # deviation of what nothing is started from
 
 # --- textures -----------------------------------------------------------------------------------
@@ -69,7 +71,12 @@ class Texture(Painter):
     def _as_painting(self, exemplar: Picture) -> PaintOptions:
         """Its options in a painter's words: the exemplar is seen at its own size."""
         own = self.asked.model_dump()
-        seen = round(max(exemplar.size) * own.pop("style_scale"))
+        scale = own.pop("style_scale")
+        seen = round(max(exemplar.size) * scale)
+        if seen > LARGEST:
+            raise OptionError(
+                f"style_scale: {scale:g} makes the texture {seen} pixels large; at most {LARGEST}"
+            )
         own |= {"size": None, "style_size": (max(seen, 16),), "content_weight": 0.0}
         return PaintOptions.read({**own, "recolor": False})
 
@@ -173,7 +180,7 @@ class Inversion(Exploration):
         checkpoint: Place | None = None,
     ) -> None:
         options = options or InvertOptions()
-        self.photo = read_image(photo, max_megapixels=options.max_megapixels)
+        self.photo = make_opaque(read_image(photo, max_megapixels=options.max_megapixels))
         super().__init__(options, checkpoint)
         self.notes += [f"{self.photo.name}: {note}" for note in self.photo.notes]
         if len(options.layer) != 1:
@@ -252,7 +259,7 @@ class Dream(Exploration):
             raise OptionError("a whole layer is excited from a photograph: give one, or --channel")
         self.photo = None
         if photo is not None:
-            self.photo = read_image(photo, max_megapixels=options.max_megapixels)
+            self.photo = make_opaque(read_image(photo, max_megapixels=options.max_megapixels))
         super().__init__(options, checkpoint)
         if self.photo is not None:
             self.notes += [f"{self.photo.name}: {note}" for note in self.photo.notes]

@@ -10,6 +10,7 @@ from impasto.errors import suggest
 from impasto.options import (
     LoopOptions,
     MachineOptions,
+    Memory,
     Options,
     PaintOptions,
     Scale,
@@ -87,6 +88,12 @@ class TextureOptions(StyleOptions):
     tv_weight: float = StyleOptions.again("tv_weight", 0.0)
 
 
+MEMORY = (
+    "Memory that all of the work may take, as 4G or 800M; four fifths of what is free if not given."
+)
+STOP = "Stop early when the mean loss of 20 steps fell by less than this share; 0: never."
+
+
 class InvertOptions(LoopOptions):
     """What a layer still knows of a photograph."""
 
@@ -99,7 +106,7 @@ class InvertOptions(LoopOptions):
         default=256, description="Long side of the result in pixels; at most the photograph's own."
     )
     alpha_weight: Weight = Field(
-        default=1.0,
+        default=0.01,
         description="How strongly values far from grey are held back (their 6th power).",
     )
     tv_weight: Weight = Field(
@@ -108,8 +115,9 @@ class InvertOptions(LoopOptions):
     tv_power: Annotated[float, Field(ge=1, le=4)] = Field(
         default=2.0, description="Power of their differences, beta of Mahendran and Vedaldi."
     )
-    steps: int = LoopOptions.again("steps", 300)
-    plateau: float = LoopOptions.again("plateau", 0.0)
+    steps: int = LoopOptions.again("steps", 300, "Optimisation steps.")
+    plateau: float = LoopOptions.again("plateau", 0.0, STOP)
+    memory: Memory | None = LoopOptions.again("memory", None, MEMORY)
 
 
 class DreamOptions(LoopOptions):
@@ -150,10 +158,11 @@ class DreamOptions(LoopOptions):
     plateau: float = LoopOptions.again("plateau", 0.0)
     optimizer: Literal["lbfgs", "adam", "sgd", "rmsprop"] = LoopOptions.again("optimizer", "adam")
     canvas: Literal["pixels", "pyramid", "fourier"] = LoopOptions.again("canvas", "fourier")
+    memory: Memory | None = LoopOptions.again("memory", None, MEMORY)
 
 
-class FeaturesOptions(MachineOptions):
-    """What the layers of a network give for a picture."""
+class FeaturesOptions(Options):
+    """What the layers of a network give for a picture: one look, in full precision."""
 
     layer: tuple[str, ...] = Field(
         default=("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
@@ -168,6 +177,11 @@ class FeaturesOptions(MachineOptions):
     size: Side | None = Field(
         default=512, description="Long side at which the picture is seen; never enlarged."
     )
+    backbone: Literal["compact", "vgg19", "vgg16"] = MachineOptions.again("backbone", "compact")
+    weights: str | None = MachineOptions.again("weights", None)
+    pooling: Literal["max", "avg"] = MachineOptions.again("pooling", "max")
+    device: str = MachineOptions.again("device", "auto")
+    max_megapixels: float = MachineOptions.again("max_megapixels", 100.0)
 
 
 # --- many pictures ------------------------------------------------------------------------------

@@ -20,11 +20,11 @@ from impasto.errors import ImageError, OptionError
 from impasto.images import ImageSource, fit_size, read_image, resize_pixels, resize_tileable
 from impasto.loop import Goal, Work
 from impasto.objective import Objective
-from impasto.options import PaintOptions, format_memory
+from impasto.options import PaintOptions, format_memory, parse_weights
 from impasto.paintings import Painting, Step
 from impasto.plan import Level, Plan, grant_memory, largest_side, make_plan
 from impasto.scene import Scene, View, check_counts
-from impasto.starts import start_picture
+from impasto.starts import make_periodic, start_picture
 from impasto.targets import Targets
 from impasto.terms import layers_of
 from impasto.trials import choose_numbers
@@ -54,6 +54,8 @@ class Painter(Work):
             read_image(each, max_megapixels=options.max_megapixels) for each in list_styles(style)
         ]
         check_counts(options, len(self.styles))
+        if options.tileable:
+            check_tileable(options)
         pictures = (self.content, *self.styles)
         self.notes = [f"{p.name}: {n}" for p in pictures for n in p.notes]
         machine = choose_machine(options.device)
@@ -118,6 +120,9 @@ class Painter(Work):
         layers = layers_of(self.backbone, self.options)
         least = self.backbone.smallest_side(self.backbone.deepest(layers)) if layers else 1
         view = self.scene.at(level.size, least, self.machine.device)
+        if self.options.tileable:
+            # The photograph's jump from edge to edge would be held on to.
+            view = replace(view, content=make_periodic(view.content).clamp(0, 1))
         objective = Objective(
             self.backbone, self.machine, view, self.options, self.targets, level.window
         )
@@ -147,13 +152,25 @@ class Painter(Work):
         alpha = self.content.alpha
         if alpha is not None:
             alpha = resize_pixels(alpha, *size)
+        resize = resize_tileable if self.options.tileable else resize_pixels
         return Painting(
-            resize_pixels(pixels, *size),
+            resize(pixels, *size),
             alpha,
             list(self.progress.history),
             self.recipe(),
             list(self.notes),
         )
+
+
+def check_tileable(options: PaintOptions) -> None:
+    """An error where something looks at the picture's edges as ends."""
+    ends = {
+        "blur": bool(options.blur),
+        "canvas pyramid": options.canvas == "pyramid",
+        "content_loss laplacian": "laplacian" in parse_weights(options.content_loss),
+    }
+    if found := next((name for name, is_so in ends.items() if is_so), None):
+        raise OptionError(f"tileable does not go with {found}, which sees an end at each edge")
 
 
 def choose_start(view: View, options: PaintOptions, best: Tensor | None = None) -> Tensor:
@@ -167,6 +184,8 @@ def choose_start(view: View, options: PaintOptions, best: Tensor | None = None) 
             seed=options.seed,
             max_megapixels=options.max_megapixels,
         )
+        if options.tileable:
+            start = make_periodic(start).clamp(0, 1)
     else:
         start = best.to(view.content.device)
     resize = resize_tileable if options.tileable else resize_pixels

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from impasto.color import COLORS, match_color
 from impasto.errors import ImageError, OptionError
-from impasto.images import Picture, resize_pixels
+from impasto.images import Picture, resize_pixels, resize_tileable
 from impasto.masks import combine, composite, read_labels, read_mask, resize_mask, soften
 from impasto.options import PaintOptions
 
@@ -258,7 +258,8 @@ class Scene:
     def finish(self, painted: Tensor) -> Tensor:
         """A painting of any size, as it is shown: its colours put back, the photograph where it is
         kept."""
-        painted = resize_pixels(painted, *self.size)
+        resize = resize_tileable if self.options.tileable else resize_pixels
+        painted = resize(painted, *self.size)
         if not self.options.only_color:
             painted = self.color.after(painted, self.photo)
         if self.mask is None:
@@ -311,6 +312,15 @@ def fill_transparent(pixels: Tensor, alpha: Tensor | None) -> Tensor:
         return pixels
     mean = (pixels * alpha).sum((2, 3), keepdim=True) / alpha.sum().clamp_min(1e-12)
     return torch.where(alpha > 0, pixels, mean)
+
+
+def make_opaque(picture: Picture) -> Picture:
+    """A picture as a network sees it, without transparency."""
+    if picture.alpha is None:
+        return picture
+    filled = fill_transparent(picture.pixels, picture.alpha)
+    note = "what is wholly transparent is seen in the mean colour of the rest"
+    return replace(picture, pixels=filled, alpha=None, notes=(*picture.notes, note))
 
 
 def fit_style(width: int, height: int, long_side: float, least: int) -> tuple[int, int]:

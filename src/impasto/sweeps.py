@@ -55,7 +55,7 @@ from impasto.sheets import arrange, draw_sheet, fit_tile, save_sheet
 Style = ImageSource | Sequence[ImageSource]
 
 LONG_SIDE = 256  # of each picture, if no size is asked for: many are painted
-LONGEST_ROW = 9  # tiles that stand side by side where nothing else arranges them
+LONGEST_ROW = 5  # tiles that stand side by side where nothing else arranges them
 FRAME_SIDE, FRAME_SECONDS = 480, 0.6
 
 

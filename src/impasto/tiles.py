@@ -158,8 +158,9 @@ def wrap(pixels: Tensor, margin: int) -> Tensor:
     """A picture (..., H, W) that copies of itself surround, as far as ``margin``."""
     for dim in (-2, -1):
         size = pixels.shape[dim]
-        places = torch.arange(-margin, size + margin, device=pixels.device) % size
-        pixels = pixels.index_select(dim, places)
+        copies, rest = divmod(margin, size)
+        before, after = pixels.narrow(dim, size - rest, rest), pixels.narrow(dim, 0, rest)
+        pixels = torch.cat([before, *[pixels] * (2 * copies + 1), after], dim)
     return pixels
 
 
