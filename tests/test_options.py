@@ -5,7 +5,19 @@ from __future__ import annotations
 import pytest
 
 from impasto.errors import MissingFileError, OptionError, suggest
+from impasto.lab_options import (
+    AugmentOptions,
+    DreamOptions,
+    FeaturesOptions,
+    InvertOptions,
+    SweepOptions,
+    TextureOptions,
+    TuneOptions,
+    parse_range,
+    parse_size,
+)
 from impasto.options import (
+    LoopOptions,
     PaintOptions,
     list_recipes,
     parse_weights,
@@ -101,3 +113,70 @@ def test_recipes_that_are_not_there_or_broken(tmp_path):
 def test_suggestions():
     assert suggest("relu4-2", ["relu4_2", "conv1_1"]) == "; did you mean 'relu4_2'?"
     assert suggest("zzz", ["a", "b"]) == "; choose from a, b"
+
+
+# --- the laboratory's ---------------------------------------------------------------------------
+
+
+def test_sizes_and_ranges():
+    assert parse_size("1024x512") == (1024, 512)
+    assert parse_size("64X 128") == (64, 128)
+    assert parse_size("300") == (300, 300)
+    assert parse_range("0.3:0.9") == (0.3, 0.9)
+    assert parse_range("0.5") == (0.5, 0.5)
+    assert parse_range("0:1") == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "values", "text"),
+    [
+        (TextureOptions, {"size": "9x40"}, "size: '9x40' is wrong: each side must be from 16 to"),
+        (TextureOptions, {"size": "1x2x3"}, "give WIDTHxHEIGHT in pixels, as 1024x512"),
+        (TextureOptions, {"size": ""}, "give WIDTHxHEIGHT in pixels, as 1024x512"),
+        (TextureOptions, {"style_weight": 1}, "unknown option 'style_weight'; did you mean"),
+        (InvertOptions, {"tv_power": 0.5}, "tv_power: 0.5 is wrong"),
+        (DreamOptions, {"octave_scale": 1}, "octave_scale: 1 is wrong"),
+        (DreamOptions, {"class": 3}, "class: 3 is wrong: input should be a valid string"),
+        (FeaturesOptions, {"top": 513}, "top: 513 is wrong"),
+        (TuneOptions, {"trials": 0}, "trials: 0 is wrong"),
+        (AugmentOptions, {"strength": "0.9:0.3"}, "give LEAST:MOST, both from 0 to 1"),
+        (AugmentOptions, {"strength": "nan"}, "give LEAST:MOST, both from 0 to 1"),
+        (AugmentOptions, {"noise": ("blurr",)}, "unknown noise 'blurr'; did you mean 'blur'?"),
+        (AugmentOptions, {"max_megapixels": 0}, "max_megapixels: 0 is wrong"),
+    ],
+)
+def test_what_is_wrong_in_the_laboratory_is_said_in_one_line(options, values, text):
+    with pytest.raises(OptionError) as caught:
+        options.read(values)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [TextureOptions, InvertOptions, DreamOptions, FeaturesOptions, SweepOptions, TuneOptions],
+)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", 0), ("plateau", 1), ("tv_weight", -1), ("memory", "x"), ("max_megapixels", 0)],
+)
+def test_options_declared_again_with_another_default_allow_no_more(options, name, value):
+    if name in options.model_fields:
+        with pytest.raises(OptionError, match=f"{name}: .* is wrong"):
+            options.read({name: value})
+
+
+def test_noises_are_split_at_commas():
+    assert AugmentOptions(noise=("gaussian, blur", "spots")).noise == ("gaussian", "blur", "spots")
+
+
+def test_a_class_goes_by_two_names_and_is_kept_by_one():
+    assert DreamOptions(label="bus") == DreamOptions.read({"class": "bus"})
+    assert DreamOptions(label="bus").changed() == {"class": "bus"}
+
+
+@pytest.mark.parametrize("options", [TextureOptions, InvertOptions, DreamOptions])
+def test_what_is_left_out_of_a_recipe_is_as_it_was(options):
+    assert options.read(options().model_dump(mode="json", by_alias=True)) == options()
+    assert options().changed() == {}
+    assert set(LoopOptions.model_fields) <= set(options.model_fields)

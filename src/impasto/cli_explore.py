@@ -13,6 +13,8 @@ from impasto.cli_run import (
     INTERRUPTED,
     Extras,
     apply_recipe,
+    check_folder,
+    check_named,
     check_outputs,
     find_input,
     follow,
@@ -34,6 +36,13 @@ PANELS = {  # the first flag of each panel of help
     "--backbone": "The network and the machine",
 }
 show_help = show_panels(PANELS)
+OTHER = "name another"  # no --init last here
+
+
+class DreamFlags(DreamOptions):
+    """A class goes by one name in the terminal, and not by Python's also."""
+
+    label: Annotated[str | None, Parameter(name="--class")] = DreamOptions.again("label", None)
 
 
 @unwrapped
@@ -59,9 +68,9 @@ def texture(
         Options to begin with: a .toml file, or a texture that Impasto made.
     """
     options = apply_recipe(recipe, options, "texture")
-    style = find_input(style, recipe, "style", "texture needs a picture of one")
+    style = find_input(style, recipe, "style", "texture needs a picture of one: STYLE")
     output = output or Path(f"{Path(style).stem}-texture.png")
-    check_outputs(output, [Path(style), Path(options.init)], extras)
+    check_outputs(output, [Path(style), Path(options.init)], extras, mend=OTHER)
     work = OPERATIONS["texture"].start(
         style, options=options, checkpoint=extras.checkpoint, targets=keep_targets()
     )
@@ -93,16 +102,17 @@ def invert(
         Options to begin with: a .toml file, or an inversion that Impasto made.
     """
     options = apply_recipe(recipe, options, "invert")
-    photo = find_input(photo, recipe, "content", "invert needs a photograph")
+    photo = find_input(photo, recipe, "content", "invert needs a photograph: PHOTO")
     if len(options.layer) > 1 or options.layer == ("all",):
         extras.refuse_for_many("one layer")
         folder = output or Path(f"{Path(photo).stem}-inverted")
+        check_folder(folder, "several layers")
         return follow_folder(
             OPERATIONS["invert-layers"].start(photo, options=options, folder=folder), folder, extras
         )
     (layer,) = options.layer
     output = output or Path(f"{Path(photo).stem}-{layer}.png")
-    check_outputs(output, [Path(photo)], extras)
+    check_outputs(output, [Path(photo)], extras, mend=OTHER)
     work = OPERATIONS["invert"].start(photo, options=options, checkpoint=extras.checkpoint)
     begin(work, f"inverting {work.layer} at", extras)
     return follow(work, output, extras)
@@ -116,7 +126,7 @@ def dream(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     recipe: str | None = None,
     extras: Annotated[Extras, Parameter(name="*")] = Extras(),  # noqa: B008
-    options: Annotated[DreamOptions, Parameter(name="*")] = DreamOptions(),  # noqa: B008
+    options: Annotated[DreamFlags, Parameter(name="*")] = DreamFlags(),  # noqa: B008
 ) -> int:
     """Make a picture that excites a class, a channel, or whatever a layer sees in a photograph.
 
@@ -125,16 +135,19 @@ def dream(
     photo
         What to start from; noise, if not given.
     output
-        Where the dream goes; its name ends in .png, .jpg, .webp or .tif.
+        Where the dream goes; its name ends in .png, .jpg, .webp or .tif. dream-CLASS.png or
+        PHOTO-dream-LAYER-CHANNEL.png here if not given.
     recipe
         Options to begin with: a .toml file, or a dream that Impasto made; of that, also the
         photograph.
     """
     options = apply_recipe(recipe, options, "dream")
-    if photo is None and recipe is not None and "content" in (read_painting_recipe(recipe) or {}):
-        photo = find_input(None, recipe, "content", "dream needs its photograph")
+    if photo is not None:
+        check_named(photo)
+    elif recipe is not None and "content" in (read_painting_recipe(recipe) or {}):
+        photo = find_input(None, recipe, "content", "a dream needs its photograph")
     output = output or Path(f"{name_dream(photo, options)}.png")
-    check_outputs(output, [Path(photo)] if photo else [], extras)
+    check_outputs(output, [Path(photo)] if photo else [], extras, mend=OTHER)
     work = OPERATIONS["dream"].start(photo, options=options, checkpoint=extras.checkpoint)
     begin(work, "dreaming", extras)
     return follow(work, output, extras)
@@ -161,19 +174,23 @@ def features(
     quiet
         Say nothing but errors.
     """
+    check_named(photo)
     folder = output or Path(f"{Path(photo).stem}-features")
+    check_folder(folder, "features")
     work = OPERATIONS["features"].start(photo, options=options, folder=folder)
-    return follow_folder(work, folder, Extras(quiet=quiet))
+    return follow_folder(work, folder, Extras(quiet=quiet), goes_on=False)
 
 
 @unwrapped
-def classes(words: str = "", /, *, backbone: str = "compact", weights: str | None = None) -> None:
+def classes(
+    words: str | None = None, /, *, backbone: str = "compact", weights: str | None = None
+) -> None:
     """List the classes that dream --class knows by name.
 
     Parameters
     ----------
     words
-        Only those whose names hold these letters.
+        Only those whose names hold these letters; all, if not given.
     backbone
         The network: compact, vgg19 or vgg16.
     weights
@@ -182,7 +199,8 @@ def classes(words: str = "", /, *, backbone: str = "compact", weights: str | Non
     from impasto.classifiers import load_classifier
 
     names = load_classifier(backbone, weights=weights).names
-    found = [(str(i), name) for i, name in enumerate(names) if words.lower() in name.lower()]
+    wanted = (words or "").lower()
+    found = [(str(i), name) for i, name in enumerate(names) if wanted in name.lower()]
     if not found:
         say(f"no class with {words!r} in its name")
     else:
@@ -201,9 +219,12 @@ def begin(work: Any, doing: str, extras: Extras) -> None:
     extras.tell(f"{doing} {width} x {height} {where}")
 
 
-def follow_folder(work: Any, folder: Path, extras: Extras) -> int:
+def follow_folder(work: Any, folder: Path, extras: Extras, *, goes_on: bool = True) -> int:
+    """Do the work that goes to a folder; whether it ``goes_on`` by the same command."""
     finished = follow_moments(work, quiet=extras.quiet)
     extras.tell(f"{'all is' if finished else 'stopped; what is done is'} in {folder}")
+    if not finished and goes_on:
+        extras.tell("the same command goes on from there")
     return 0 if finished else INTERRUPTED
 
 

@@ -11,7 +11,14 @@ from cyclopts.validators import Number
 
 from impasto.cli_explore import follow_folder
 from impasto.cli_paint import PANELS as PAINT_PANELS
-from impasto.cli_run import INTERRUPTED, Extras, apply_recipe, follow_moments
+from impasto.cli_run import (
+    INTERRUPTED,
+    Extras,
+    apply_recipe,
+    check_folder,
+    check_named,
+    follow_moments,
+)
 from impasto.console import say, show_panels, unwrapped
 from impasto.errors import OptionError
 from impasto.lab_options import AugmentOptions, SweepOptions, TuneOptions
@@ -57,7 +64,8 @@ def sweep(
         Say nothing but errors.
     """
     options = apply_recipe(recipe, options, "paint")
-    styles = name_styles(more, style)
+    styles = name_styles(content, more, style)
+    check_folder(output, "many pictures")
     work = OPERATIONS["sweep"].start(content, styles, options=options, folder=output, film=film)
     return follow_folder(work, output, Extras(quiet=quiet))
 
@@ -98,7 +106,8 @@ def study(
     """
     options = apply_recipe(recipe, options, "paint")
     output = output or Path(f"study-{subject}")
-    styles = name_styles(more, style)
+    styles = name_styles(content, more, style)
+    check_folder(output, "many pictures")
     work = OPERATIONS["study"].start(subject, content, styles, options=options, folder=output)
     return follow_folder(work, output, Extras(quiet=quiet))
 
@@ -133,7 +142,8 @@ def tune(
         Say nothing but errors.
     """
     options = apply_recipe(recipe, options, "paint")
-    styles = name_styles(more, style)
+    styles = name_styles(content, more, style)
+    check_folder(output, "many pictures")
     work = OPERATIONS["tune"].start(content, styles, options=options, folder=output)
     return follow_folder(work, output, Extras(quiet=quiet))
 
@@ -159,14 +169,19 @@ def augment(
         The folder that the copies go to, in the same order, with manifest.csv that says what was
         done to each. After a kill the same command goes on, to the same files.
     styles
-        Pictures to paint after, one drawn by chance for each copy: a folder, a quoted pattern or
-        files.
+        Pictures to paint after, one drawn by chance for each copy: a folder, a quoted pattern or a
+        file; may be repeated.
     jobs
         How many processes work at the same time; the files are the same.
     quiet
         Say nothing but errors.
     """
-    work = OPERATIONS["augment"].start(source, out, styles or (), options=options, jobs=jobs)
+    from impasto.labelled import find_styles
+
+    check_named(*(styles or ()))
+    pictures = [path for each in styles or () for path in find_styles(each)]
+    check_folder(out, "copies")
+    work = OPERATIONS["augment"].start(source, out, pictures, options=options, jobs=jobs)
     finished = follow_moments(work, quiet=quiet)
     done = work.result()
     for path, why in done.failed:
@@ -175,8 +190,10 @@ def augment(
         what = "wrote" if finished else "stopped; wrote"
         kept = f", {done.kept} were there already" if done.kept else ""
         failed = f", {len(done.failed)} failed" if done.failed else ""
-        speed = f"{done.written / done.seconds:.0f} a second" if done.seconds else ""
-        say(f"{what} {done.written} pictures in {done.seconds:.1f} s ({speed}){kept}{failed}")
+        speed = f" ({done.written / done.seconds:.0f} a second)" if done.written else ""
+        say(f"{what} {done.written} pictures in {done.seconds:.1f} s{speed}{kept}{failed}")
+        if not finished:
+            say("the same command goes on from there")
     if not finished:
         return INTERRUPTED
     return OptionError.exit_code if done.failed else 0
@@ -196,11 +213,10 @@ def report(folder: Path, /) -> None:
     print(write_report(folder))
 
 
-def name_styles(more: Sequence[str], style: Sequence[str] | None) -> list[str]:
+def name_styles(content: str, more: Sequence[str], style: Sequence[str] | None) -> list[str]:
     """The styles, whether they stand after the photograph or after --style."""
     styles = [*more, *(style or ())]
-    if not all(styles):
-        raise OptionError("a picture has an empty name")
+    check_named(content, *styles)
     if not styles:
         raise OptionError("a picture is needed to paint after: CONTENT STYLE, or --style PICTURE")
     return styles

@@ -15,12 +15,14 @@ from pydantic import Field
 from impasto.console import catch_interrupt, make_progress, say
 from impasto.errors import MissingFileError, OptionError
 from impasto.files import check_place
+from impasto.operations import OPERATIONS
 from impasto.options import PICTURES, Options, list_recipes, parse_recipe, read_recipe_file
 
 if TYPE_CHECKING:
     from impasto.paintings import Painting, Step
 
 INTERRUPTED = 130
+START_FROM_LAST = "name another (to start from what OUTPUT holds: --init last)"
 Given = TypeVar("Given", bound=Options)
 
 
@@ -72,8 +74,11 @@ class Extras(Options):
 # --- what must not be -----------------------------------------------------------------------------
 
 
-def check_outputs(output: Path, read: Iterable[Path], extras: Extras) -> None:
-    """What cannot be written is said before the work, not after it."""
+def check_outputs(
+    output: Path, read: Iterable[Path], extras: Extras, *, mend: str = START_FROM_LAST
+) -> None:
+    """What cannot be written is said before the work, not after it; ``mend`` is what else might be
+    done where a picture that is read would be written over."""
     from impasto.images import check_writable
 
     check_writable(output)
@@ -87,10 +92,10 @@ def check_outputs(output: Path, read: Iterable[Path], extras: Extras) -> None:
         check_figure(extras.plot)
     if extras.history is not None:
         check_place(extras.history, "losses")
-    check_apart(output, read, extras)
+    check_apart(output, read, extras, mend)
 
 
-def check_apart(output: Path, read: Iterable[Path], extras: Extras) -> None:
+def check_apart(output: Path, read: Iterable[Path], extras: Extras, mend: str) -> None:
     """Nothing that is read may be written over, and no file written twice."""
     read_files = {path.resolve(): path for path in read}
     written: dict[Path, str] = {}
@@ -98,7 +103,7 @@ def check_apart(output: Path, read: Iterable[Path], extras: Extras) -> None:
         if path.resolve() in read_files:
             raise OptionError(
                 f"--{name} {str(path)!r} is one of the pictures that are read, and would be "
-                "written over; name another (to start from what OUTPUT holds: --init last)"
+                f"written over; {mend}"
             )
         if other := written.get(path.resolve()):
             raise OptionError(f"--{name} and --{other} are the same file, {str(path)!r}")
@@ -109,6 +114,23 @@ def check_apart(output: Path, read: Iterable[Path], extras: Extras) -> None:
         for path in (*read_files, *written):
             if path.parent == output.parent and growth.fullmatch(path.name):
                 raise OptionError(f"--every could write over {str(path.name)!r}; rename it")
+
+
+def check_folder(folder: Path, what: str) -> None:
+    """An error where ``what``, "several layers", would go to what is named like a picture, or lie
+    about among other files."""
+    from impasto.images import WRITABLE
+
+    if folder == Path():  # also by an empty name
+        raise OptionError(f"{what} go to a folder of their own; name one")
+    if folder.suffix.lower() in WRITABLE and not folder.is_dir():
+        raise OptionError(f"{what} go to a folder; {folder.name!r} names a picture")
+
+
+def check_named(*pictures: str) -> None:
+    """An empty name would be that of the folder one is in."""
+    if not all(pictures):
+        raise OptionError("a picture has an empty name")
 
 
 # --- one picture --------------------------------------------------------------------------------
@@ -142,7 +164,7 @@ def follow(work: Any, output: Path, extras: Extras, *, bare: bool = False) -> in
     if finished and work.checkpoint:
         work.checkpoint.remove()
     tell(describe_result(result, output, finished=finished))
-    if not finished and work.checkpoint:
+    if not finished and work.checkpoint and work.checkpoint.path.exists():
         tell(f"the same command goes on from there, by {extras.checkpoint}")
     return 0 if finished else INTERRUPTED
 
@@ -219,7 +241,8 @@ class FilmGrowth:
 
 def describe_result(result: Painting, output: Path, *, finished: bool) -> str:
     width, height = result.pixels.shape[-1], result.pixels.shape[-2]
-    what = "painted" if finished else "stopped; the best so far is"
+    done = "painted" if result.recipe.get("operation", "paint") == "paint" else "made"
+    what = done if finished else "stopped; the best so far is"
     if not result.history:
         return f"{what} {output} ({width} x {height}), colours alone"
     last = result.history[-1]
@@ -269,6 +292,7 @@ def apply_recipe(recipe: str | None, given: Given, operation: str) -> Given:
     if painted is not None and made_by != operation:
         raise OptionError(f"{recipe!r} was made by 'impasto {made_by}', not {operation}")
     values = read_recipe_file(recipe) if painted is None else painted["options"]
+    check_options_of(values, recipe, type(given))
     said = {name: getattr(given, name) for name in given.model_fields_set}
     fields = type(given).model_fields
     known = {fields[name].alias or name for name in said}
@@ -276,6 +300,23 @@ def apply_recipe(recipe: str | None, given: Given, operation: str) -> Given:
     if recipe not in list_recipes():
         values = find_pictures_of(values, Path(recipe).parent)
     return type(given).read({**values, **{fields[n].alias or n: v for n, v in said.items()}})
+
+
+def check_options_of(values: Iterable[str], recipe: str, options: type[Options]) -> None:
+    """An error for what is an option, but of another operation; what is none at all is told by the
+    options themselves."""
+    here = list_options(options)
+    for value in values:
+        others = [name for name, o in OPERATIONS.items() if value in list_options(o.options)]
+        if others and value not in here:
+            raise OptionError(
+                f"recipe {recipe!r} is for 'impasto {others[0]}': there is no {value} here"
+            )
+
+
+def list_options(options: type[Options]) -> list[str]:
+    """As recipes have them."""
+    return [field.alias or name for name, field in options.model_fields.items()]
 
 
 def read_painting_recipe(recipe: str) -> dict[str, Any] | None:
@@ -292,16 +333,17 @@ def read_painting_recipe(recipe: str) -> dict[str, Any] | None:
     return {**content, "options": options}
 
 
-def find_input(given: str | None, recipe: str | None, kind: str, what: str) -> str:
+def find_input(given: str | None, recipe: str | None, kind: str, lack: str) -> str:
     """The picture that is named, or that the one with the recipe was made from; ``kind`` is
-    "content" or "style", ``what`` "a photograph"."""
-    if given:
+    "content" or "style", and ``lack`` what is said where there is none."""
+    if given is not None:
+        check_named(given)
         return given
     made_from = read_painting_recipe(recipe) if recipe is not None else None
     names = (made_from or {}).get(kind) or []
     names = [names] if isinstance(names, str) else names
     if not names:
-        raise OptionError(f"{what} is needed")
+        raise OptionError(lack)
     return find_beside(str(names[0]), Path(str(recipe)).parent)
 
 

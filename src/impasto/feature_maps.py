@@ -24,6 +24,7 @@ from impasto.images import ImageSource, fit_size, read_image, resize_pixels
 from impasto.lab_options import FeaturesOptions
 from impasto.plots import new_figure, plot_maps, plot_matrix, save_figure
 from impasto.records import Moment
+from impasto.scene import fill_transparent
 from impasto.style_losses import gram_matrix
 from impasto.weights import load_backbone
 
@@ -116,7 +117,8 @@ class Features:
 
     def steps(self) -> Iterator[Moment]:
         """Look once, and show layer by layer."""
-        pixels = resize_pixels(self.photo.pixels, *self.size).to(self.machine.device)
+        pixels = fill_transparent(self.photo.pixels, self.photo.alpha)
+        pixels = resize_pixels(pixels, *self.size).to(self.machine.device)
         with torch.no_grad():
             seen = self.backbone(pixels, self.layers)
         for number, name in enumerate(self.layers, 1):
@@ -135,7 +137,7 @@ class Features:
     def _choose_channels(self, features: Tensor) -> tuple[int, ...]:
         """Those asked for, or those that vary most over the picture, most first."""
         if self.options.channel:
-            return self.options.channel
+            return tuple(dict.fromkeys(self.options.channel))
         spread = features.flatten(1).std(1, correction=0)
         order = spread.sort(descending=True, stable=True).indices
         return tuple(order[: self.options.top].tolist())

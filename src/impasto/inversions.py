@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,14 +17,18 @@ from torch import Tensor
 
 from impasto.checkpoints import Checkpoint
 from impasto.explore import Inversion
-from impasto.files import replace_file
+from impasto.files import replace_file, working_in
 from impasto.images import ImageSource, read_image, resize_pixels, to_pil
 from impasto.lab_options import InvertOptions
+from impasto.paintings import Step
 from impasto.records import Moment, Record
+from impasto.scene import fill_transparent
 from impasto.sheets import arrange, draw_sheet, save_sheet
 from impasto.weights import load_backbone
 
 Place = str | os.PathLike[str]
+
+IN_A_ROW = 3  # pictures of the sheet
 
 
 class Inversions:
@@ -38,7 +43,8 @@ class Inversions:
         folder: Place,
     ) -> None:
         options = options or InvertOptions()
-        self.photo = read_image(photo, max_megapixels=options.max_megapixels)
+        photo = read_image(photo, max_megapixels=options.max_megapixels)
+        self.photo = replace(photo, pixels=fill_transparent(photo.pixels, photo.alpha))
         backbone = load_backbone(options.backbone, weights=options.weights)
         firsts = [f"relu{block}_1" for block in range(1, len(backbone.architecture.channels) + 1)]
         named = [each for name in options.layer for each in (firsts if name == "all" else [name])]
@@ -46,12 +52,12 @@ class Inversions:
         self.options = [options.model_copy(update={"layer": (layer,)}) for layer in layers]
         self.steps_each = options.steps
         # What could not be found is said before anything is.
-        deepest = backbone.deepest(layers)
-        self.works = [Inversion(self.photo, o) for o in self.options if o.layer == (deepest,)]
-        self.notes = [note for work in self.works for note in work.notes]
+        deepest = layers.index(backbone.deepest(layers))
+        work = Inversion(self.photo, self.options[deepest])
+        self.notes = list(work.notes)
         self.record = Record.open(Path(folder), self._describe(layers))
         self.rows: list[list[Any]] = []
-        self.shown = [resize_pixels(self.photo.pixels, *self.works[0].size)]
+        self.shown = [resize_pixels(self.photo.pixels, *work.size)]
 
     def _describe(self, layers: list[str]) -> dict[str, Any]:
         facts = {
@@ -65,21 +71,29 @@ class Inversions:
         return facts | {"digest": digest.hexdigest()}
 
     def steps(self) -> Iterator[Moment]:
+        """Find what the folder does not hold yet, yielding how far it has come after each step."""
+        with working_in(self.record.folder):
+            yield from self._find_all()
+
+    def _find_all(self) -> Iterator[Moment]:
         total = self.steps_each * len(self.options)
         for number, options in enumerate(self.options):
             (layer,) = options.layer
             text = f"{number + 1}/{len(self.options)} {layer}"
             path = self.record.folder / "runs" / f"{layer}.png"
             if not path.is_file():
-                yield from self._find(options, path, Moment(number * self.steps_each, total, text))
+                with closing(self._find(options, path)) as steps:
+                    for step in steps:
+                        yield Moment(number * self.steps_each + step.number, total, text)
             self._take_in(layer, path)
             yield Moment((number + 1) * self.steps_each, total, text)
 
-    def _find(self, options: InvertOptions, path: Path, start: Moment) -> Iterator[Moment]:
+    def _find(self, options: InvertOptions, path: Path) -> Generator[Step, None, None]:
+        """One layer's picture, or what is left of the work."""
         work = Inversion(self.photo, options, checkpoint=path.with_suffix(".ckpt"))
+        self.notes += [f"{options.layer[0]}: {n}" for n in work.notes if n not in self.notes]
         try:
-            for step in work.steps():
-                yield replace(start, done=start.done + step.number)
+            yield from work.steps()
         except GeneratorExit:
             work.save_progress()
             raise
@@ -96,8 +110,8 @@ class Inversions:
         tiles = [to_pil(pixels) for pixels in self.shown]
         captions = ["the photograph", *(f"{layer}: {psnr} dB" for layer, psnr in self.rows)]
         sheet = draw_sheet(
-            arrange(tiles),
-            captions=arrange(captions),
+            arrange(tiles, IN_A_ROW),
+            captions=arrange(captions, IN_A_ROW),
             title=f"{self.photo.name} from its features",
             tile=max(tiles[0].size),
         )
