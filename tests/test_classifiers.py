@@ -206,7 +206,7 @@ def test_a_word_of_many_classes_offers_five(imagenet: Classifier):
 @pytest.mark.parametrize("label", ["", "  ", "xq zzz"])
 def test_a_class_like_no_other_points_to_the_names(small: Classifier, label: str):
     with pytest.raises(
-        OptionError, match=r"^unknown class .*; the 200 names are in .*classes\.txt$"
+        OptionError, match=r"^unknown class .*; 'impasto classes' lists the 200 there are$"
     ):
         small.find(label)
 

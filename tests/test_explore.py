@@ -624,7 +624,7 @@ def test_what_was_done_to_a_photograph_is_said(photo):
         ({"layer": "relu3_1", "channel": 64}, "relu3_1 has 64 channels, 0 to 63, and no 64"),
         ({"layer": "relu3_9", "channel": 1}, "unknown layer 'relu3_9' for compact; did you mean"),
         ({"label": "goldfih"}, "unknown class 'goldfih'; did you mean 'goldfish'?"),
-        ({"label": "xyzzy"}, "unknown class 'xyzzy'; the 200 names are in"),
+        ({"label": "xyzzy"}, "unknown class 'xyzzy'; 'impasto classes' lists the 200 there are"),
         ({"label": "goldfish", "size": 16}, "16 x 16 is too small for a classifier"),
         ({"layer": "relu5_1", "channel": 0, "size": 16}, "16 x 16 is too small for layer relu5_1"),
         ({"label": "goldfish", "memory": "1M"}, "and so does any other size"),

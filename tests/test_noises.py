@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 import torch
 
+from impasto import lab_options
 from impasto.devices import seeded
+from impasto.errors import OptionError
 from impasto.lab_options import AugmentOptions
 from impasto.noises import NOISES, add_grain, add_spots, blur
 
@@ -15,8 +15,10 @@ GREY = torch.full((1, 3, 64, 64), 0.5)
 
 
 def test_the_options_know_them_all():
-    kinds, _ = get_args(AugmentOptions.model_fields["noise"].annotation)
-    assert tuple(NOISES) == get_args(kinds)
+    assert tuple(NOISES) == lab_options.NOISES
+    assert AugmentOptions.read({"noise": ["gaussian,blur", "spots"]}).noise == tuple(NOISES)
+    with pytest.raises(OptionError, match="unknown noise 'blurr'; did you mean 'blur'"):
+        AugmentOptions.read({"noise": ["gaussian,blurr"]})
 
 
 @pytest.mark.parametrize("name", NOISES)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from torch import Tensor, nn
@@ -61,7 +60,7 @@ class Classifier:
         near = fitting or difflib.get_close_matches(wanted, known, n=OFFERED, cutoff=0.6)
         offers = [repr(self.names[known.index(name)]) for name in near[:OFFERED]]
         if not offers:
-            raise OptionError(f"{what}; the {len(known):,} names are in {names_path(len(known))}")
+            raise OptionError(f"{what}; 'impasto classes' lists the {len(known):,} there are")
         raise OptionError(f"{what}; did you mean {join_or(offers)}?")
 
     def place(self, machine: Machine) -> Self:
@@ -79,10 +78,6 @@ def join_or(offers: list[str]) -> str:
     return " or ".join(filter(None, [", ".join(offers[:-1]), offers[-1]]))
 
 
-def names_path(count: int) -> Path:
-    return DATA / CLASSES[count]
-
-
 def load_classifier(backbone: str, *, weights: str | None = None) -> Classifier:
     """The classifier that goes with the weights named, or with the first that are stored."""
     name = choose_weights(backbone, weights)
@@ -98,7 +93,7 @@ def load_classifier(backbone: str, *, weights: str | None = None) -> Classifier:
     else:
         raise WeightsError(f"{name} has no classifier; {name_classified(vgg)}")
     count = check_linears(head, entering, name)
-    names = names_path(count).read_text(encoding="utf-8").splitlines()
+    names = (DATA / CLASSES[count]).read_text(encoding="utf-8").splitlines()
     return Classifier(names, vgg.layers()[-1], head.requires_grad_(False).eval())
 
 

@@ -25,28 +25,24 @@ app = App(
     default_parameter=Parameter(negative_iterable=(), show_default=describe_default),
     help_format="plaintext",  # others load a parser for each help page
     version=lambda: __import__("impasto").__version__,
+    suppress_keyboard_interrupt=False,  # told in run()
 )
-for command, show in (
-    (cli_explore.texture, cli_explore.show_help),
-    (cli_explore.invert, cli_explore.show_help),
-    (cli_explore.dream, cli_explore.show_help),
-    (cli_explore.features, cli_explore.show_help),
-    (cli_explore.classes, None),
-    (cli_lab.study, cli_lab.show_help),
-    (cli_lab.sweep, cli_lab.show_help),
-    (cli_lab.tune, cli_lab.show_help),
-    (cli_lab.augment, None),
-    (cli_lab.report, None),
+for command, show, usage in (
+    (cli_explore.texture, cli_explore.show_help, "texture STYLE [--output PICTURE]"),
+    (cli_explore.invert, cli_explore.show_help, "invert PHOTO [--layer LAYER] [--output PICTURE]"),
+    (cli_explore.dream, cli_explore.show_help, "dream [PHOTO] --class CLASS | --layer LAYER"),
+    (cli_explore.features, cli_explore.show_help, "features PHOTO [--layer LAYER]"),
+    (cli_explore.classes, None, "classes [WORDS]"),
+    (cli_lab.study, cli_lab.show_help, "study SUBJECT CONTENT STYLE [--output FOLDER]"),
+    (cli_lab.sweep, cli_lab.show_help, "sweep CONTENT STYLE --vary OPTION=VALUES"),
+    (cli_lab.tune, cli_lab.show_help, "tune CONTENT STYLE [--trials NUMBER]"),
+    (cli_lab.augment, None, "augment SOURCE OUT --styles FOLDER"),
+    (cli_lab.report, None, "report FOLDER"),
+    (paint, show_help, "paint PHOTOGRAPH --style PICTURE [--output PAINTING]"),
 ):
-    app.command(command, help_formatter=show)
+    app.command(command, help_formatter=show, usage=f"Usage: impasto {usage} [OPTIONS]")
 weights = App(name="weights", help="Weight files: list, fetch, import, verify, path.")
 app.command(weights)
-app.command(
-    paint,
-    help_formatter=show_help,
-    usage="Usage: impasto paint PHOTOGRAPH --style PICTURE [--output PAINTING] [OPTIONS]",
-)
-
 
 # --- what there is ------------------------------------------------------------------------------
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
+from pydantic import Field
 
 from impasto.cli_explore import follow_folder
 from impasto.cli_paint import PANELS as PAINT_PANELS
@@ -23,13 +24,34 @@ from impasto.console import say, show_panels, unwrapped
 from impasto.errors import OptionError
 from impasto.lab_options import AugmentOptions, SweepOptions, TuneOptions
 from impasto.operations import OPERATIONS
+from impasto.options import Options, PaintOptions
 
 show_help = show_panels(
-    {"--style": "Pictures", "--vary": "What is varied", "--trials": "What is searched"}
+    {
+        "--output": "Pictures",
+        "--style": "Pictures",
+        "--vary": "What is varied",
+        "--trials": "What is searched",
+    }
     | PAINT_PANELS
 )
 Quiet = Annotated[bool, Parameter(alias="-q", negative=())]
 Styles = Annotated[list[str] | None, Parameter(alias="-s")]
+
+
+class Manner(Options):
+    """What studies, sweeps and searches share."""
+
+    style: Annotated[tuple[str, ...], Parameter(alias="-s")] = Field(
+        default=(),
+        description="The picture in whose manner it is painted; repeated, several are blended.",
+    )
+    recipe: str | None = Field(
+        default=None,
+        description="Options to begin with: a name from 'impasto recipes', a .toml file or a "
+        "painting.",
+    )
+    quiet: Quiet = Field(default=False, description="Say nothing but errors.")
 
 
 @unwrapped
@@ -37,11 +59,9 @@ def sweep(
     content: str,
     /,
     *more: str,
-    style: Styles = None,
     output: Annotated[Path, Parameter(alias="-o")] = Path("sweep"),
-    recipe: str | None = None,
     film: Path | None = None,
-    quiet: Quiet = False,
+    manner: Annotated[Manner, Parameter(name="*")] = Manner(),  # noqa: B008
     options: Annotated[SweepOptions, Parameter(name="*")] = SweepOptions(),  # noqa: B008
 ) -> int:
     """Paint a photograph with options crossed, measure every picture, and name the best.
@@ -52,22 +72,13 @@ def sweep(
         The photograph.
     more
         The style, where --style is not used.
-    style
-        The picture in whose manner it is painted; repeated, several are blended.
     output
         The folder for the pictures, sheet, tables and plots. After a kill the same command goes on.
-    recipe
-        Options to begin with: a name from 'impasto recipes', a .toml file or a painting.
     film
         Show the pictures one after the other in this .gif, .webp or .mp4 file.
-    quiet
-        Say nothing but errors.
     """
-    options = apply_recipe(recipe, options, "paint")
-    styles = name_styles(content, more, style)
-    check_folder(output, "many pictures")
-    work = OPERATIONS["sweep"].start(content, styles, options=options, folder=output, film=film)
-    return follow_folder(work, output, Extras(quiet=quiet))
+    styles = name_styles(content, more, manner)
+    return paint_all("sweep", (content, styles), options, output, manner, film=film)
 
 
 @unwrapped
@@ -76,10 +87,8 @@ def study(
     content: str,
     /,
     *more: str,
-    style: Styles = None,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
-    recipe: str | None = None,
-    quiet: Quiet = False,
+    manner: Annotated[Manner, Parameter(name="*")] = Manner(),  # noqa: B008
     options: Annotated[SweepOptions, Parameter(name="*")] = SweepOptions(),  # noqa: B008
 ) -> int:
     """Make one of the papers' figures of your own pictures.
@@ -94,22 +103,12 @@ def study(
         The photograph.
     more
         The style, where --style is not used.
-    style
-        The picture in whose manner it is painted; repeated, several are blended.
     output
         The folder for the pictures, sheet, tables and plots; study-SUBJECT if not given. After a
         kill the same command goes on.
-    recipe
-        Options to begin with: a name from 'impasto recipes', a .toml file or a painting.
-    quiet
-        Say nothing but errors.
     """
-    options = apply_recipe(recipe, options, "paint")
-    output = output or Path(f"study-{subject}")
-    styles = name_styles(content, more, style)
-    check_folder(output, "many pictures")
-    work = OPERATIONS["study"].start(subject, content, styles, options=options, folder=output)
-    return follow_folder(work, output, Extras(quiet=quiet))
+    inputs = (subject, content, name_styles(content, more, manner))
+    return paint_all("study", inputs, options, output or Path(f"study-{subject}"), manner)
 
 
 @unwrapped
@@ -117,10 +116,8 @@ def tune(
     content: str,
     /,
     *more: str,
-    style: Styles = None,
     output: Annotated[Path, Parameter(alias="-o")] = Path("tuned"),
-    recipe: str | None = None,
-    quiet: Quiet = False,
+    manner: Annotated[Manner, Parameter(name="*")] = Manner(),  # noqa: B008
     options: Annotated[TuneOptions, Parameter(name="*")] = TuneOptions(),  # noqa: B008
 ) -> int:
     """Search for settings that come near to both, the style and the photograph.
@@ -131,21 +128,27 @@ def tune(
         The photograph.
     more
         The style, where --style is not used.
-    style
-        The picture in whose manner it is painted; repeated, several are blended.
     output
         The folder for the pictures, the front, and knee.toml, the recipe of the best bargain. After
         a kill the same command goes on; with more --trials it goes further.
-    recipe
-        Options to begin with: a name from 'impasto recipes', a .toml file or a painting.
-    quiet
-        Say nothing but errors.
     """
-    options = apply_recipe(recipe, options, "paint")
-    styles = name_styles(content, more, style)
+    styles = name_styles(content, more, manner)
+    return paint_all("tune", (content, styles), options, output, manner)
+
+
+def paint_all(
+    operation: str,
+    inputs: tuple[Any, ...],
+    options: PaintOptions,
+    output: Path,
+    manner: Manner,
+    **more: Any,
+) -> int:
+    """Do what paints many pictures into a folder."""
+    options = apply_recipe(manner.recipe, options, "paint")
     check_folder(output, "many pictures")
-    work = OPERATIONS["tune"].start(content, styles, options=options, folder=output)
-    return follow_folder(work, output, Extras(quiet=quiet))
+    work = OPERATIONS[operation].start(*inputs, options=options, folder=output, **more)
+    return follow_folder(work, output, Extras(quiet=manner.quiet))
 
 
 @unwrapped
@@ -176,12 +179,9 @@ def augment(
     quiet
         Say nothing but errors.
     """
-    from impasto.labelled import find_styles
-
     check_named(*(styles or ()))
-    pictures = [path for each in styles or () for path in find_styles(each)]
     check_folder(out, "copies")
-    work = OPERATIONS["augment"].start(source, out, pictures, options=options, jobs=jobs)
+    work = OPERATIONS["augment"].start(source, out, styles or (), options=options, jobs=jobs)
     finished = follow_moments(work, quiet=quiet)
     done = work.result()
     for path, why in done.failed:
@@ -213,9 +213,9 @@ def report(folder: Path, /) -> None:
     print(write_report(folder))
 
 
-def name_styles(content: str, more: Sequence[str], style: Sequence[str] | None) -> list[str]:
+def name_styles(content: str, more: Sequence[str], manner: Manner) -> list[str]:
     """The styles, whether they stand after the photograph or after --style."""
-    styles = [*more, *(style or ())]
+    styles = [*more, *manner.style]
     check_named(content, *styles)
     if not styles:
         raise OptionError("a picture is needed to paint after: CONTENT STYLE, or --style PICTURE")

@@ -36,7 +36,8 @@ class Machine:
         return self.precision == torch.bfloat16 and not has_fast_bfloat16(self.device)
 
     def describe(self) -> str:
-        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        count = torch.get_num_threads()
+        threads = f", {count} thread{'s' * (count > 1)}" if self.device.type == "cpu" else ""
         return f"{self.device}, {self.describe_numbers()}{threads}"
 
     def describe_numbers(self) -> str:

@@ -252,7 +252,8 @@ class Dream(Exploration):
     ) -> None:
         options = options or DreamOptions()
         if (options.label is None) == (options.layer is None):
-            raise OptionError("a dream is of a class or of a layer: give --class or --layer")
+            both = ", not both" if options.label else ""
+            raise OptionError(f"a dream is of a class or of a layer: give --class or --layer{both}")
         if options.channel is not None and options.layer is None:
             raise OptionError("a channel is one of a layer: give --layer too")
         if options.layer is not None and options.channel is None and photo is None:

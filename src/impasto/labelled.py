@@ -143,9 +143,9 @@ def find_column(columns: Sequence[str], names: Sequence[str]) -> int | None:
 
 
 def find_styles(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """The pictures of a folder, those that a pattern fits, or the files of a list."""
+    """The pictures of a folder, those that a pattern fits, or the one file; of each in a list."""
     if not isinstance(source, str | os.PathLike):
-        return [Path(each) for each in source]
+        return [path for each in source for path in find_styles(each)]
     path, text = Path(source), str(source)
     if not path.is_dir():
         if path.exists() or not glob.has_magic(text):

@@ -6,6 +6,7 @@ else after a sign, and everything below it moves down.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import re
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import zip_longest
 from math import ceil, isqrt
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from PIL import Image, ImageDraw, ImageFont
@@ -164,18 +166,27 @@ def balance_text(text: str, measure: Callable[[str], float], width: float) -> li
 
 
 @cache
-def load_font(size: int) -> Font:
+def load_font(size: int, *, is_wide: bool = False) -> Font:
+    """PIL's own font; for names beyond ASCII, which it has not, the one that matplotlib ships, if
+    that is there."""
+    if is_wide:
+        found = importlib.util.find_spec("matplotlib")
+        for folder in (found and found.submodule_search_locations) or []:
+            path = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+            if path.is_file():
+                return ImageFont.truetype(str(path), size)
     return ImageFont.load_default(size)
 
 
 def choose_font(texts: Sequence[str], width: int, size: int) -> Font:
     """Of the size, or as little smaller as leaves every word whole, if any does."""
     words = {word for text in texts for word in text.split()}
+    is_wide = not all(map(str.isascii, words))
     for smaller in range(size, FONT_SIZES[0] - 1, -1):
-        font = load_font(smaller)
+        font = load_font(smaller, is_wide=is_wide)
         if all(font.getlength(word) <= width for word in words):
             return font
-    return load_font(size)
+    return load_font(size, is_wide=is_wide)
 
 
 class Block:

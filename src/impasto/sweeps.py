@@ -169,7 +169,11 @@ class Sweep:
         film: str | Path | None,
     ) -> None:
         check_axes(axes, options)
-        self.film = None if film is None else check_film(film)
+        own_folder = film is not None and Path(film).resolve().parent == Path(folder).resolve()
+        if film is not None:
+            # What lies in the folder that is made below has a place there.
+            check_film(Path(film).name if own_folder else film)
+        self.film = None if film is None else Path(film)
         self.axes, self.chain, self.finished = axes, options.chain, False
         self.asked = only_painting(options)
         base = self.asked.model_copy(update={"size": choose_size(pictures[0], options)})

@@ -168,15 +168,19 @@ def _serve(pipe: Connection, make_worker: Callable[[], Callable[[Any], Any]]) ->
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=follow_parent, daemon=True).start()
-    with suppress(EOFError, OSError):  # the parent closed its end
-        worker = None
-        while True:
-            task = pipe.recv()
-            try:
-                worker = worker or make_worker()
-                outcome = worker(task)
-            except ImpastoError as error:
-                outcome = error
-            except Exception as error:  # told where there is someone to tell
-                outcome = ImpastoError(" ".join(f"{type(error).__name__}: {error}".split()))
-            pipe.send(outcome)
+    try:
+        with suppress(EOFError, OSError):  # the parent closed its end
+            worker = None
+            while True:
+                task = pipe.recv()
+                try:
+                    worker = worker or make_worker()
+                    outcome = worker(task)
+                except ImpastoError as error:
+                    outcome = error
+                except Exception as error:  # told where there is someone to tell
+                    outcome = ImpastoError(" ".join(f"{type(error).__name__}: {error}".split()))
+                pipe.send(outcome)
+    finally:
+        # Nothing is half written any more; raised while Python ends, an exit would be a traceback.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
