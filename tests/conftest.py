@@ -13,7 +13,6 @@ from PIL import Image
 from impasto.backbones import BACKBONES, Backbone
 from impasto.weights import load_backbone
 
-
 # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
