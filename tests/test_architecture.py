@@ -37,6 +37,7 @@ FLOORS = {
         "sums",
         "positions",
         "losses",
+        "networks",
         "style_losses",
     ],
     "work": [
