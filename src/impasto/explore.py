@@ -118,9 +118,9 @@ class Exploration(Work):
         for size in sizes:
             self.backbone.check_size(*size, layer)
         shared = {name: getattr(options, name) for name in LoopOptions.model_fields}
-        painting = PaintOptions.model_construct(
-            **{**PaintOptions().model_dump(), **shared, "style_weight": 0.0, "start_size": 65536},
-        ).model_copy(update={"content_layer": (layer,)})
+        painting = PaintOptions(
+            **shared, style_weight=0.0, content_layer=(layer,), start_size=65536
+        )
         grant = grant_memory(self.machine.device, options.memory)
 
         def fits(size: tuple[int, int]) -> bool:

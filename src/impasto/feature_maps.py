@@ -24,7 +24,7 @@ from impasto.images import ImageSource, fit_size, read_image, resize_pixels
 from impasto.lab_options import FeaturesOptions
 from impasto.plots import new_figure, plot_maps, plot_matrix, save_figure
 from impasto.records import Moment
-from impasto.scene import fill_transparent
+from impasto.scene import make_opaque
 from impasto.style_losses import gram_matrix
 from impasto.weights import load_backbone
 
@@ -75,7 +75,7 @@ class Features:
         folder: str | os.PathLike[str] | None = None,
     ) -> None:
         self.options = options = options or FeaturesOptions()
-        self.photo = read_image(photo, max_megapixels=options.max_megapixels)
+        self.photo = make_opaque(read_image(photo, max_megapixels=options.max_megapixels))
         self.notes = [f"{self.photo.name}: {note}" for note in self.photo.notes]
         self.folder = None if folder is None else Path(folder)
         self.machine = choose_machine(options.device)
@@ -117,8 +117,7 @@ class Features:
 
     def steps(self) -> Iterator[Moment]:
         """Look once, and show layer by layer."""
-        pixels = fill_transparent(self.photo.pixels, self.photo.alpha)
-        pixels = resize_pixels(pixels, *self.size).to(self.machine.device)
+        pixels = resize_pixels(self.photo.pixels, *self.size).to(self.machine.device)
         with torch.no_grad():
             seen = self.backbone(pixels, self.layers)
         for number, name in enumerate(self.layers, 1):

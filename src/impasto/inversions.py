@@ -8,7 +8,6 @@ import math
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from impasto.images import ImageSource, read_image, resize_pixels, to_pil
 from impasto.lab_options import InvertOptions
 from impasto.paintings import Step
 from impasto.records import Moment, Record
-from impasto.scene import fill_transparent
+from impasto.scene import make_opaque
 from impasto.sheets import arrange, draw_sheet, save_sheet
 from impasto.weights import load_backbone
 
@@ -43,8 +42,7 @@ class Inversions:
         folder: Place,
     ) -> None:
         options = options or InvertOptions()
-        photo = read_image(photo, max_megapixels=options.max_megapixels)
-        self.photo = replace(photo, pixels=fill_transparent(photo.pixels, photo.alpha))
+        self.photo = make_opaque(read_image(photo, max_megapixels=options.max_megapixels))
         backbone = load_backbone(options.backbone, weights=options.weights)
         firsts = [f"relu{block}_1" for block in range(1, len(backbone.architecture.channels) + 1)]
         named = [each for name in options.layer for each in (firsts if name == "all" else [name])]
