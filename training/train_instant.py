@@ -116,8 +116,18 @@ def gaussians(features: Tensor) -> tuple[Tensor, Tensor]:
     return mean, square - mean[:, :, None] * mean[:, None]
 
 
+def decompose(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and vectors; in more digits where a flat picture leaves single ones too few."""
+    try:
+        values, vectors = torch.linalg.eigh(matrices)
+    except torch.linalg.LinAlgError:
+        least = 1e-9 * torch.eye(matrices.shape[-1], dtype=torch.float64)
+        values, vectors = torch.linalg.eigh(matrices.double() + least)
+    return values.to(matrices), vectors.to(matrices)
+
+
 def roots(matrices: Tensor) -> Tensor:
-    values, vectors = torch.linalg.eigh(matrices)
+    values, vectors = decompose(matrices)
     return (vectors * values.clamp_min(0).sqrt()[:, None]) @ vectors.transpose(1, 2)
 
 
@@ -125,7 +135,7 @@ def gaussian_distances(features: Tensor, mean: Tensor, theirs: Tensor, root: Ten
     """(N,) as ``style_losses.GaussianLoss``, of a batch."""
     own, covariance = gaussians(features)
     constant = covariance.detach()
-    values, vectors = torch.linalg.eigh(root @ constant @ root)
+    values, vectors = decompose(root @ constant @ root)
     usual = root.square().sum((1, 2)) / root.shape[1]
     least = 1e-6 * usual.square() + 1e-20
     turned = root @ vectors
