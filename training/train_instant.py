@@ -231,7 +231,10 @@ class Trainer:
             )
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
+            norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
+            if not bool(norm.isfinite()):  # a flat style has no statistics to speak of
+                self.step += 1
+                continue
             for group in self.optimizer.param_groups:
                 group["lr"] = self.rate()
             self.optimizer.step()
