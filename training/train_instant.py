@@ -36,6 +36,7 @@ from impasto.weights import load_backbone
 BATCH = 8
 SIDES = (128, 176)  # of crops, in turn
 STYLE_SIDE = 192
+FLAT = 0.03  # deviation of a style that is none
 STYLE_LAYERS = [f"relu{block}_1" for block in range(1, 6)]
 STYLE_WEIGHT, TV_WEIGHT = 40.0, 3.0
 RATE, WARM_UP = 2e-3, 300
@@ -99,7 +100,9 @@ class Data:
         for _ in range(BATCH):
             kind = draw.random()
             source = self.styles if kind < 0.75 else self.drawn if kind < 0.87 else self.photos
-            style = source.cut(draw, STYLE_SIDE, STYLE_SIDE * 2 ** draw.uniform(0, 1.6))
+            style = torch.zeros(1, 3, 1, 1)
+            while float(style.std(correction=0)) < FLAT:  # a margin, a plain sky
+                style = source.cut(draw, STYLE_SIDE, STYLE_SIDE * 2 ** draw.uniform(0, 1.6))
             if draw.random() < 0.4:
                 style = style[:, draw.sample(range(3), 3)]
             if draw.random() < 0.15:
@@ -232,7 +235,7 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
-            if not bool(norm.isfinite()):  # a flat style has no statistics to speak of
+            if not bool(norm.isfinite()):
                 self.step += 1
                 continue
             for group in self.optimizer.param_groups:
