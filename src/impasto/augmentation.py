@@ -29,7 +29,7 @@ from torch import Tensor
 from impasto.copies import Chunk, Copy, plan_chunks
 from impasto.devices import has_fast_bfloat16, seeded
 from impasto.errors import ImpastoError, OptionError
-from impasto.files import LOCK, replace_file, working_in
+from impasto.files import LOCK, make_folder, replace_file, working_in
 from impasto.images import WRITABLE, read_image, write_image
 from impasto.lab_options import AugmentOptions
 from impasto.labelled import Entry, LabelledSet, find_styles, read_labelled
@@ -271,11 +271,7 @@ class Augmentation:
 
     def steps(self) -> Iterator[Moment]:
         """Write what is not there yet, yielding after each chunk."""
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            why = (error.strerror or str(error)).lower()
-            raise OptionError(f"cannot make the folder {str(self.out)!r}: {why}") from None
+        make_folder(self.out)
         with working_in(self.out):
             self._begin()
             yield from self._write()

@@ -22,7 +22,8 @@ from impasto.cli_run import (
     read_painting_recipe,
 )
 from impasto.console import make_progress, say, show_panels, unwrapped
-from impasto.errors import ImageError, MissingFileError, OptionError
+from impasto.errors import MissingFileError, OptionError
+from impasto.files import make_folder
 from impasto.operations import OPERATIONS
 from impasto.options import PaintOptions
 
@@ -177,7 +178,7 @@ def paint_many(
     overwrite: bool,
 ) -> int:
     """Paint a batch behind a progress bar; what went wrong is told at the end."""
-    make_folder(tasks[0].output.parent)
+    begin_folder(tasks[0].output.parent)
     read = {path.resolve() for task in tasks for path in list_read(task, options)}
     for task in tasks:
         if task.output.resolve() in read:
@@ -223,13 +224,9 @@ def tell_failures(failed: Sequence[Outcome]) -> None:
         say(f"impasto: {outcome.task.content.name} after {styles}{more}: {outcome.error}")
 
 
-def make_folder(folder: Path) -> None:
+def begin_folder(folder: Path) -> None:
     from impasto.images import WRITABLE
 
     if folder.suffix.lower() in WRITABLE and not folder.is_dir():
         raise OptionError(f"several paintings go to a folder; {folder.name!r} names a picture")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = str(error.strerror or error).lower()
-        raise ImageError(f"cannot make the folder {str(folder)!r}: {reason}") from None
+    make_folder(folder)

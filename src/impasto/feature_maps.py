@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from impasto.devices import choose_machine
-from impasto.errors import ImageError, OptionError
-from impasto.files import replace_file
+from impasto.errors import OptionError
+from impasto.files import make_folder, replace_file
 from impasto.images import ImageSource, fit_size, read_image, resize_pixels
 from impasto.lab_options import FeaturesOptions
 from impasto.plots import new_figure, plot_maps, plot_matrix, save_figure
@@ -109,11 +109,7 @@ class Features:
     def _make_folder(folder: Path) -> None:
         if folder.exists() and not folder.is_dir():
             raise OptionError(f"features go to a folder; {folder.name!r} is a file")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = str(error.strerror or error).lower()
-            raise ImageError(f"cannot make the folder {folder.name!r}: {reason}") from None
+        make_folder(folder)
 
     def steps(self) -> Iterator[Moment]:
         """Look once, and show layer by layer."""

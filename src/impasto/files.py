@@ -60,6 +60,15 @@ def replacing(path: Path, beside: Path | None = None) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path) -> None:
+    """With those above it, if they are not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = str(error.strerror or error).lower()
+        raise ImageError(f"cannot make the folder {str(folder)!r}: {reason}") from None
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Put ``content`` at ``path`` in one step."""
     with replacing(path) as beside:

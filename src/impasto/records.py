@@ -25,8 +25,8 @@ from PIL import Image
 
 from impasto.axes import show_value
 from impasto.checkpoints import Checkpoint
-from impasto.errors import DependencyError, DivergedError, ImageError, OptionError
-from impasto.files import replace_file, working_in
+from impasto.errors import DependencyError, DivergedError, OptionError
+from impasto.files import make_folder, replace_file, working_in
 from impasto.images import ImageSource, read_image, to_pil
 from impasto.loop import hide_folders
 from impasto.options import PICTURES, PaintOptions
@@ -145,11 +145,7 @@ class Record:
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
             raise OptionError(f"many pictures go to a folder; {folder.name!r} is a file")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = str(error.strerror or error).lower()
-            raise ImageError(f"cannot make the folder {folder.name!r}: {reason}") from None
+        make_folder(folder)
         record = cls(folder, facts)
         with working_in(folder):
             kept = read_digest(folder)
