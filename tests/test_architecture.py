@@ -13,7 +13,15 @@ import impasto
 
 PACKAGE = Path(__file__).parent.parent / "src" / "impasto"
 FLOORS = {
-    "ground": ["errors", "files", "options", "lab_options", "devices", "workers"],
+    "ground": [
+        "errors",
+        "files",
+        "options",
+        "lab_options",
+        "instant_options",
+        "devices",
+        "workers",
+    ],
     "pixels": [
         "images",
         "color",
@@ -27,6 +35,7 @@ FLOORS = {
         "labelled",
         "noises",
         "copies",
+        "crops",
     ],
     "networks": [
         "backbones",
@@ -38,15 +47,20 @@ FLOORS = {
         "positions",
         "losses",
         "networks",
+        "palettes",
+        "passes",
         "style_losses",
+        "batch_losses",
     ],
     "work": [
         "augmentation",
         "axes",
         "canvas",
         "checkpoints",
+        "engines",
         "explore",
         "feature_maps",
+        "instant",
         "inversions",
         "loop",
         "objective",
@@ -64,6 +78,7 @@ FLOORS = {
         "sweeps",
         "targets",
         "terms",
+        "training",
         "tuning",
         "yardstick",
     ],
@@ -75,6 +90,7 @@ FLOORS = {
         "cli",
         "cli_paint",
         "cli_explore",
+        "cli_instant",
         "cli_lab",
         "cli_run",
         "__init__",
@@ -85,9 +101,12 @@ HOMES = {
     "matplotlib": ["plots"],
     "av": ["clips"],
     "h5py": ["publishers"],
+    "onnx": ["engines"],
+    "onnxruntime": ["engines"],
+    "openvino": ["engines"],
     "optuna": ["tuning"],
     "rich": ["console"],
-    "cyclopts": ["cli", "cli_explore", "cli_lab", "cli_paint", "cli_run", "console"],
+    "cyclopts": ["cli", "cli_explore", "cli_instant", "cli_lab", "cli_paint", "cli_run", "console"],
 }
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS.values()) for room in rooms}
 

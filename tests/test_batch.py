@@ -16,7 +16,7 @@ from conftest import draw_picture
 from PIL import Image
 
 from impasto import batch, devices, painter
-from impasto.batch import Task, find_pictures, is_many, plan_batch, run_batch
+from impasto.batch import find_pictures, is_many, plan_batch, run_batch
 from impasto.cli import run
 from impasto.errors import MissingFileError, OptionError
 from impasto.objective import Objective
@@ -337,14 +337,14 @@ def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
 def test_processes_share_cores_and_memory(here, monkeypatch):
     granted = []
     monkeypatch.setattr(
-        batch, "run_task", lambda _, options, **__: granted.append(int(options.memory))
+        batch, "begin_tasks", lambda _, options: granted.append(int(options.memory))
     )
     monkeypatch.setattr(devices, "granted_cores", lambda: 5)
     threads = torch.get_num_threads()
     try:
         options = OPTIONS.model_copy(update={"memory": "3 GB"})
         for jobs, share in {1: 5, 2: 2, 9: 1}.items():
-            batch.share_machine(jobs, options, True)(Task(here, (), here))
+            batch.share_machine(jobs, "paint", options, True)
             assert torch.get_num_threads() == share
     finally:
         torch.set_num_threads(threads)

@@ -9,10 +9,13 @@ from torch.nn import functional
 from impasto.devices import seeded
 from impasto.networks import (
     CODE_LAYERS,
-    InstantNet,
+    LAYOUTS,
+    CodeReader,
+    PaintingNet,
     StyledNorm,
     code_size,
     encode_style,
+    follow,
     join_moments,
 )
 
@@ -53,29 +56,95 @@ def test_a_code_is_means_and_deviations(compact):
     assert joined.tolist() == [[1, 2, 2, 3]]
 
 
-@pytest.mark.parametrize("size", [(32, 48), (33, 47), (70, 41)])
-def test_a_painting_has_its_photograph_s_size(size):
+def test_a_masked_code_is_of_what_the_mask_says(compact):
+    style = torch.rand(1, 3, 48, 64, generator=seeded(0))
+    mask = torch.ones(1, 1, 48, 64)
+    whole = encode_style(compact, style)
+    torch.testing.assert_close(encode_style(compact, style, mask), whole, atol=1e-5, rtol=1e-5)
+    mask[..., 32:] = 0
+    half = encode_style(compact, style, mask)
+    seen = compact(style, ["relu1_1"])["relu1_1"][..., :32]
+    torch.testing.assert_close(half[:, :16], seen.mean((2, 3)), atol=1e-5, rtol=1e-5)
+
+
+def make_net(name: str = "any") -> PaintingNet:
+    """One that paints, and does not begin as the photograph."""
     torch.manual_seed(0)
-    net = InstantNet(6)
+    net = PaintingNet(LAYOUTS[name])
+    torch.nn.init.normal_(net.exit.weight, std=0.05)
+    return net.requires_grad_(False)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("size", [(32, 48), (33, 47), (1, 1), (3, 150)])
+def test_a_painting_has_its_photograph_s_size(name, size):
+    net = make_net(name)
     photo = torch.rand(1, 3, *size, generator=seeded(1))
-    with torch.no_grad():
-        painted = net(photo, net.read_code(draw(1, 6)))
-        other = net(photo, net.read_code(draw(1, 6, seed=5)))
+    painted = net(photo, 0.1 * draw(1, net.count))
+    other = net(photo, 0.1 * draw(1, net.count, seed=5))
     assert painted.shape == photo.shape
     assert painted.isfinite().all()
     assert not torch.equal(painted, other)
 
 
-def test_pictures_of_a_batch_do_not_see_each_other():
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_it_begins_as_the_photograph_nearly_and_without_a_checker(name):
     torch.manual_seed(0)
-    net = InstantNet(6)
-    photos, codes = torch.rand(2, 3, 32, 36, generator=seeded(1)), draw(2, 6)
-    with torch.no_grad():
-        both = net(photos, net.read_code(codes))
-        one = net(photos[1:], net.read_code(codes[1:]))
-    torch.testing.assert_close(both[1:], one, atol=1e-5, rtol=1e-5)
+    net = PaintingNet(LAYOUTS[name]).requires_grad_(False)
+    photo = torch.full((1, 3, 32, 32), 0.5)
+    photo[..., 16:] = 0.8
+    added = net(photo, torch.zeros(1, net.count)) - photo
+    assert float(added.square().mean().sqrt()) < 0.3
+    fold = net.layout.fold
+    cells = added.unflatten(3, (-1, fold)).unflatten(2, (-1, fold))
+    alike = cells[..., :1, :, :1].expand_as(cells)
+    torch.testing.assert_close(cells, alike, atol=1e-6, rtol=0)
 
 
-def test_it_is_small(compact):
-    count = sum(each.numel() for each in InstantNet(code_size(compact)).parameters())
-    assert count < 600_000
+def test_pictures_of_a_batch_do_not_see_each_other():
+    net = make_net()
+    photos, numbers = torch.rand(2, 3, 32, 36, generator=seeded(1)), 0.1 * draw(2, net.count)
+    both = net(photos, numbers)
+    torch.testing.assert_close(both[1:], net(photos[1:], numbers[1:]), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_nothing_beyond_its_reach_matters_but_to_the_normalisations(name):
+    net = make_net(name).double()
+    side = -(-(2 * net.reach + 24) // net.stride) * net.stride
+
+    def paint(photo: torch.Tensor) -> torch.Tensor:
+        return follow(net.walk(photo), lambda x: x / 2)
+
+    photo = torch.rand(1, 3, side, side, generator=seeded(1), dtype=torch.float64)
+    changed = photo.clone()
+    middle = side // 2
+    changed[..., middle, middle] += 0.5
+    away = (paint(changed) - paint(photo)).abs().amax((0, 1))
+    touched = away.nonzero()
+    far = (touched - middle).abs().max()
+    assert net.reach // 2 < far <= net.reach
+
+
+def test_johnson_s_net_has_the_paper_s_size():
+    weights = [each.numel() for each in make_net("johnson").parameters() if each.ndim == 4]
+    ends = 2 * 3 * 32 * 81
+    halves = 2 * 9 * (32 * 64 + 64 * 128)
+    assert sum(weights) == ends + halves + 10 * 9 * 128 * 128
+
+
+def test_numbers_of_zero_leave_a_normalisation_plain():
+    net = make_net()
+    reader = CodeReader(6, net.count)
+    assert reader(draw(2, 6)).shape == (2, net.count)
+    scale, shift = net.split(torch.arange(float(net.count))[None])[1]
+    first = 2 * net.channels[0]
+    assert scale[0, 0] == first
+    assert shift[0, 0] == first + net.channels[1]
+
+
+def test_the_net_for_any_style_is_small(compact):
+    net = PaintingNet(LAYOUTS["any"])
+    reader = CodeReader(code_size(compact), net.count)
+    count = sum(each.numel() for part in (net, reader) for each in part.parameters())
+    assert 2 * count < 3_000_000  # bytes, in half precision

@@ -52,7 +52,7 @@ def test_layers_with_and_without_weights():
         ({"content_layer": []}, "at least one needs a weight above 0"),
         ({"content_layer": ["relu1_1=0"]}, "at least one needs a weight above 0"),
         ({"style_wieght": 1}, "unknown option 'style_wieght'; did you mean 'style_weight'?"),
-        ({"zzz": 1}, "unknown option 'zzz'; choose from backbone, weights"),
+        ({"zzz": 1}, "unknown option 'zzz'; choose from device, precision"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(values, text):

@@ -39,6 +39,13 @@ def color() -> Styliser:
     return styliser
 
 
+@pytest.fixture(scope="module")
+def instant() -> Styliser:
+    styliser = STYLISERS["instant"]()
+    styliser.learn(STYLES)
+    return styliser
+
+
 def test_the_options_know_them_all():
     assert tuple(STYLISERS) == get_args(AugmentOptions.model_fields["styliser"].annotation)
 
@@ -105,6 +112,14 @@ def test_a_picture_keeps_its_style_in_any_company(statistics):
     together = statistics.paint(pixels, [0, 1, 0], [0.9, 0.6, 0.3])
     alone = statistics.paint(pixels[1:2], [1], [0.6])
     assert (together[1:2] - alone).abs().mean() < 0.02
+
+
+def test_a_batch_in_one_pass_is_its_pictures_one_by_one(instant):
+    pixels = batch(3, 48, 40)
+    together = instant.paint(pixels, [0, 1, 0], [1.0, 0.6, 0.3])
+    alone = instant.paint(pixels[1:2], [1], [0.6])
+    assert (together[1:2] - alone).abs().mean() < 0.02
+    assert (together[:1] - match_color(pixels[:1], STYLES[0])).abs().mean() > 0.02
 
 
 def test_a_large_picture_keeps_its_detail(statistics, monkeypatch):

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from impasto.images import Picture as Picture
     from impasto.images import read_image as read_image
     from impasto.images import write_image as write_image
+    from impasto.instant import Instant as Instant
+    from impasto.instant_options import InstantOptions as InstantOptions
+    from impasto.instant_options import TrainOptions as TrainOptions
     from impasto.inversions import Inversions as Inversions
     from impasto.inversions import invert_layers as invert_layers
     from impasto.lab_options import AugmentOptions as AugmentOptions
@@ -68,6 +71,8 @@ _ROOMS = {
     "features": "feature_maps",
     "FeaturesOptions": "lab_options",
     "ImpastoError": "errors",
+    "Instant": "instant",
+    "InstantOptions": "instant_options",
     "Inversion": "explore",
     "Inversions": "inversions",
     "invert": "explore",
@@ -90,6 +95,7 @@ _ROOMS = {
     "Texture": "explore",
     "texture": "explore",
     "TextureOptions": "lab_options",
+    "TrainOptions": "instant_options",
     "tune": "tuning",
     "TuneOptions": "lab_options",
     "Tuning": "tuning",

@@ -14,10 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from impasto.errors import ImpastoError, MissingFileError, OptionError
-from impasto.operations import OPERATIONS
+from impasto.instant_options import InstantOptions
+from impasto.operations import OPERATIONS, Work
 from impasto.options import PaintOptions
 from impasto.workers import work_in_processes
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Pairs = Literal["every", "step"]
 Manner = tuple[Path, ...]  # a style, or several that are blended
+BatchOptions = PaintOptions | InstantOptions
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,24 @@ def is_painting(path: Path, folder: Path) -> bool:
 
 
 def plan_batch(
-    contents: Sequence[str], styles: Sequence[str], folder: Path, pairs: Pairs, suffix: str
+    contents: Sequence[str],
+    styles: Sequence[str],
+    folder: Path,
+    pairs: Pairs,
+    suffix: str,
+    *,
+    by_name: bool = False,
 ) -> list[Task]:
     """Every photograph with every style, or the first with the first and so on.
 
     Several styles that are files are blended in each painting, but with pairs in step; a folder of
-    styles gives one painting for each.
+    styles gives one painting for each. Styles ``by_name`` are a network's own, and no files.
     """
+    if by_name and pairs == "step":
+        raise OptionError("--pairs step goes with pictures of styles, not with a model's own")
     photos = [photo for source in contents for photo in find_pictures(source, folder)]
     manners: list[Manner] = [tuple(Path(style) for style in styles)]
-    if pairs == "step" or any(map(is_many, styles)):
+    if pairs == "step" or (not by_name and any(map(is_many, styles))):
         if len(styles) > 1 and pairs != "step":
             raise OptionError("a folder or pattern of styles stands alone: one --style")
         manners = [(style,) for source in styles for style in find_pictures(source, folder)]
@@ -145,17 +155,38 @@ def name_paintings(couples: Sequence[tuple[Path, Manner]]) -> list[str]:
 # --- doing it -----------------------------------------------------------------------------------
 
 
-def run_task(
-    task: Task, options: PaintOptions, metadata: bool = True, targets: Targets | None = None
-) -> Outcome:
+def begin_tasks(operation: str, options: BatchOptions) -> Callable[[Task], Work]:
+    """What makes a task's work, with all that is known already of its styles."""
+    start = OPERATIONS[operation].start
+    if operation == "instant":
+        painters: dict[Manner, Any] = {}
+
+        def begin(task: Task) -> Work:
+            styles = list(map(str, task.styles))
+            work: Work = start(
+                str(task.content), styles, options=options, painter=painters.get(task.styles)
+            )
+            painters.clear()  # tasks come by style
+            painters[task.styles] = work.painter  # type: ignore[attr-defined]
+            return work
+
+        return begin
+    targets = keep_targets()
+
+    def begin_painting(task: Task) -> Work:
+        styles = list(map(str, task.styles))
+        work: Work = start(str(task.content), styles, options=options, targets=targets)
+        return work
+
+    return begin_painting
+
+
+def run_task(task: Task, begin: Callable[[Task], Work], metadata: bool = True) -> Outcome:
     """Paint one; what goes wrong with it is said in its outcome."""
     began = time.perf_counter()
     error = None
     try:
-        styles = [str(style) for style in task.styles]
-        work = OPERATIONS["paint"].start(
-            str(task.content), styles, options=options, targets=targets
-        )
+        work = begin(task)
         for _ in work.steps():
             pass
         work.result().save(task.output, metadata=metadata)
@@ -175,20 +206,27 @@ def keep_targets() -> Targets:
 
 
 def run_batch(
-    tasks: Sequence[Task], options: PaintOptions, *, jobs: int = 1, metadata: bool = True
+    tasks: Sequence[Task],
+    options: BatchOptions,
+    *,
+    operation: str = "paint",
+    jobs: int = 1,
+    metadata: bool = True,
 ) -> Generator[Outcome, None, None]:
     """Do them all, in this process or in ``jobs`` others; outcomes as they come."""
     if jobs > 1 and len(tasks) > 1:
         jobs = min(jobs, len(tasks))
-        make_worker = partial(share_machine, jobs, options, metadata)
+        make_worker = partial(share_machine, jobs, operation, options, metadata)
         yield from work_in_processes(make_worker, tasks, jobs, lose_task)
         return
-    targets = keep_targets()
+    begin = begin_tasks(operation, options)
     for task in tasks:
-        yield run_task(task, options, metadata, targets)
+        yield run_task(task, begin, metadata)
 
 
-def share_machine(jobs: int, options: PaintOptions, metadata: bool) -> Callable[[Task], Outcome]:
+def share_machine(
+    jobs: int, operation: str, options: BatchOptions, metadata: bool
+) -> Callable[[Task], Outcome]:
     """What does tasks in one process of ``jobs``, with its share of cores and memory."""
     import torch
 
@@ -200,7 +238,7 @@ def share_machine(jobs: int, options: PaintOptions, metadata: bool) -> Callable[
         granted = grant_memory(choose_device(options.device), options.memory)
         if granted is not None:
             options = options.model_copy(update={"memory": str(granted // jobs)})
-    return partial(run_task, options=options, metadata=metadata, targets=keep_targets())
+    return partial(run_task, begin=begin_tasks(operation, options), metadata=metadata)
 
 
 def lose_task(task: Task, how: str) -> Outcome:

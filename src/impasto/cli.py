@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from impasto import cli_explore, cli_lab
+from impasto import cli_explore, cli_instant, cli_lab
 from impasto.cli_paint import paint, show_help
 from impasto.cli_run import INTERRUPTED, read_painting_recipe
 from impasto.console import describe_default, make_progress, print_table, say, unwrapped
@@ -38,6 +38,13 @@ for command, show, usage in (
     (cli_lab.tune, cli_lab.show_help, "tune CONTENT STYLE [--trials NUMBER]"),
     (cli_lab.augment, None, "augment SOURCE OUT --styles FOLDER"),
     (cli_lab.report, None, "report FOLDER"),
+    (
+        cli_instant.train,
+        cli_instant.show_train_help,
+        "train --style PICTURE --photos FOLDER [--output MODEL]",
+    ),
+    (cli_instant.export, None, "export --style PICTURE | --model MODEL [--output NETWORK]"),
+    (cli_instant.instant, cli_instant.show_help, "instant PHOTOGRAPH --style PICTURE"),
     (paint, show_help, "paint PHOTOGRAPH --style PICTURE [--output PAINTING]"),
 ):
     app.command(command, help_formatter=show, usage=f"Usage: impasto {usage} [OPTIONS]")

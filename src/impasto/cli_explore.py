@@ -33,7 +33,7 @@ PANELS = {  # the first flag of each panel of help
     "--layer": "The picture",
     "--start-size": "What of the style counts",
     "--steps": "How it is found",
-    "--backbone": "The network and the machine",
+    "--device": "The network and the machine",
 }
 show_help = show_panels(PANELS)
 OTHER = "name another"  # no --init last here

@@ -6,15 +6,25 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from impasto.batch import Outcome, Pairs, Task, is_many, keep_targets, plan_batch, run_batch
+from impasto.batch import (
+    BatchOptions,
+    Outcome,
+    Pairs,
+    Task,
+    is_many,
+    keep_targets,
+    plan_batch,
+    run_batch,
+)
 from impasto.cli_run import (
     INTERRUPTED,
     Extras,
+    Habits,
     apply_recipe,
     check_outputs,
     find_beside,
@@ -25,10 +35,7 @@ from impasto.console import make_progress, say, show_panels, unwrapped
 from impasto.errors import MissingFileError, OptionError
 from impasto.files import make_folder
 from impasto.operations import OPERATIONS
-from impasto.options import PaintOptions
-
-if TYPE_CHECKING:
-    pass
+from impasto.options import PICTURES, PaintOptions
 
 PANELS = {  # the first flag of each panel of help
     "--style": "Pictures",
@@ -42,7 +49,7 @@ PANELS = {  # the first flag of each panel of help
     "--style-blend": "The styles, and where they go",
     "--color": "Colour",
     "--init": "What it starts from",
-    "--backbone": "The network and the machine",
+    "--device": "The network and the machine",
 }
 show_help = show_panels(PANELS)
 
@@ -101,32 +108,42 @@ def paint(
 
 
 def name_inputs(
-    content: Sequence[str], style: Sequence[str] | None, recipe: str | None
+    content: Sequence[str],
+    style: Sequence[str] | None,
+    recipe: str | None,
+    *,
+    by_name: bool = False,
+    command: str = "paint",
 ) -> tuple[list[str], list[str]]:
-    """The photographs and styles that are named, or those that a painting was made from."""
+    """The photographs and styles that are named, or those that a painting was made from; styles
+    ``by_name`` are no files, and need not be named."""
     if not all((*content, *(style or ()))):
         raise OptionError("a picture has an empty name")
-    if content and style:
-        return list(content), list(style)
+    if content and (style or (by_name and recipe is None)):
+        return list(content), list(style or ())
     made_from = read_painting_recipe(recipe) if recipe is not None else None
     if made_from is None:
+        if by_name and content:
+            return list(content), []
         what = "a photograph" if not content else "a picture: --style PICTURE"
-        raise OptionError(f"paint needs {what}")
+        raise OptionError(f"{command} needs {what}")
     styles = made_from.get("style") or []
     styles = [styles] if isinstance(styles, str) else styles
     if not (made_from.get("content") and styles):
         raise OptionError(f"recipe {recipe!r} does not say what it was painted from")
     folder = Path(str(recipe)).parent
-    return (
-        list(content) or [find_beside(str(made_from["content"]), folder)],
-        list(style or []) or [find_beside(str(name), folder) for name in styles],
-    )
+    sources = list(content) or [find_beside(str(made_from["content"]), folder)]
+    if style or by_name:
+        return sources, list(style or styles)
+    return sources, [find_beside(str(name), folder) for name in styles]
 
 
-def list_read(task: Task, options: PaintOptions) -> list[Path]:
+def list_read(task: Task, options: BatchOptions) -> list[Path]:
     """Every picture that a painting is made from."""
-    named: list[str] = [options.mask or "", options.init, *options.style_mask]
-    named += [*options.teach_mask, *(options.labels or ())]
+    named: list[str] = []
+    for name in (*PICTURES, "init"):
+        value = getattr(options, name, None) or ()
+        named += [value] if isinstance(value, str) else value
     return [task.content, *task.styles, *(Path(name) for name in named if name)]
 
 
@@ -171,11 +188,12 @@ def paint_one(task: Task, options: PaintOptions, extras: Extras) -> int:
 
 def paint_many(
     tasks: Sequence[Task],
-    options: PaintOptions,
+    options: BatchOptions,
     jobs: int,
-    extras: Extras,
+    extras: Habits,
     *,
     overwrite: bool,
+    operation: str = "paint",
 ) -> int:
     """Paint a batch behind a progress bar; what went wrong is told at the end."""
     begin_folder(tasks[0].output.parent)
@@ -195,7 +213,10 @@ def paint_many(
     with make_progress(extras.quiet) as progress:
         bar = progress.add_task("", total=len(left), losses="")
         try:
-            with closing(run_batch(left, options, jobs=jobs, metadata=extras.metadata)) as outcomes:
+            outcomes = run_batch(
+                left, options, operation=operation, jobs=jobs, metadata=extras.metadata
+            )
+            with closing(outcomes):
                 for outcome in outcomes:
                     done += 1
                     if outcome.error:

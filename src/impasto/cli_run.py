@@ -26,7 +26,20 @@ START_FROM_LAST = "name another (to start from what OUTPUT holds: --init last)"
 Given = TypeVar("Given", bound=Options)
 
 
-class Extras(Options):
+class Habits(Options):
+    """What goes with all that makes pictures."""
+
+    metadata: bool = Field(default=True, description="Keep the recipe inside the picture.")
+    quiet: Annotated[bool, Parameter(alias="-q", negative=())] = Field(
+        default=False, description="Say nothing but errors."
+    )
+
+    @property
+    def tell(self) -> Callable[[str], None]:
+        return (lambda _: None) if self.quiet else say
+
+
+class Extras(Habits):
     """What is written beside one picture."""
 
     history: Path | None = Field(
@@ -50,14 +63,6 @@ class Extras(Options):
         description="Keep the state of the work in this file: after a crash or a kill, the same "
         "command goes on from there, to the same bytes. It is removed at the end.",
     )
-    metadata: bool = Field(default=True, description="Keep the recipe inside the picture.")
-    quiet: Annotated[bool, Parameter(alias="-q", negative=())] = Field(
-        default=False, description="Say nothing but errors."
-    )
-
-    @property
-    def tell(self) -> Callable[[str], None]:
-        return (lambda _: None) if self.quiet else say
 
     def refuse_for_many(self, one: str) -> None:
         """An error where something is asked for that goes with one picture alone."""
@@ -358,12 +363,12 @@ def find_beside(name: str, folder: Path) -> str:
 
 
 def find_pictures_of(options: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A recipe knows its masks, and the picture it starts from, by their names."""
+    """A recipe knows its masks, its network, and the picture it starts from, by their names."""
     found = dict(options)
-    for name in (*PICTURES, "init"):
+    for name in (*PICTURES, "init", "model"):
         value = found.get(name)
         if isinstance(value, list):
             found[name] = [find_beside(str(each), folder) for each in value]
-        elif isinstance(value, str) and (name != "init" or set("./") & set(value)):
+        elif isinstance(value, str) and (name in PICTURES or set("./") & set(value)):
             found[name] = find_beside(value, folder)
     return found

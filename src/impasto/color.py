@@ -110,12 +110,23 @@ def match_moments(
     find_map: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
     """``pixels`` with the source's mean and covariance, not clamped."""
-    mean, covariance = color_statistics(pixels, weights)
-    source_mean, source_covariance = color_statistics(source, source_weights)
-    ridge = RIDGE * torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
-    linear = find_map(covariance + ridge, source_covariance).to(pixels)
-    centred = pixels.flatten(2)[0] - mean[:, None].to(pixels)  # (C, H*W)
-    return (linear @ centred).add_(source_mean[:, None].to(pixels)).view_as(pixels)
+    wanted = color_statistics(source, source_weights)
+    return carry_moments(pixels, *wanted, weights, find_map)
+
+
+def carry_moments(
+    pixels: Tensor,
+    mean: Tensor,
+    covariance: Tensor,
+    weights: Tensor | None = None,
+    find_map: Callable[[Tensor, Tensor], Tensor] = optimal_map,
+) -> Tensor:
+    """``pixels`` with that mean and covariance, not clamped."""
+    own_mean, own = color_statistics(pixels, weights)
+    ridge = RIDGE * torch.eye(len(own_mean), dtype=own.dtype, device=own.device)
+    linear = find_map(own + ridge, covariance).to(pixels)
+    centred = pixels.flatten(2)[0] - own_mean[:, None].to(pixels)  # (C, H*W)
+    return torch.addmm(mean[:, None].to(pixels), linear, centred).view_as(pixels)
 
 
 def match_color(

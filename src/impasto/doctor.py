@@ -29,6 +29,9 @@ LIBRARIES = {
     "scikit-image": "samples",
     "h5py": "keras",
     "av": "video",
+    "optuna": "tune",
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
 }
 
 

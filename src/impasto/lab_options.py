@@ -222,10 +222,10 @@ class TuneOptions(PaintOptions):
 class AugmentOptions(Options):
     """Copies of a labelled set of pictures, painted over and disturbed."""
 
-    styliser: Literal["color", "statistics"] = Field(
+    styliser: Literal["color", "instant", "statistics"] = Field(
         default="statistics",
-        description="How a style is laid on: its colours alone, or also the means and deviations "
-        "of a network's features.",
+        description="How a style is laid on: its colours alone, by the network for any style, or "
+        "by steps towards the means and deviations of a network's features.",
     )
     noise: Noises = Field(
         default=(),

@@ -27,7 +27,7 @@ from impasto.checkpoints import Checkpoint
 from impasto.devices import Machine, give_memory_back, keeping_memory
 from impasto.errors import DivergedError
 from impasto.optimizers import OPTIMIZERS, Optimizer
-from impasto.options import PICTURES, LoopOptions
+from impasto.options import PICTURES, LoopOptions, Options
 from impasto.paintings import Painting, Step
 from impasto.plan import Level
 from impasto.starts import STARTS
@@ -296,13 +296,18 @@ class Work(ABC):
 
     def recipe(self) -> dict[str, Any]:
         """All that is needed to make this picture again."""
-        options = self.options.model_dump(mode="json", by_alias=True)
-        return {
-            "impasto": version("impasto"),
-            "operation": self.operation,
-            **self.describe_inputs(),
-            "options": hide_folders(options),
-        }
+        return write_recipe(self.operation, self.describe_inputs(), self.options)
+
+
+def write_recipe(operation: str, inputs: Mapping[str, Any], options: Options) -> dict[str, Any]:
+    """What a picture carries: what made it, of what, and how."""
+    said = options.model_dump(mode="json", by_alias=True)
+    return {
+        "impasto": version("impasto"),
+        "operation": operation,
+        **inputs,
+        "options": hide_folders(said),
+    }
 
 
 def hide_folders(options: dict[str, Any]) -> dict[str, Any]:
@@ -310,7 +315,7 @@ def hide_folders(options: dict[str, Any]) -> dict[str, Any]:
     shown = dict(options)
     if options.get("init") not in {None, *STARTS}:
         shown["init"] = Path(options["init"]).name
-    for name in PICTURES:
+    for name in (*PICTURES, "model"):
         if name in options:
             shown[name] = without_folders(options[name])
     return shown

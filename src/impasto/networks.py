@@ -1,16 +1,18 @@
-"""Networks that paint in one pass: a photograph and a code of the style in, the painting out.
+"""Networks that paint in one pass: photographs and the numbers of a style in, paintings out.
 
-``InstantNet`` paints after any picture. What it knows of a style is a code: the means and
-deviations of a backbone's features. From it come the scale and shift of every normalisation, as in
-adaptive and conditional instance normalisation (Dumoulin et al. 2017; Huang and Belongie 2017),
-here of a small net that keeps the photograph's resolution: 16 channels at full size, 32 at half, 56
-at a quarter, with skips between. The photograph comes in the style's colours already (optimal
-transport, ``color.match_color``), so that the net has only strokes to lay.
+A ``PaintingNet`` is convolutions that all styles share. What a style is to it are the scale and
+shift of every normalisation (conditional instance normalisation, Dumoulin et al. 2017): a row of
+numbers, which is learnt for each style of a net of many, or for any picture read by a
+``CodeReader`` from the means and deviations of a backbone's features (Huang and Belongie 2017;
+Ghiasi et al. 2017). Photographs come in the style's colours already (optimal transport,
+``color.match_color``), so that a net has only strokes to lay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -22,32 +24,133 @@ from impasto.backbones import Backbone
 from impasto.sums import in_full
 
 CODE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
-WIDTHS = (16, 32, 56)
-BLOCKS = 4
 HIDDEN = 192
-MARGIN = 8  # pixels of reflection around the photograph, which hide the zeros beyond
+MARGIN = 16  # pixels around the photograph, which hide the zeros beyond
 TINY = 1e-5
 
-
-def encode_style(backbone: Backbone, styles: Tensor) -> Tensor:
-    """Codes (N, 2 x channels) of style pictures (N, 3, H, W)."""
-    seen = backbone(styles, CODE_LAYERS)
-    moments = []
-    for name in CODE_LAYERS:
-        flat = in_full(seen[name]).flatten(2)  # (N, C, h*w)
-        mean = flat.mean(2)
-        moments.append((mean, flat.square().mean(2) - mean.square()))
-    return join_moments(moments)
+Walk = Generator[Tensor, Tensor, Tensor]  # yields what is to be normalised, is sent it normalised
 
 
-def join_moments(moments: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """A code of the means and variances of every code layer's channels, (N, C) each."""
-    parts = [(mean, variance.clamp_min(0).sqrt()) for mean, variance in moments]
-    return torch.cat([each for pair in parts for each in pair], 1)
+@dataclass(frozen=True)
+class Layout:
+    """How a net is built: the channels at each size, every one half of that before."""
+
+    widths: tuple[int, ...]
+    blocks: int  # residual ones, at the smallest size
+    fold: int  # that many pixels squared are one cell of the first size
+    kernel: int  # of the first and the last convolution
+    skips: bool  # whether what was seen on the way down is added on the way up
 
 
-def code_size(backbone: Backbone) -> int:
-    return 2 * sum(backbone.count_channels(name) for name in CODE_LAYERS)
+LAYOUTS = {
+    "any": Layout((32, 96), 4, fold=2, kernel=3, skips=True),
+    "slim": Layout((32, 64), 4, fold=2, kernel=3, skips=True),
+    # Johnson et al. 2016, supplement, with instance normalisation (Ulyanov et al. 2016) and, in
+    # place of its transposed convolutions, nearest upsampling (Odena et al. 2016).
+    "johnson": Layout((32, 64, 128), 5, fold=1, kernel=9, skips=False),
+}
+
+
+class PaintingNet(nn.Module):
+    """A photograph in, a painting out."""
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.layout = layout
+        widths, fold, around = layout.widths, layout.fold, layout.kernel // 2
+        self.entry = nn.Conv2d(3 * fold**2, widths[0], layout.kernel, padding=around)
+        self.down = nn.ModuleList(
+            [nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths)]
+        )
+        last = widths[-1]
+        self.middle = nn.ModuleList(
+            [nn.Conv2d(last, last, 3, padding=1) for _ in range(2 * layout.blocks)]
+        )
+        self.up = nn.ModuleList(
+            [nn.Conv2d(b, a, 3, padding=1) for a, b in reversed(list(pairwise(widths)))]
+        )
+        self.exit = nn.Conv2d(widths[0], 3 * fold**2, layout.kernel, padding=around)
+        self.channels = (*widths, *[last] * (2 * layout.blocks), *reversed(widths[:-1]))
+        # It begins as the photograph, nearly; the pixels of a cell alike (Aitken et al. 2017).
+        nn.init.normal_(self.exit.weight, std=0.17 * self.exit.weight[0].numel() ** -0.5)
+        with torch.no_grad():
+            self.exit.get_parameter("bias").zero_()
+            self.exit.weight.copy_(self.exit.weight[:: fold**2].repeat_interleave(fold**2, 0))
+
+    @property
+    def stride(self) -> int:
+        """Pixels of a cell of the smallest size."""
+        return self.layout.fold << len(self.down)
+
+    @property
+    def reach(self) -> int:
+        """How many pixels beyond its own, at most, one of the painting depends on, but for the
+        normalisations, which see all."""
+        fold, deepest = self.layout.fold, self.stride
+        sizes = [fold << i for i in range(len(self.down))]
+        ends = 2 * fold * (self.layout.kernel // 2)
+        # A cell comes from two and a half cells of half its size, and again from whole ones.
+        return ends + 3 * sum(sizes) + 2 * self.layout.blocks * deepest + deepest
+
+    @property
+    def count(self) -> int:
+        """How many numbers are a style."""
+        return 2 * sum(self.channels)
+
+    def walk(self, padded: Tensor) -> Walk:
+        """From a photograph whose sides are multiples of the stride to what is added to it."""
+        fold = self.layout.fold
+        x = functional.pixel_unshuffle(padded * 2 - 1, fold) if fold > 1 else padded * 2 - 1
+        x = functional.relu_((yield self.entry(x)))
+        skips = []
+        for conv in self.down:
+            skips.append(x if self.layout.skips else None)
+            x = functional.relu_((yield conv(x)))
+        for first, second in zip(self.middle[::2], self.middle[1::2], strict=True):
+            y = functional.relu_((yield first(x)))
+            x = (yield second(y)).add_(x)
+        for conv in self.up:
+            x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = yield conv(x)
+            skip = skips.pop()
+            x = functional.relu_(x if skip is None else x.add_(skip))
+        x = self.exit(x)
+        return functional.pixel_shuffle(x, fold) if fold > 1 else x
+
+    def pad(self, photos: Tensor) -> Tensor:
+        """With the margin around, and to multiples of the stride."""
+        down, right = (MARGIN + -side % self.stride for side in photos.shape[-2:])
+        return functional.pad(photos, (MARGIN, right, MARGIN, down), mode="replicate")
+
+    def forward(self, photos: Tensor, numbers: Tensor) -> Tensor:
+        """Photographs (N, 3, H, W) in their styles' colours, painted; numbers (N, count)."""
+        height, width = photos.shape[-2:]
+        manners = iter(self.split(numbers))
+
+        def norm(x: Tensor) -> Tensor:
+            return StyledNorm.apply(x, *next(manners))  # type: ignore[no-any-return,no-untyped-call]
+
+        padded = self.pad(photos).to(self.entry.weight.dtype)
+        added = follow(self.walk(padded), norm)
+        return photos + added[..., MARGIN : MARGIN + height, MARGIN : MARGIN + width]
+
+    def split(self, numbers: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The scale and the shift (N, C) of every normalisation."""
+        parts = torch.split(numbers, [2 * each for each in self.channels], 1)
+        return [(scale, shift) for scale, shift in (part.chunk(2, 1) for part in parts)]
+
+
+def follow(walk: Walk, norm: Callable[[Tensor], Tensor]) -> Tensor:
+    """Go all the way."""
+    x = next(walk)
+    while True:
+        try:
+            x = walk.send(norm(x))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+# --- normalisation ------------------------------------------------------------------------------
 
 
 class StyledNorm(torch.autograd.Function):
@@ -84,71 +187,48 @@ def spread(numbers: Tensor, like: Tensor) -> Tensor:
     return numbers[..., None, None].to(like.dtype)
 
 
-class InstantNet(nn.Module):
-    """Any style in one pass."""
+# --- any style ----------------------------------------------------------------------------------
 
-    def __init__(self, code: int) -> None:
+
+class CodeReader(nn.Module):
+    """The numbers of a style from its code."""
+
+    def __init__(self, code: int, count: int) -> None:
         super().__init__()
-        full, half, quarter = WIDTHS
-        self.entry = nn.Conv2d(3, full, 3, padding=1)
-        self.down = nn.ModuleList(
-            [
-                nn.Conv2d(full, half, 3, stride=2, padding=1),
-                nn.Conv2d(half, quarter, 3, stride=2, padding=1),
-            ]
-        )
-        self.middle = nn.ModuleList(
-            [nn.Conv2d(quarter, quarter, 3, padding=1) for _ in range(2 * BLOCKS)]
-        )
-        self.up = nn.ModuleList(
-            [nn.Conv2d(quarter, half, 3, padding=1), nn.Conv2d(half, full, 3, padding=1)]
-        )
-        self.exit = nn.Conv2d(full, 3, 3, padding=1)
-        channels = [full, half, quarter, *[quarter] * (2 * BLOCKS), half, full]
-        self.channels = channels
-        last = nn.Linear(HIDDEN, 2 * sum(channels))
-        self.codes = nn.Sequential(nn.Linear(code, HIDDEN), nn.ReLU(), last)
+        last = nn.Linear(HIDDEN, count)
+        self.layers = nn.Sequential(nn.Linear(code, HIDDEN), nn.ReLU(), last)
         # In units of the codes of many styles, which training measures.
-        self.code_mean = nn.Parameter(torch.zeros(code), requires_grad=False)
-        self.code_deviation = nn.Parameter(torch.ones(code), requires_grad=False)
-        # It begins as the photograph, nearly, whatever the style.
+        self.mean = nn.Parameter(torch.zeros(code), requires_grad=False)
+        self.deviation = nn.Parameter(torch.ones(code), requires_grad=False)
         nn.init.zeros_(last.bias)
         nn.init.normal_(last.weight, std=0.02)
-        nn.init.normal_(self.exit.weight, std=0.01)
 
-    def read_code(self, codes: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """The scale and shift of every normalisation, for codes (N, K)."""
-        numbers = self.codes((codes - self.code_mean) / self.code_deviation)
-        manners = []
-        for part in torch.split(numbers, [2 * each for each in self.channels], 1):
-            scale, shift = part.chunk(2, 1)
-            manners.append((scale, shift))
-        return manners
+    def forward(self, codes: Tensor) -> Tensor:
+        """Numbers (N, count) of codes (N, code)."""
+        numbers: Tensor = self.layers((codes - self.mean) / self.deviation)
+        return numbers
 
-    def forward(self, photos: Tensor, manners: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Photographs (N, 3, H, W) in their styles' colours, painted."""
-        height, width = photos.shape[-2:]
-        extra = (-height % 4, -width % 4)
-        padded = functional.pad(
-            photos, (MARGIN, MARGIN + extra[1], MARGIN, MARGIN + extra[0]), mode="reflect"
-        )
-        steps = iter(manners)
 
-        def norm(x: Tensor) -> Tensor:
-            styled: Tensor = StyledNorm.apply(x, *next(steps))  # type: ignore[no-untyped-call]
-            return styled
+def encode_style(backbone: Backbone, styles: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Codes (N, 2 x channels) of style pictures (N, 3, H, W); of what a mask (1, 1, H, W) says."""
+    seen = backbone(styles, CODE_LAYERS)
+    moments = []
+    for name in CODE_LAYERS:
+        features = in_full(seen[name])  # (N, C, h, w)
+        share = torch.ones_like(features[:1, :1])
+        if mask is not None:
+            share = functional.interpolate(mask.to(share), share.shape[2:], mode="area")
+        weighed = features * (share / share.sum())
+        mean = weighed.sum((2, 3))
+        moments.append((mean, (weighed * features).sum((2, 3)) - mean.square()))
+    return join_moments(moments)
 
-        x = functional.relu_(norm(self.entry(padded * 2 - 1)))
-        skips = [x]
-        for conv in self.down:
-            x = functional.relu_(norm(conv(x)))
-            skips.append(x)
-        skips.pop()
-        for i in range(BLOCKS):
-            y = functional.relu_(norm(self.middle[2 * i](x)))
-            x = norm(self.middle[2 * i + 1](y)).add_(x)
-        for conv in self.up:
-            x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = functional.relu_(norm(conv(x)).add_(skips.pop()))
-        painted: Tensor = self.exit(x)[..., MARGIN : MARGIN + height, MARGIN : MARGIN + width]
-        return photos + painted
+
+def join_moments(moments: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """A code of the means and variances of every code layer's channels, (N, C) each."""
+    parts = [(mean, variance.clamp_min(0).sqrt()) for mean, variance in moments]
+    return torch.cat([each for pair in parts for each in pair], 1)
+
+
+def code_size(backbone: Backbone) -> int:
+    return 2 * sum(backbone.count_channels(name) for name in CODE_LAYERS)

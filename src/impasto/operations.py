@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
+from impasto.instant_options import InstantOptions, TrainOptions
 from impasto.lab_options import (
     AugmentOptions,
     DreamOptions,
@@ -49,6 +50,8 @@ class Operation:
 
 OPERATIONS = {
     "paint": Operation(PaintOptions, "painter:Painter"),
+    "instant": Operation(InstantOptions, "instant:Impression"),
+    "train": Operation(TrainOptions, "training:Training"),
     "texture": Operation(TextureOptions, "explore:Texture"),
     "invert": Operation(InvertOptions, "explore:Inversion"),
     "invert-layers": Operation(InvertOptions, "inversions:Inversions"),

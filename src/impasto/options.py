@@ -95,7 +95,26 @@ class Options(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
 
 
-class MachineOptions(Options):
+class DeviceOptions(Options):
+    """The machine that work is done on."""
+
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="The network's number format; auto takes bfloat16 where it is faster.",
+    )
+    memory: Memory | None = Field(
+        default=None,
+        description="Memory that all of the work may take, as 4G or 800M; four fifths of what is "
+        "free if not given. A picture that needs more is seen in tiles, which changes nothing "
+        "but the time.",
+    )
+    max_megapixels: Annotated[float, Field(gt=0)] = Field(
+        default=100.0, description="The largest picture that is opened."
+    )
+
+
+class MachineOptions(DeviceOptions):
     """The network that looks at pictures, and the machine that it runs on."""
 
     backbone: Literal["compact", "vgg19", "vgg16"] = Field(
@@ -107,23 +126,9 @@ class MachineOptions(Options):
     pooling: Literal["max", "avg"] = Field(
         default="max", description="How the network shrinks its maps."
     )
-    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps.")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto",
-        description="The network's number format; auto takes bfloat16 where it is faster.",
-    )
     layout: Literal["auto", "channels_last", "planes"] = Field(
         default="auto",
         description="How features lie in memory; auto takes what is faster here.",
-    )
-    memory: Memory | None = Field(
-        default=None,
-        description="Memory that all of the work may take, as 4G or 800M; four fifths of what is "
-        "free if not given. A picture that needs more is seen in tiles, which changes nothing "
-        "but the time.",
-    )
-    max_megapixels: Annotated[float, Field(gt=0)] = Field(
-        default=100.0, description="The largest picture that is opened."
     )
 
 

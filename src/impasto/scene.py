@@ -184,8 +184,10 @@ class Scene:
             colored.append(replace(region, samples=samples))
         content = photo
         if self.options.recolor:
-            content = self._spread(
-                photo, colored, lambda s, weights: match_color(photo, s.pixels, weights, s.mask)
+            content = self.spread(
+                photo,
+                colored,
+                each_sample(lambda s, weights: match_color(photo, s.pixels, weights, s.mask)),
             )
         if self.mask is not None:
             content = composite(content, photo, self.mask)
@@ -196,19 +198,20 @@ class Scene:
         """Free what ``whole`` keeps; it is made again if it is asked for."""
         self.__dict__.pop("whole", None)
 
-    def _spread(
+    def spread(
         self,
         pixels: Tensor,
         regions: Sequence[Region],
-        change: Callable[[Sample, Tensor | None], Tensor],
+        change: Callable[[Region, Tensor | None], Tensor],
     ) -> Tensor:
-        """``pixels`` changed in each region after its samples, by their shares; kept elsewhere."""
+        """``pixels`` changed in each region, whose weights are told too; kept elsewhere."""
+        if len(regions) == 1 and regions[0].mask is None:
+            return change(regions[0], self._weights(regions[0]))
         changed, covered = torch.zeros_like(pixels), torch.zeros_like(pixels[:, :1])
         for region in regions:
             mask = torch.ones_like(covered) if region.mask is None else region.mask
             covered = covered + mask
-            for sample in region.samples:
-                changed = changed + sample.share * mask * change(sample, self._weights(region))
+            changed = changed + mask * change(region, self._weights(region))
         # Soft masks may overlap, and may leave some of a pixel to nobody.
         return changed / covered.clamp_min(1) + (1 - covered).clamp_min(0) * pixels
 
@@ -225,10 +228,10 @@ class Scene:
         """The photograph with its styles' colours and nothing else."""
         carry = self.color.carry
         assert carry is not None
-        return self._spread(
+        return self.spread(
             self.seen,
             self.regions,
-            lambda s, weights: carry(self.seen, s.pixels, weights, s.mask),
+            each_sample(lambda s, weights: carry(self.seen, s.pixels, weights, s.mask)),
         )
 
     def at(self, size: tuple[int, int], least: int, device: torch.device) -> View:
@@ -265,6 +268,17 @@ class Scene:
         if self.mask is None:
             return painted
         return composite(painted, self.photo, self.mask)
+
+
+def each_sample(
+    change: Callable[[Sample, Tensor | None], Tensor],
+) -> Callable[[Region, Tensor | None], Tensor]:
+    """A region changed after each of its samples, by their shares."""
+
+    def change_region(region: Region, weights: Tensor | None) -> Tensor:
+        return sum((s.share * change(s, weights) for s in region.samples), torch.zeros(()))
+
+    return change_region
 
 
 def style_side(options: PaintOptions, style: int, long_side: int, whole: int) -> float:

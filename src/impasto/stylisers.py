@@ -13,13 +13,16 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from impasto.color import RIDGE, color_statistics, optimal_map
-from impasto.devices import Machine, has_fast_bfloat16
+from impasto.color import carry_moments, color_statistics
+from impasto.devices import LAYOUTS, Machine, has_fast_bfloat16
 from impasto.errors import OptionError
 from impasto.images import fit_size, resize_pixels
+from impasto.instant import open_net
 from impasto.loop import Progress, optimise, prepare
 from impasto.losses import range_penalty, total_variation
+from impasto.networks import encode_style
 from impasto.options import LoopOptions
+from impasto.passes import place_net
 from impasto.sums import in_full
 from impasto.weights import load_backbone
 
@@ -73,13 +76,8 @@ class ColorStyliser:
 
     def _carry(self, picture: Tensor, style: int, strength: float) -> Tensor:
         """As `color.match_color`, but that the style has been measured."""
-        mean, covariance = color_statistics(picture)
-        style_mean, style_covariance = self.known[style]
-        ridge = RIDGE * torch.eye(3, dtype=covariance.dtype)
-        linear = optimal_map(covariance + ridge, style_covariance).to(picture)
-        centred = picture.flatten(2)[0] - mean[:, None].to(picture)  # (3, H*W)
-        matched = torch.addmm(style_mean[:, None].to(picture), linear, centred)
-        return picture.lerp(matched.clamp_(0, 1).view_as(picture), strength)
+        matched = carry_moments(picture, *self.known[style]).clamp_(0, 1)
+        return picture.lerp(matched, strength)
 
 
 # --- colours, and statistics of features --------------------------------------------------------
@@ -136,9 +134,7 @@ class StatisticsStyliser:
 
     @torch.no_grad()
     def _measure(self, style: int, side: int) -> dict[str, Moments]:
-        """A style's moments as pictures of that size see it: two to four times as large as they
-        are, so that strokes are wide enough to be seen, and not anew for every size."""
-        seen_at = min(LARGEST_STYLE, 2 << (side - 1).bit_length())
+        seen_at = choose_style_side(side)
         if (style, seen_at) not in self.known:
             features = self.backbone(shrink_style(self.styles[style], seen_at), self.layers)
             moments = {name: measure_moments(each) for name, each in features.items()}
@@ -226,8 +222,51 @@ def measure_moments(features: Tensor) -> Moments:
     return MomentsOf.apply(features)  # type: ignore[no-any-return,no-untyped-call]
 
 
-# Here a fast styliser plugs in: a network that paints in one pass is a class of these two methods.
+# --- a network that paints in one pass -----------------------------------------------------------
+
+
+class InstantStyliser:
+    """The network for any style, a batch at a time."""
+
+    def __init__(self) -> None:
+        device = torch.device("cpu")
+        precision = torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+        self.machine = Machine(device, precision)
+        file = open_net("any")
+        assert file.reader is not None
+        self.reader, self.net = file.reader, place_net(file.net, self.machine)
+        self.backbone = load_backbone("compact").place(self.machine)
+        self.color = ColorStyliser()
+
+    def learn(self, styles: Sequence[Tensor]) -> None:
+        self.color.learn(styles)
+        self.styles = [shrink_style(style, LARGEST_STYLE) for style in styles]
+        self.known: dict[tuple[int, int], Tensor] = {}
+
+    @torch.no_grad()
+    def paint(self, pixels: Tensor, styles: Sequence[int], strengths: Sequence[float]) -> Tensor:
+        colored = self.color.paint(pixels, styles, [1.0] * len(pixels))
+        side = choose_style_side(max(pixels.shape[2:]))
+        numbers = torch.cat([self._read(style, side) for style in styles])
+        layout = LAYOUTS[self.machine.layout]
+        painted = self.net(colored.contiguous(memory_format=layout), numbers).clamp_(0, 1)
+        return pixels.lerp(painted, torch.tensor(strengths).view(-1, 1, 1, 1))
+
+    def _read(self, style: int, side: int) -> Tensor:
+        if (style, side) not in self.known:
+            code = encode_style(self.backbone, shrink_style(self.styles[style], side))
+            self.known[style, side] = self.reader(code)
+        return self.known[style, side]
+
+
+def choose_style_side(side: int) -> int:
+    """The long side at which styles are seen for pictures of that one: two to four times as large
+    as they are, so that strokes are wide enough to be seen, and not anew for every size."""
+    return min(LARGEST_STYLE, 2 << (side - 1).bit_length())
+
+
 STYLISERS: dict[str, Callable[[], Styliser]] = {
     "color": ColorStyliser,
+    "instant": InstantStyliser,
     "statistics": StatisticsStyliser,
 }

@@ -1,0 +1,228 @@
+"""The commands of painting in one pass: paint, teach a network, hand one to other programs."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from impasto.batch import Pairs, Task, is_many, plan_batch
+from impasto.cli_paint import list_read, name_inputs, paint_many
+from impasto.cli_run import INTERRUPTED, Extras, Habits, apply_recipe, check_outputs
+from impasto.console import catch_interrupt, make_progress, say, show_panels, unwrapped
+from impasto.errors import OptionError
+from impasto.instant_options import InstantOptions, TrainOptions
+from impasto.operations import OPERATIONS
+
+show_help = show_panels(
+    {
+        "--style": "Pictures",
+        "--pairs": "Several paintings",
+        "--metadata": "The rest",
+        "--size": "Size and strength",
+        "--model": "The styles, and where they go",
+        "--color": "Colour",
+        "--engine": "What runs the network",
+        "--device": "The machine",
+    }
+)
+show_train_help = show_panels(
+    {
+        "--style": "What goes in and comes out",
+        "--net": "How it is taught",
+        "--style-weight": "What is minimised",
+        "--learning-rate": "The rest",
+        "--device": "The machine",
+    }
+)
+Styles = Annotated[list[str] | None, Parameter(alias="-s")]
+
+
+@unwrapped
+def instant(
+    *content: str,
+    style: Styles = None,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    recipe: str | None = None,
+    pairs: Pairs = "every",
+    format: Literal["png", "jpg", "webp", "tif"] = "png",
+    jobs: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    habits: Annotated[Habits, Parameter(name="*")] = Habits(),  # noqa: B008
+    options: Annotated[InstantOptions, Parameter(name="*")] = InstantOptions(),  # noqa: B008
+) -> int:
+    """Paint a photograph in one pass, after any picture or with a network that was taught styles.
+
+    Parameters
+    ----------
+    content
+        The photograph; or several, a folder or a quoted pattern.
+    style
+        The picture in whose manner it is painted; repeated, several are blended. A folder or a
+        quoted pattern: a painting for each. With --model, the name of one of its styles.
+    output
+        Where the painting goes; its name ends in .png, .jpg, .webp or .tif. CONTENT-STYLE.png here
+        if not given. A folder, where there are several paintings.
+    recipe
+        Options to begin with: a .toml file, or a picture that was painted so.
+    pairs
+        Of several photographs and styles: every one with every one, or in step, the first with
+        the first, the second with the second.
+    format
+        Of several paintings, and of one whose OUTPUT is not given.
+    jobs
+        Of several paintings, how many are painted at the same time, each in its own process.
+    overwrite
+        Of several paintings, paint also those that are there already.
+    """
+    options = apply_recipe(recipe, options, "instant")
+    by_name = options.model is not None
+    sources, styles = name_inputs(content, style, recipe, by_name=by_name, command="instant")
+    if len(sources) > 1 or any(map(is_many, sources if by_name else (*sources, *styles))):
+        folder = output or Path("painted")
+        tasks = plan_batch(sources, styles, folder, pairs, f".{format}", by_name=by_name)
+        return paint_many(tasks, options, jobs, habits, overwrite=overwrite, operation="instant")
+    stems = "-".join(Path(path).stem for path in (*sources, *(styles or [options.model or ""])))
+    task = Task(Path(sources[0]), tuple(map(Path, styles)), output or Path(f"{stems}.{format}"))
+    return paint_one(task, options, habits)
+
+
+def paint_one(task: Task, options: InstantOptions, habits: Habits) -> int:
+    began = time.perf_counter()
+    read = list_read(task, options)
+    if options.model is not None:
+        read = [path for path in read if path not in task.styles] + [Path(options.model)]
+    check_outputs(task.output, read, Extras(), mend="name another")
+    styles = list(map(str, task.styles))
+    work = OPERATIONS["instant"].start(str(task.content), styles, options=options)
+    for _ in work.steps():
+        pass
+    result = work.result()
+    notes = result.save(task.output, metadata=habits.metadata)
+    for note in (*result.notes, *notes):
+        habits.tell(f"note: {note}")
+    height, width = result.pixels.shape[2:]
+    seconds = time.perf_counter() - began
+    habits.tell(f"painted {task.output} ({width} x {height}) in {seconds:.1f} s")
+    return 0
+
+
+@unwrapped
+def export(
+    *,
+    style: Styles = None,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False,
+    model: str | None = None,
+    style_size: int = 512,
+) -> int:
+    """Write a network as ONNX, for other programs: photograph in, painting out, at any size.
+
+    Parameters
+    ----------
+    style
+        Picture that the network for any style is to paint after; repeated, there is a weight for
+        each to blend them by. With --model, the name of one of its styles; all, if not given.
+    output
+        Where it goes; its name ends in .onnx. STYLE.onnx or MODEL.onnx here if not given.
+    quiet
+        Say nothing but errors.
+    model
+        A network that 'impasto train' made, or painters, the one that travels with the package.
+    style_size
+        Long side at which pictures of styles are seen.
+    """
+    from impasto.engines import export_onnx
+    from impasto.files import check_place
+    from impasto.instant import open_net, read_palette
+
+    named = [model] if model is not None else list(style or [])
+    if not (named and all(named)):
+        raise OptionError("export needs a style or a model: --style PICTURE or --model MODEL")
+    output = output or Path("-".join(Path(name).stem for name in named) + ".onnx")
+    check_place(output, "a network", [".onnx"])
+    palette = read_palette(style or [], model, style_size)
+    export_onnx(output, open_net(model or "any").net, palette)
+    if not quiet:
+        megabytes = output.stat().st_size / 1e6
+        say(f"wrote {output} ({megabytes:.1f} MB): {', '.join(palette.names)}")
+    return 0
+
+
+@unwrapped
+def train(
+    *,
+    style: Styles = None,
+    photos: Path | None = None,
+    output: Annotated[Path, Parameter(alias="-o")] = Path("model.safetensors"),
+    start: Path | None = None,
+    quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False,
+    options: Annotated[TrainOptions, Parameter(name="*")] = TrainOptions(),  # noqa: B008
+) -> int:
+    """Teach a network to paint in one pass, after one style or many; then: impasto instant --model.
+
+    Parameters
+    ----------
+    style
+        A picture to learn; repeated, the network learns them all, each by its file's name.
+    photos
+        The folder of photographs to learn from: some hundreds, of any kind and size.
+    output
+        Where the network goes; its name ends in .safetensors. A sheet of what it paints so far lies
+        beside it, and what a killed run goes on from.
+    start
+        A network made before, which is to learn these styles besides its own: all that it paints
+        already stays as it is.
+    quiet
+        Say nothing but errors.
+    """
+    from impasto.sheets import save_sheet
+
+    if not style or not all(style):
+        raise OptionError("train needs a picture to learn: --style PICTURE")
+    if photos is None:
+        raise OptionError("train needs photographs to learn from: --photos FOLDER")
+    tell = (lambda _: None) if quiet else say
+    work = OPERATIONS["train"].start(style, photos, options=options, output=output, start=start)
+    for note in work.notes:
+        tell(f"note: {note}")
+    tell(f"teaching {len(style)} styles on {work.machine.describe()}")
+    preview = output.with_name(f"{output.stem}-preview.png")
+    finished = follow_lessons(work, preview, quiet=quiet)
+    if not work.is_first:  # of several processes
+        return 0 if finished else INTERRUPTED
+    if not finished:
+        work.save_progress()
+        tell(
+            f"stopped at step {work.number} of {options.steps}; the same command goes on from there"
+        )
+        return INTERRUPTED
+    save_sheet(work.preview(), preview)
+    work.result().save(output)
+    tell(f"{output} paints {', '.join(work.palette.names)}; how: {preview}")
+    return 0
+
+
+def follow_lessons(work: Any, preview: Path, *, quiet: bool) -> bool:
+    """Teach behind a progress bar; whether it came to its end."""
+    from impasto.sheets import save_sheet
+
+    every = work.options.preview_every
+    with make_progress(quiet) as progress, catch_interrupt() as asked:
+        bar = progress.add_task("", total=work.options.steps, losses="")
+        try:
+            with closing(work.steps()) as lessons:
+                for lesson in lessons:
+                    losses = f"style {lesson.style:.3g}  content {lesson.content:.3g}"
+                    progress.update(bar, completed=lesson.number, losses=losses)
+                    if every and lesson.number % every == 0 and work.is_first:
+                        save_sheet(work.preview(), preview)
+                    if asked.is_set():
+                        return False
+        except KeyboardInterrupt:
+            return False
+    return True

@@ -1,0 +1,144 @@
+"""The options of painting in one pass and of teaching networks to, declared once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from impasto.errors import OptionError, suggest
+from impasto.options import DeviceOptions, Scale, Side, Weight
+
+
+def parse_blend(entries: Sequence[str], names: Sequence[str]) -> list[float]:
+    """The share of each style, 1 in all, of ``["a=0.3,b=0.7"]``, or of numbers in the styles'
+    order; the same for all if there are none."""
+    found = split_blend(entries)
+    if not found:
+        return [1 / len(names)] * len(names)
+    if found[0][0] is None:
+        if len(found) != len(names):
+            raise OptionError(f"--blend: {len(found)} weights for {len(names)} styles")
+        weights = [weight for _, weight in found]
+    else:
+        weights = [0.0] * len(names)
+        for name, weight in found:
+            if name not in names:
+                raise OptionError(f"--blend: unknown style {name!r}{suggest(str(name), names)}")
+            weights[names.index(name)] = weight
+    return [weight / sum(weights) for weight in weights]
+
+
+def split_blend(entries: Sequence[str]) -> list[tuple[str | None, float]]:
+    """Names, or None where the order says which, and weights."""
+    found: list[tuple[str | None, float]] = []
+    for entry in ",".join(entries).split(",") if entries else ():
+        name, is_named, number = entry.rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = math.nan
+        if not 0 <= weight < math.inf or (is_named and not name.strip()):
+            raise ValueError("give NAME=WEIGHT, as in a=0.3,b=0.7, or a weight for each style")
+        found.append((name.strip() if is_named else None, weight))
+    if len({name is None for name, _ in found}) > 1:
+        raise ValueError("name all of the styles or none")
+    if found and not sum(weight for _, weight in found):
+        raise ValueError("at least one needs a weight above 0")
+    return found
+
+
+def _check_blend(entries: tuple[str, ...]) -> tuple[str, ...]:
+    split_blend(entries)
+    return entries
+
+
+class InstantOptions(DeviceOptions):
+    """How a picture is painted in one pass."""
+
+    size: Side | None = Field(
+        default=None,
+        description="Long side of the result in pixels; the photograph's own if not given.",
+    )
+    strength: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=1.0, description="How much of the painting is laid on; 0: the photograph."
+    )
+    model: str | None = Field(
+        default=None,
+        description="Paint with this network, which 'impasto train' made, or painters, the one "
+        "that travels with the package; without it, with the one for any style.",
+    )
+    blend: Annotated[tuple[str, ...], AfterValidator(_check_blend)] = Field(
+        default=(),
+        description="Weight of each style, as NAME=WEIGHT or in their order: a=0.3,b=0.7; all the "
+        "same if not given. A style's name is its file's, without the suffix.",
+    )
+    style_size: Side | None = Field(
+        default=None,
+        description="Long side at which styles are seen, in pixels of the result; the result's "
+        "own if not given, but at most 1024.",
+    )
+    style_scale: Scale = Field(
+        default=1.0, description="Times that size: 0.5 for strokes half as large."
+    )
+    style_mask: tuple[str, ...] = Field(
+        default=(),
+        description="Mask of the photograph for each style, in their order: where it is painted.",
+    )
+    mask: str | None = Field(
+        default=None,
+        description="Picture of what is painted: white is painted, black stays the photograph.",
+    )
+    feather: Annotated[float, Field(ge=0, le=1000)] = Field(
+        default=0.0, description="Soften the masks' edges by this many pixels of the result."
+    )
+    color: Literal[
+        "style", "content", "luminance", "histogram", "cholesky", "pca", "symmetric", "lab"
+    ] = Field(
+        default="style",
+        description="Whose colours the painting has: the style's; or the photograph's, put back "
+        "afterwards (content, luminance) or given to the style before (the others).",
+    )
+    engine: Literal["torch", "openvino", "onnx", "auto"] = Field(
+        default="torch",
+        description="What runs the network; auto takes the fastest of those that are installed, "
+        "by a short measurement, which pays for many pictures.",
+    )
+
+
+class TrainOptions(DeviceOptions):
+    """How a network for one style or many is taught."""
+
+    net: Literal["slim", "johnson"] | None = Field(
+        default=None,
+        description="The network's shape; slim if not given on a processor, johnson (Johnson et "
+        "al. 2016) on a graphics card.",
+    )
+    steps: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        default=4000, description="Batches to learn from."
+    )
+    batch: Annotated[int, Field(ge=1, le=4096)] = Field(
+        default=4, description="Photographs in a batch, in all processes together."
+    )
+    crop: Annotated[int, Field(ge=64, le=2048)] = Field(
+        default=160, description="Side of the squares that are cut from photographs."
+    )
+    style_size: Annotated[int, Field(ge=64, le=4096)] = Field(
+        default=512, description="Long side at which styles are seen."
+    )
+    style_weight: Weight = Field(default=18.0, description="How strongly the style pulls.")
+    content_weight: Weight = Field(default=1.0, description="How strongly the photograph pulls.")
+    tv_weight: Weight = Field(
+        default=3.0, description="How strongly neighbouring pixels are evened out."
+    )
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=1e-3, description="Adam's step length."
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        default=0, description="Seed of what is random."
+    )
+    preview_every: Annotated[int, Field(ge=0)] = Field(
+        default=500, description="Paint a preview every so many steps; 0: never."
+    )

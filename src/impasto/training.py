@@ -1,0 +1,500 @@
+"""Teaching a network to paint in one pass, after one style or many.
+
+Squares of photographs in a style's colours go in; what comes out is to have the statistics of the
+style's features and the features of the photograph (Johnson et al. 2016). All styles share the
+convolutions, and a row of numbers is learnt for each (Dumoulin et al. 2017). From a ``start``, a
+model that was made before, only new styles' rows are learnt: its net and its styles stay the same.
+
+What is drawn follows from the seed and the step alone, so that a run that was killed goes on from
+its checkpoint to the same weights. The processes that ``torchrun`` starts share each batch.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, distributed, nn
+
+from impasto.batch_losses import Gaussians, measure_content, measure_paintings, measure_styles
+from impasto.checkpoints import Checkpoint
+from impasto.color import color_statistics
+from impasto.crops import Crops, draw_all, list_photographs
+from impasto.devices import Machine, choose_machine, has_fast_bfloat16, keeping_memory
+from impasto.errors import DivergedError, OptionError
+from impasto.files import check_place, locked
+from impasto.images import ImageSource, Picture, read_image, resize_pixels, to_pil
+from impasto.instant_options import TrainOptions
+from impasto.losses import total_variation
+from impasto.networks import LAYOUTS, PaintingNet
+from impasto.options import format_memory
+from impasto.painter import list_styles
+from impasto.palettes import Palette, Trained, join_palettes, load_net_of_many, name_styles
+from impasto.plan import PROCESS, ROOMY, SLACK, grant_memory
+from impasto.scene import fit_style, make_opaque
+from impasto.sheets import draw_sheet
+from impasto.weights import load_backbone
+
+SHORT_SIDES = (1.0, 1.9)  # of photographs, in crops
+RANGE_WEIGHT, STEEPEST = 100.0, 5.0  # the latter is the norm of a gradient, at most
+WARM_UP, COOLING, COLDEST = 100, 0.4, 0.02  # steps at first; share of them at last; the last rate
+FASTER = 10.0  # times the rate is that of numbers: a third less loss after 200 steps
+KEPT = 0.99  # of the running averages in a step, at most
+FACTS = ("number", "lost", "losses", "seconds")  # that a checkpoint keeps beside the weights
+BESIDE = ("memory", "max_megapixels", "preview_every")  # options that change no weight
+LOSSES = ("total", "style", "content", "tv")
+MOST_LOST = 50  # steps in a row that led nowhere
+SAVE_EVERY = 30.0  # seconds
+SHOWN, SHOWN_SIDE = 4, 256  # photographs, and styles, of a preview
+LEAST_STYLE = 32  # pixels of a style's short side: the network sees no less
+# Bytes that learning takes for each pixel of a batch: peaks with float32, rounded up.
+BYTES = {"slim": 2000, "johnson": 4500}
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one step measured, before it changed the net, and how long all of them take."""
+
+    number: int
+    steps: int
+    total: float
+    style: float
+    content: float
+    tv: float
+    seconds: float
+    seconds_left: float
+    crops_per_second: float
+
+
+# --- the processes ------------------------------------------------------------------------------
+
+
+class Team:
+    """The processes that learn together: this one, or all that ``torchrun`` started."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.rank, self.size, self.began = 0, count_processes(), False
+        if self.size > 1:
+            if not distributed.is_initialized():
+                distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+                self.began = True
+            self.rank = distributed.get_rank()
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Each becomes the sum of all processes', the same in all of them to the last bit."""
+        if self.size > 1:
+            flat = torch.cat([each.flatten() for each in tensors])
+            distributed.all_reduce(flat)
+            parts = torch.split(flat, [each.numel() for each in tensors])
+            for each, part in zip(tensors, parts, strict=True):
+                each.copy_(part.view(each.shape))
+
+    def leave(self) -> None:
+        if self.began and distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def count_processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+def choose_own_machine(options: TrainOptions) -> Machine:
+    """The machine asked for, and of several processes' graphics cards each its own."""
+    name = options.device
+    if count_processes() > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
+        name = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
+    machine = choose_machine(name)
+    if machine.device.type == "cuda":
+        torch.cuda.set_device(machine.device)
+    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    kinds["auto"] = kinds["bfloat16" if has_fast_bfloat16(machine.device) else "float32"]
+    return replace(machine, precision=kinds[options.precision])
+
+
+# --- what learns --------------------------------------------------------------------------------
+
+
+class Pupil:
+    """A net and its styles' numbers, or the numbers alone, while they learn; the running average
+    is what is kept of them."""
+
+    def __init__(self, net: PaintingNet, numbers: Tensor, *, only_numbers: bool) -> None:
+        self.net, self.numbers = net.requires_grad_(not only_numbers), nn.Parameter(numbers)
+        for name, each in net.named_parameters():
+            if name.endswith("bias") and not name.startswith("exit"):
+                each.requires_grad_(False)  # the normalisation that follows undoes it
+        named = net.named_parameters()
+        convs = {f"net.{name}": each for name, each in named if each.requires_grad}
+        self.weights = {**convs, "numbers": self.numbers}
+        self.average = {name: each.detach().clone() for name, each in self.weights.items()}
+        groups = [{"params": [*convs.values()]}, {"params": [self.numbers]}]
+        self.optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
+
+    def learn(self, rate: float, number: int) -> None:
+        """One step down the gradients."""
+        for group, times in zip(self.optimizer.param_groups, (1, FASTER), strict=True):
+            group["lr"] = rate * times
+        self.optimizer.step()
+        kept = min(KEPT, number / (number + 10))
+        for name, each in self.weights.items():
+            self.average[name].lerp_(each.detach(), 1 - kept)
+
+    def pack(self) -> dict[str, Tensor]:
+        tensors = {f"average.{name}": each for name, each in self.average.items()}
+        for name, each in self.weights.items():
+            tensors[f"weights.{name}"] = each.detach()
+            state = self.optimizer.state.get(each, {})
+            tensors |= {f"adam.{kind}.{name}": value for kind, value in state.items()}
+        return tensors
+
+    @torch.no_grad()
+    def unpack(self, tensors: Mapping[str, Tensor]) -> None:
+        """As it was packed. All lies in memory as it did: sums come out otherwise elsewhere."""
+        for name, each in self.weights.items():
+            self.average[name].copy_(tensors[f"average.{name}"])
+            each.copy_(tensors[f"weights.{name}"])
+            if f"adam.step.{name}" in tensors:
+                state = {"step": tensors[f"adam.step.{name}"]}
+                for kind in ("exp_avg", "exp_avg_sq"):
+                    state[kind] = torch.empty_like(each).copy_(tensors[f"adam.{kind}.{name}"])
+                self.optimizer.state[each] = state
+
+    def averaged(self) -> tuple[PaintingNet, Tensor]:
+        """The net and the numbers that are kept, on the processor."""
+        net = copy.deepcopy(self.net).cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        own = {name.removeprefix("net."): each.cpu() for name, each in self.average.items()}
+        numbers = own.pop("numbers").clone()
+        net.load_state_dict({**net.state_dict(), **own})
+        return net.requires_grad_(False).eval(), numbers
+
+
+# --- training -----------------------------------------------------------------------------------
+
+
+class Training:
+    """``steps()`` teaches; ``preview()`` and ``result()`` show the net as it stands between steps.
+
+    Beside the ``output`` lie a lock while it works and, until the model is saved, the checkpoint,
+    ``model.safetensors.checkpoint``: the same call goes on from it.
+    """
+
+    def __init__(
+        self,
+        styles: ImageSource | Sequence[ImageSource],
+        photos: str | os.PathLike[str] | Sequence[str | Path],
+        options: TrainOptions | None = None,
+        *,
+        output: str | os.PathLike[str] | None = None,
+        start: str | os.PathLike[str] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        self.options = options = options or TrainOptions()
+        self.output = self.checkpoint = None
+        if output is not None:
+            self.output = check_place(output, "a model", [".safetensors"])
+            self.checkpoint = Checkpoint(self.output.with_name(f"{self.output.name}.checkpoint"))
+        most = options.max_megapixels
+        self.crops = Crops(list_photographs(photos), 3 * options.crop, max_megapixels=most)
+        pictures = [
+            make_opaque(read_image(each, max_megapixels=most)) for each in list_styles(styles)
+        ]
+        self.said = [note for picture in pictures for note in picture.notes]
+        self.start = None if start is None else Path(start)
+        self.before = None if self.start is None else load_net_of_many(self.start)
+        known = self.before[1].names if self.before else ()
+        names = name_styles([picture.name for picture in pictures], names, known)
+        self.machine = choose_own_machine(options)
+        if self.machine.is_slow():
+            self.said.append("bfloat16 is emulated here, which is slow; take --precision float32")
+        self.shape = self._choose_shape()
+        self.is_roomy = check_memory(self.shape, options, self.machine.device)
+        self.shown = list(islice(self.crops.middles(SHOWN_SIDE), SHOWN))
+        self._measure_styles(pictures, names)
+        self.pupil = self._make_pupil()
+        self.number, self.lost, self.seconds = 0, 0, 0.0
+        self.losses: dict[str, float] = {}  # their running averages
+        self.resting, self.saved = True, time.perf_counter()  # no step is half done
+        self.team = Team(self.machine.device)
+        self.is_first = self.team.rank == 0  # of several processes the one that writes and tells
+        self._take_up(pictures)
+
+    @property
+    def notes(self) -> list[str]:
+        return [*self.said, *self.crops.notes()]
+
+    # --- what is taught
+
+    def _choose_shape(self) -> str:
+        """The net's: as it was asked for, as it is in the model to start from, or as it suits."""
+        asked, device = self.options.net, self.machine.device.type
+        if self.before is not None:
+            layout = self.before[0].layout
+            shape = next((name for name, each in LAYOUTS.items() if each == layout), "another")
+            if asked not in (None, shape):
+                raise OptionError(f"net: the model to start from is {shape}, not {asked}")
+            return shape
+        if asked is None:
+            asked = "johnson" if device == "cuda" else "slim"
+            self.said.append(f"net {asked}, as this is {device}; --net for another")
+        return asked
+
+    @torch.no_grad()
+    def _measure_styles(self, pictures: Sequence[Picture], names: tuple[str, ...]) -> None:
+        """The colours of each style, and the statistics of its features."""
+        self.backbone = load_backbone("compact").place(self.machine)
+        colors, measured = [], []
+        self.icons: list[Image.Image] = []
+        for picture in pictures:
+            size = fit_style(*picture.size, self.options.style_size, LEAST_STYLE)
+            seen = resize_pixels(picture.pixels, *size)
+            colors.append(color_statistics(seen))
+            measured.append(measure_styles(self.backbone, seen.to(self.machine.device)))
+            if len(self.icons) < SHOWN:
+                self.icons.append(to_pil(seen))
+        means, covariances = (torch.stack(each) for each in zip(*colors, strict=True))
+        self.palette = Palette(names, torch.empty(0), means, covariances)
+        self.targets = {n: Gaussians.join([each[n] for each in measured]) for n in measured[0]}
+
+    def _make_pupil(self) -> Pupil:
+        """New, from the seed; or what was made before, its new styles like the mean of the old."""
+        device, count = self.machine.device, len(self.palette)
+        if self.before is None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.options.seed)
+                net = PaintingNet(LAYOUTS[self.shape])
+            first = torch.zeros(net.count)
+        else:
+            net, known = copy.deepcopy(self.before[0]), self.before[1]
+            first = known.numbers.mean(0)
+            new = f"{count} new style{'s' * (count > 1)}"
+            self.said.append(f"learnt: {new}; the net and its {len(known)} so far stay as they are")
+        net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return Pupil(net, first.to(device).repeat(count, 1), only_numbers=self.before is not None)
+
+    # --- a broken-off run
+
+    def _take_up(self, pictures: Sequence[Picture]) -> None:
+        """Go on where a run that was broken off stands."""
+        saved = None
+        if self.checkpoint is not None:
+            self.digest = self._digest(pictures)
+            if self.checkpoint.run not in (None, self.digest):
+                raise OptionError(
+                    f"{self.checkpoint.path.name!r} is of another training: other styles, "
+                    "photographs, options or version; remove it, or name another output"
+                )
+            saved = self.checkpoint.load(self.digest)
+        if saved is not None:
+            tensors, facts = saved
+            self.pupil.unpack(tensors)
+            for each in FACTS:
+                setattr(self, each, facts[each])
+            self.said.append(f"taken up at step {self.number + 1}")
+        stand = torch.zeros(self.team.size, device=self.machine.device)
+        stand[self.team.rank] = self.number
+        self.team.add_up([stand])
+        if len(set(stand.tolist())) > 1:
+            raise OptionError("not all processes see the checkpoint; name an output that all see")
+
+    def _digest(self, pictures: Sequence[Picture]) -> str:
+        """Of all that the weights depend on."""
+        said = [
+            [version("impasto"), torch.__version__, self.backbone.fingerprint()],
+            self._list_options(),
+            self.palette.names,
+            [(path.name, path.stat().st_size) for path in self.crops.paths if path.exists()],
+        ]
+        digest = hashlib.sha256(json.dumps(said).encode())
+        for picture in pictures:
+            digest.update(repr(picture.size).encode() + picture.pixels.numpy().tobytes())
+        if self.start is not None:
+            digest.update(self.start.read_bytes())
+        return digest.hexdigest()
+
+    def _list_options(self) -> dict[str, Any]:
+        """Those that the weights depend on, as they were settled."""
+        options = self.options.model_dump(mode="json", exclude=set(BESIDE))
+        found = {"device": self.machine.device.type, "precision": self.machine.describe_numbers()}
+        return options | {"net": self.shape} | found
+
+    def save_progress(self) -> None:
+        """Write the checkpoint, if there is to be one and no step is half done."""
+        if self.checkpoint is not None and self.resting and self.is_first:
+            facts = {each: getattr(self, each) for each in FACTS}
+            self.checkpoint.save(self.pupil.pack(), facts, self.digest)
+            self.saved = time.perf_counter()
+
+    # --- learning
+
+    def steps(self) -> Iterator[Lesson]:
+        """Learn, yielding what each step measured."""
+        options, paces = self.options, deque[float](maxlen=50)
+        with ExitStack() as stack:
+            stack.callback(self.team.leave)
+            if self.output is not None and self.is_first:
+                lock_output(stack, self.output)
+            stack.enter_context(keeping_memory(all_of_it=self.is_roomy))
+            stack.callback(self.save_progress)
+            steps, began = range(self.number, options.steps), time.perf_counter()
+            is_idle = self.machine.device.type != "cpu"  # this processor
+            for photos, styles in draw_all(self._draw, steps, ahead=is_idle):
+                self.resting = False
+                total, style, content, tv = self._learn(photos, styles)
+                self.resting = True
+                paces.append(time.perf_counter() - began)
+                self.seconds += paces[-1]
+                pace = sum(paces) / len(paces)
+                times = self.seconds, pace * (options.steps - self.number), options.batch / pace
+                yield Lesson(self.number, options.steps, total, style, content, tv, *times)
+                if time.perf_counter() - self.saved > SAVE_EVERY:
+                    self.save_progress()
+                began = time.perf_counter()
+
+    def _draw(self, step: int) -> tuple[Tensor, list[int]]:
+        """This process's share of a batch, in the colours of styles that take turns; each picture
+        is drawn from its number alone."""
+        batch, side, photos, styles = self.options.batch, self.options.crop, [], []
+        for row in range(self.team.rank, batch, self.team.size):
+            number = step * batch + row
+            draw = random.Random(f"{self.options.seed} {number}")
+            photo = self.crops.cut(draw, side, side * draw.uniform(*SHORT_SIDES))
+            styles.append(number % len(self.palette))
+            photos.append(self.palette.recolor(photo, styles[-1]))
+        return torch.cat(photos), styles
+
+    def _measure(self, photos: Tensor, styles: Sequence[int]) -> Tensor:
+        """Style, content, variation and what is out of range: this process's part of their means
+        over the whole batch."""
+        device, short = self.machine.device, self.machine.precision == torch.bfloat16
+        photos = photos.to(device).contiguous(memory_format=torch.channels_last)
+        rows = torch.tensor(styles, device=device)
+        # A product, since its slope is always added up in the same order.
+        numbers = nn.functional.one_hot(rows, len(self.palette)).float() @ self.pupil.numbers
+        targets = {layer: each.take(rows) for layer, each in self.targets.items()}
+        content = measure_content(self.backbone, photos)
+        with torch.autocast(device.type, torch.bfloat16, enabled=short):
+            painted = self.pupil.net(photos, numbers)
+        painted = painted.float()
+        style, away = measure_paintings(self.backbone, painted, targets, content)
+        values = painted[0].numel()
+        tv = total_variation(painted) / values
+        outside = (painted - painted.clamp(0, 1)).square().sum() / values
+        return torch.stack([style.sum(), away.sum(), tv, outside]) / self.options.batch
+
+    def _learn(self, photos: Tensor, styles: Sequence[int]) -> tuple[float, ...]:
+        """One step; one whose loss or gradient is no number leads nowhere. What it measured: all in
+        all, style, content and variation."""
+        options, pupil = self.options, self.pupil
+        weights = [options.style_weight, options.content_weight, options.tv_weight, RANGE_WEIGHT]
+        parts = self._measure(photos, styles)
+        pupil.optimizer.zero_grad(set_to_none=True)
+        (parts @ parts.new_tensor(weights)).backward()  # type: ignore[no-untyped-call]
+        measured = parts.detach().clone()
+        slopes = [each.grad for each in pupil.weights.values() if each.grad is not None]
+        self.team.add_up([*slopes, measured])
+        steep = nn.utils.clip_grad_norm_(pupil.weights.values(), STEEPEST)
+        values = measured.tolist()
+        total = sum(weight * value for weight, value in zip(weights, values, strict=True))
+        losses = total, *values[:3]
+        self.number += 1
+        is_sound = math.isfinite(total) and bool(steep.isfinite())
+        self.lost = 0 if is_sound else self.lost + 1
+        if self.lost >= MOST_LOST:
+            raise DivergedError(
+                f"step {self.number}: the loss is no longer a number; lower --learning-rate"
+            )
+        if is_sound:
+            pupil.learn(options.learning_rate * rate_at(self.number, options.steps), self.number)
+            for name, value in zip(LOSSES, losses, strict=True):
+                self.losses[name] = KEPT * self.losses.get(name, value) + (1 - KEPT) * value
+        return losses
+
+    # --- what it came to
+
+    @torch.no_grad()
+    def preview(self) -> Image.Image:
+        """Some photographs after some of the styles that are learnt, as they are painted now. The
+        checkpoint is written as well."""
+        net, numbers = self.pupil.averaged()
+        shown, palette = range(len(self.icons)), self.palette
+        rows: list[list[Image.Image | None]] = [[None, *self.icons]]
+        for photo in self.shown:
+            painted = [net(palette.recolor(photo, i), numbers[i : i + 1]) for i in shown]
+            rows.append([to_pil(photo), *map(to_pil, painted)])
+        self.save_progress()
+        heads, title = ["", *palette.names[:SHOWN]], f"step {self.number} of {self.options.steps}"
+        return draw_sheet(rows, column_labels=heads, title=title, tile=SHOWN_SIDE)
+
+    def result(self) -> Trained:
+        """The net with the styles that it knew and those that it learnt."""
+        net, numbers = self.pupil.averaged()
+        palette, kept = replace(self.palette, numbers=numbers), list[Tensor]()
+        if self.before is not None:
+            kept = [*net.parameters(), self.before[1].numbers]
+            palette = join_palettes([self.before[1], palette])
+        about = {
+            "operation": "train",
+            "impasto": version("impasto"),
+            "options": self._list_options(),
+            "learnt": self.palette.names,
+            "start": None if self.start is None else self.start.name,
+            "photographs": len(self.crops.paths),
+            "steps": self.number,
+            "losses": {name: round(value, 6) for name, value in self.losses.items()},
+        }
+        return Trained(net, palette, about, self.shown[0], kept, self._finish, self.is_first)
+
+    def _finish(self) -> None:
+        """The model is saved."""
+        if self.checkpoint is not None and self.number == self.options.steps:
+            self.checkpoint.remove()
+
+
+def check_memory(shape: str, options: TrainOptions, device: torch.device) -> bool:
+    """An error where a batch does not fit, with what would; whether there is memory to spare."""
+    grant, team = grant_memory(device, options.memory), count_processes()
+    if options.batch < team:
+        raise OptionError(f"batch: {options.batch} for {team} processes; give at least {team}")
+    base = SLACK + (PROCESS if device.type == "cpu" else 0)
+    each = BYTES.get(shape, max(BYTES.values())) * options.crop**2
+    needed = base + each * -(-options.batch // team)
+    if grant is None or needed <= grant:
+        return grant is None or needed < ROOMY * grant
+    rows = max(0, grant - base) // each
+    fits = f"--batch {rows * team} fits" if rows else "take a smaller --crop, or more --memory"
+    raise OptionError(
+        f"{options.batch} crops of {options.crop} pixels take about {format_memory(needed)} of the "
+        f"{format_memory(grant)} granted; {fits}"
+    )
+
+
+def rate_at(number: int, steps: int) -> float:
+    """The share of the learning rate: warmed up, the same for long, and falling at last."""
+    warm = number / max(1.0, min(WARM_UP, steps / 10))
+    late = max(0.0, number / steps - (1 - COOLING)) / COOLING
+    return min(1.0, warm) * (1 - (1 - COLDEST) * late)
+
+
+def lock_output(stack: ExitStack, output: Path) -> None:
+    """An error at once if another process trains this model."""
+    try:
+        stack.enter_context(locked(output.with_name(f".{output.name}.lock"), wait=False))
+    except BlockingIOError:
+        raise OptionError(
+            f"{output.name!r} is being trained by another process; wait for it, or name another"
+        ) from None

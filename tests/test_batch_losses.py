@@ -1,0 +1,123 @@
+"""The losses of a batch, each picture after its own style."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from oracles import gaussian_distance_by_sqrtm
+
+from impasto.batch_losses import (
+    CONTENT_LAYER,
+    SHARES,
+    STYLE_LAYERS,
+    Gaussians,
+    find_distances,
+    measure_content,
+    measure_paintings,
+    measure_styles,
+)
+from impasto.devices import seeded
+from impasto.style_losses import GaussianLoss
+
+
+def draw(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Features whose channels hang together, with a mean."""
+    mixed = torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
+    mixer = torch.randn(shape[1], shape[1], generator=seeded(seed + 50), dtype=torch.float64)
+    return torch.einsum("ij,njhw->nihw", mixer, mixed) + 0.5
+
+
+def test_distances_and_slopes_are_those_of_the_painter_s_loss():
+    features, styles = draw(2, 4, 9, 7), draw(2, 4, 8, 8, seed=1)
+    features.requires_grad_()
+    ours = find_distances(features, Gaussians.of(styles))
+    (slope,) = torch.autograd.grad(ours.sum(), features)
+    loss = GaussianLoss()
+    for i in range(2):
+        one = features[i : i + 1].detach().requires_grad_()
+        target = loss.blend([loss.sum_up((styles[i : i + 1],), (1 / 64,))], [1.0])
+        theirs = loss.compare(loss.sum_up((one,), (1 / 63,)), target, seeded(0))
+        (expected,) = torch.autograd.grad(theirs, one)
+        assert float(ours[i].detach()) == pytest.approx(float(theirs.detach()), rel=1e-5)
+        torch.testing.assert_close(slope[i : i + 1], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_distances_are_those_of_the_formula():
+    features, styles = draw(2, 3, 6, 5), draw(2, 3, 7, 7, seed=3)
+    ours = find_distances(features, Gaussians.of(styles))
+    for i in range(2):
+        rows, theirs = (each[i].flatten(1).T.numpy() for each in (features, styles))
+        size = (theirs**2).sum(1).mean()
+        expected = gaussian_distance_by_sqrtm(rows, theirs) / size
+        assert float(ours[i]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_shares_halve_and_are_one_in_all():
+    assert sum(SHARES.values()) == pytest.approx(1, abs=1e-12)
+    values = [SHARES[name] for name in STYLE_LAYERS]
+    assert [a / b for a, b in pairwise(values)] == pytest.approx([2] * 4)
+
+
+def test_styles_are_taken_and_joined():
+    styles = draw(3, 4, 6, 6)
+    known = Gaussians.of(styles)
+    alone = [Gaussians.of(styles[i : i + 1]) for i in range(3)]
+    joined = Gaussians.join(alone)
+    torch.testing.assert_close(joined.root, known.root)
+    taken = known.take(torch.tensor([2, 0, 2]))
+    assert torch.equal(taken.mean, known.mean[[2, 0, 2]])
+    assert torch.equal(taken.covariance[1], known.covariance[0])
+
+
+def test_a_picture_is_its_own_style_and_content(compact):
+    pictures = torch.rand(2, 3, 48, 40, generator=seeded(0))
+    styles, content = measure_styles(compact, pictures), measure_content(compact, pictures)
+    style, away = measure_paintings(compact, pictures, styles, content)
+    assert float(style.square().max()) < 1e-3
+    assert float(away.max()) == 0
+    other = measure_content(compact, pictures.flip(0))
+    style, away = measure_paintings(compact, pictures, styles, other)
+    seen = compact(pictures, [CONTENT_LAYER])[CONTENT_LAYER]
+    for i in range(2):
+        theirs = seen[1 - i]
+        expected = (seen[i] - theirs).square().mean() / theirs.var(correction=0)
+        assert float(away[i]) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_pictures_of_a_batch_do_not_see_each_other(compact):
+    painted, styles = (torch.rand(2, 3, 32, 32, generator=seeded(i)) for i in range(2))
+    both = measure_paintings(
+        compact, painted, measure_styles(compact, styles), measure_content(compact, styles)
+    )
+    one = measure_paintings(
+        compact,
+        painted[1:],
+        measure_styles(compact, styles[1:]),
+        measure_content(compact, styles[1:]),
+    )
+    for all_of_them, alone in zip(both, one, strict=True):
+        torch.testing.assert_close(all_of_them[1:], alone, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_flat_styles_and_flat_pictures_have_finite_slopes(compact, level):
+    flat = torch.full((1, 3, 32, 32), level)
+    noise = torch.rand(1, 3, 32, 32, generator=seeded(0))
+    painted = torch.cat([flat, noise, flat]).requires_grad_()
+    styles = measure_styles(compact, torch.cat([flat, flat, noise]))
+    style, away = measure_paintings(
+        compact, painted, styles, measure_content(compact, torch.cat([flat, flat, noise]))
+    )
+    (slope,) = torch.autograd.grad((style + away).sum(), painted)
+    assert bool(style.isfinite().all())
+    assert bool(away.isfinite().all())
+    assert bool(slope.isfinite().all())
+
+
+def test_what_is_no_number_is_told_and_raises_nothing():
+    features = torch.randn(2, 4, 5, 5, generator=seeded(0))
+    features[1, 2, 3, 3] = torch.nan
+    distances = find_distances(features, Gaussians.of(torch.randn(2, 4, 5, 5)))
+    assert not bool(distances.isfinite().all())
