@@ -334,7 +334,7 @@ def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-def test_processes_share_cores_and_memory(here, monkeypatch):
+def test_processes_share_cores_and_memory(monkeypatch):
     granted = []
     monkeypatch.setattr(
         batch, "begin_tasks", lambda _, options: granted.append(int(options.memory))

@@ -108,6 +108,16 @@ def test_pictures_of_a_batch_do_not_see_each_other():
     torch.testing.assert_close(both[1:], net(photos[1:], numbers[1:]), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_one_picture_without_slopes_is_painted_the_same(kind):
+    net = make_net().to(kind).to(memory_format=torch.channels_last)
+    photo, numbers = torch.rand(1, 3, 40, 36, generator=seeded(1)), 0.1 * draw(1, net.count)
+    with torch.no_grad():
+        quick = net(photo, numbers)
+    away = (quick - net(photo, numbers)).abs()
+    assert float(away.mean()) < (1e-5 if kind == torch.float32 else 0.01)
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_nothing_beyond_its_reach_matters_but_to_the_normalisations(name):
     net = make_net(name).double()
