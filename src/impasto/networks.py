@@ -46,7 +46,8 @@ LAYOUTS = {
     "any": Layout((32, 96), 4, fold=2, kernel=3, skips=True),
     "slim": Layout((32, 64), 4, fold=2, kernel=3, skips=True),
     # Johnson et al. 2016, supplement, with instance normalisation (Ulyanov et al. 2016) and, in
-    # place of its transposed convolutions, nearest upsampling (Odena et al. 2016).
+    # place of its transposed convolutions, enlarging and then convolving (Odena et al. 2016):
+    # bilinearly, as blocks showed with nearest neighbours.
     "johnson": Layout((32, 64, 128), 5, fold=1, kernel=9, skips=False),
 }
 
@@ -89,8 +90,8 @@ class PaintingNet(nn.Module):
         fold, deepest = self.layout.fold, self.stride
         sizes = [fold << i for i in range(len(self.down))]
         ends = 2 * fold * (self.layout.kernel // 2)
-        # A cell comes from two and a half cells of half its size, and again from whole ones.
-        return ends + 3 * sum(sizes) + 2 * self.layout.blocks * deepest + deepest
+        # A cell comes from cells of half its size, and they later from four of its like.
+        return ends + 5 * sum(sizes) + 2 * self.layout.blocks * deepest + deepest
 
     @property
     def count(self) -> int:
@@ -110,7 +111,7 @@ class PaintingNet(nn.Module):
             y = functional.relu_((yield first(x)))
             x = (yield second(y)).add_(x)
         for conv in self.up:
-            x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
             x = yield conv(x)
             skip = skips.pop()
             x = functional.relu_(x if skip is None else x.add_(skip))
