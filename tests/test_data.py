@@ -5,11 +5,16 @@ from __future__ import annotations
 import hashlib
 from importlib import resources
 
+import pytest
 import torch
 from conftest import draw_picture
 
+import impasto
 from impasto.backbones import BACKBONES
+from impasto.batch_losses import measure_content, measure_paintings, measure_styles
+from impasto.color import match_color
 from impasto.images import read_image
+from impasto.instant import NETS, open_net
 from impasto.samples import draw_style
 from impasto.style_losses import gram_matrix
 from impasto.weights import load_backbone, load_tensors, verify_weights
@@ -63,3 +68,38 @@ def test_it_tells_styles_apart():
     for layer in layers:
         near, far = ((g[layer] - one[layer]).norm() for g in (same, other))
         assert near < 0.7 * far, layer
+
+
+# --- networks that paint in one pass ------------------------------------------------------------
+
+PAINTERS = ("van-gogh", "hokusai", "munch", "kandinsky", "monet", "picabia", "turner", "matisse")
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_nets_are_small_and_whole(name):
+    assert len((DATA / NETS[name]).read_bytes()) <= 3_000_000
+    file = open_net(name)
+    parts = [file.net, file.reader] if file.reader else [file.net]
+    assert all(each.isfinite().all() for part in parts for each in part.parameters())
+    assert (file.palette is None) == (name == "any")
+
+
+def test_the_painters_are_eight():
+    palette = open_net("painters").palette
+    assert palette is not None
+    assert palette.names == PAINTERS
+
+
+def test_one_pass_comes_nearer_to_a_style_than_its_colours_do(compact):
+    """By the painter's own loss, on pictures that no net was taught."""
+    photo = read_image(draw_picture(160, 128, 3)).pixels
+    for name in ("strokes", "waves"):
+        style = read_image(draw_style(name, size=(160, 160), seed=99)).pixels
+        painted = impasto.Instant(style, {"precision": "float32"})(photo).pixels
+        styles, content = measure_styles(compact, style), measure_content(compact, photo)
+        colored = match_color(photo, style)
+        ours, colors = (
+            float(measure_paintings(compact, each, styles, content)[0].square())
+            for each in (painted, colored)
+        )
+        assert ours < 0.6 * colors

@@ -25,7 +25,7 @@ from impasto.sums import in_full
 
 CODE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 HIDDEN = 192
-MARGIN = 16  # pixels around the photograph, which hide the zeros beyond
+MARGIN = 24  # pixels around the photograph, which hide the zeros beyond
 TINY = 1e-5
 
 Walk = Generator[Tensor, Tensor, Tensor]  # yields what is to be normalised, is sent it normalised
