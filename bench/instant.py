@@ -27,10 +27,10 @@ from memory import draw_photo, draw_style  # isort: skip
 from teacher import Teacher, read_at  # isort: skip
 
 from impasto.color import match_color  # isort: skip
-from impasto.devices import keeping_memory, seeded  # isort: skip
+from impasto.devices import choose_machine, keeping_memory, seeded, settle_precision  # isort: skip
 from impasto.engines import ENGINES, choose_engine  # isort: skip
 from impasto.errors import ImpastoError  # isort: skip
-from impasto.instant import Instant, choose_numbers  # isort: skip
+from impasto.instant import Instant  # isort: skip
 from impasto.networks import LAYOUTS, PaintingNet  # isort: skip
 
 SIDE = 384  # pixels of a long side that is judged
@@ -39,7 +39,7 @@ ROUNDS = 15
 
 
 def measure_speed() -> None:
-    machine = choose_numbers(impasto.InstantOptions())
+    machine = settle_precision(choose_machine())
     print(f"\n{machine.describe()}\n\n| net | " + " | ".join(ENGINES) + " |")
     print("|---" * (1 + len(ENGINES)) + "|")
     photo = draw_photo(512)

@@ -70,6 +70,7 @@ FLOORS = {
         "placing",
         "plan",
         "plots",
+        "pupils",
         "records",
         "report",
         "scene",

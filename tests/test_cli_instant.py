@@ -145,11 +145,107 @@ def test_a_model_is_taught_and_paints(photos, photo, picture, tmp_path, capsys):
     assert read_image(painted).size == (64, 48)
 
 
-def test_a_style_is_added(photos, picture, model, tmp_path):
+def test_a_style_is_added(photos, picture, model, tmp_path, capsys):
     output = tmp_path / "three.safetensors"
     told = ["train", "--style", picture, "--photos", photos, "--start", model, "-o", output]
-    assert run([*map(str, told), *TINY, "-q"]) == 0
+    assert run([*map(str, told), *TINY, "--preview-every", "0"]) == 0
     assert load_net(output).palette.names == ("monet", "gogh", "a picture")
+    said = capsys.readouterr().err
+    assert "teaching 1 style on cpu" in said
+    assert f"{output} paints monet, gogh, a picture\n" in said
+    assert not list(tmp_path.glob("*preview*"))  # nor a word of one
+
+
+def test_what_comes_up_while_it_learns_is_told_at_the_end(photos, picture, tmp_path, capsys):
+    """More photographs than a preview shows: the rest is read as it is drawn."""
+    Image.fromarray(draw_picture(90, 70, 3)).save(photos / "3.png")
+    (photos / "later.png").write_bytes(b"no picture")
+    output = tmp_path / "m.safetensors"
+    told = [
+        "train",
+        "--style",
+        picture,
+        "--photos",
+        photos,
+        "-o",
+        output,
+        "--steps",
+        "8",
+        *TINY[2:],
+    ]
+    assert run(list(map(str, told))) == 0
+    before, _, after = capsys.readouterr().err.partition("teaching")
+    assert "left out" not in before
+    assert after.count("note: left out: 1 photograph that cannot be read; 'later.png'") == 1
+    assert load_net(output).facts["photographs"] == 4
+
+
+def test_nothing_is_trained_over(photos, picture, model, tmp_path, capsys):
+    before = model.read_bytes()
+    told = ["train", "--style", str(picture), "--photos", str(photos), *TINY]
+    assert run([*told, "-o", str(model)]) == 2
+    text = f"impasto: {str(model)!r} is there already; name another output, or remove it\n"
+    assert capsys.readouterr().err == text
+    assert run([*told, "--start", str(model), "-o", str(model)]) == 2
+    said = capsys.readouterr().err
+    assert "is the model to start from, and would be written over; name another output" in said
+    sheet, output = tmp_path / "v-preview.png", tmp_path / "v.safetensors"
+    sheet.write_bytes(picture.read_bytes())
+    assert run([*told, "--style", str(sheet), "-o", str(output)]) == 2
+    said = capsys.readouterr().err
+    assert f"the preview {str(sheet)!r} is one of the pictures that are read, and would" in said
+    assert run([*told, "-o", str(photos / "m.safetensors")]) == 2
+    assert "m-preview.png' would lie among the photographs; name an" in capsys.readouterr().err
+    assert model.read_bytes() == before
+    assert sheet.read_bytes() == picture.read_bytes()
+    assert not output.exists()
+
+
+def test_what_it_says_when_it_is_stopped_is_so(photos, picture, tmp_path):
+    """At the second Ctrl-C amid the third step, or amid the first where nothing can be saved."""
+    program = """
+import os, signal, sys
+from impasto import training
+from impasto.cli import run
+at, sys.argv[1:] = int(sys.argv[1]), sys.argv[2:]
+class Broken(training.Training):
+    def _measure(self, *batch):
+        if self.number == at:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        return super()._measure(*batch)
+training.Training = Broken
+sys.exit(run(sys.argv[1:]))
+"""
+    output = tmp_path / "m.safetensors"
+    told = ["train", "--style", str(picture), "--photos", str(photos), *TINY, "-o", str(output)]
+
+    def stop(at: int) -> str:
+        command = [sys.executable, "-c", program, str(at), *told]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 130, done.stderr
+        return done.stderr
+
+    blocked = tmp_path / f".{output.name}.checkpoint.part"
+    blocked.mkdir()
+    said = stop(0)
+    assert "stopped at step 0 of 4; nothing was saved: the same command begins anew" in said
+    assert said.count("note: cannot write checkpoint 'm.safetensors.checkpoint': ") == 1
+    blocked.rmdir()
+    assert "stopped at step 2 of 4; the same command goes on from step 3" in stop(2)
+    assert run([*told, "-q"]) == 0
+    assert load_net(output).facts["steps"] == 4
+
+
+def test_a_preview_that_cannot_be_written_costs_no_model(photos, picture, tmp_path, capsys):
+    output = tmp_path / "m.safetensors"
+    (tmp_path / "m-preview.png").mkdir()
+    told = ["train", "--style", picture, "--photos", photos, "-o", output, *TINY]
+    assert run(list(map(str, told))) == 0
+    assert load_net(output).palette.names == ("a picture",)
+    said = capsys.readouterr().err
+    assert "note: no preview: cannot write a sheet to" in said
+    assert "how:" not in said
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
@@ -189,6 +285,9 @@ sys.exit(run(sys.argv[1:]))
         ([], "train needs a picture to learn: --style PICTURE"),
         (["-s", "{picture}"], "train needs photographs to learn from: --photos FOLDER"),
         (["-s", "{picture}", "--photos", "nowhere"], "nowhere"),
+        (["-s", "{photos}", "--photos", "{photos}"], "name each picture with its own --style"),
+        (["-s", "{picture}", "--photos", "{photos}", "--start", "any"], "any style and knows none"),
+        (["-s", "{picture}", "--photos", "{photos}", "--start", "a"], "unknown model 'a'"),
         (["-s", "{picture}", "--photos", "{photos}", "-o", "x.png"], "suffix '.png'"),
     ],
 )

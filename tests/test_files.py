@@ -106,3 +106,12 @@ def test_what_cannot_be_locked_is_said(tmp_path):
         pass
     with pytest.raises(KeyError), working_in(tmp_path.parent):  # what goes wrong inside stays
         raise KeyError
+
+
+def test_what_a_library_makes_private_is_as_its_user_has_files(tmp_path):
+    usual = tmp_path / "usual"
+    usual.touch()
+    with replacing(tmp_path / "new") as beside:
+        beside.unlink()
+        os.close(os.open(beside, os.O_CREAT | os.O_WRONLY, 0o600))
+    assert (tmp_path / "new").stat().st_mode == usual.stat().st_mode

@@ -91,7 +91,7 @@ def test_a_blend_lies_between_its_styles_and_its_ends_are_they(photo, styles):
     end = Instant(named, PLAIN | {"blend": ["a=0,b=1"]})(photo).pixels
     torch.testing.assert_close(end, alone, atol=1e-4, rtol=0)
     half = Instant(named, PLAIN)(photo).pixels
-    assert torch.equal(half, Instant(named, PLAIN | {"blend": ["2,2"]})(photo).pixels)
+    assert torch.equal(half, Instant(named, PLAIN | {"blend": "2,2"})(photo).pixels)
     assert float((half - alone).abs().mean()) > 0.01
 
 
@@ -127,7 +127,7 @@ def test_what_the_mask_keeps_is_the_photograph(tmp_path, photo, styles):
 def test_colours_stay_the_photograph_s(photo, styles, color):
     painted = Instant(styles[0], PLAIN | {"color": color})(photo).pixels
     mean, wanted = (color_statistics(each)[0] for each in (painted, photo.pixels))
-    assert float((mean - wanted).abs().max()) < 0.08
+    assert float((mean - wanted).abs().max()) < 0.1
     free = Instant(styles[0], PLAIN)(photo).pixels
     assert float((painted - free).abs().mean()) > 0.05
 
@@ -157,6 +157,16 @@ def test_a_flat_style_is_no_trouble(photo):
     assert painted.isfinite().all()
 
 
+def test_a_style_that_is_a_mere_line_is_soon_seen(photo):
+    line = Picture(torch.rand(1, 3, 1, 9000, generator=seeded(0)), name="line")
+    assert Instant(line, PLAIN)(photo).pixels.isfinite().all()
+
+
+def test_a_size_that_no_memory_holds_is_refused_at_once(photo, styles):
+    with pytest.raises(ImageError, match=r"65536 x 49152 needs .* or more, and .* are granted"):
+        Instant(styles[0], PLAIN | {"size": 65536})(photo)
+
+
 def test_size_is_the_long_side(photo, styles):
     assert Instant(styles[0], PLAIN | {"size": 40})(photo).pixels.shape[2:] == (30, 40)
 
@@ -169,10 +179,14 @@ def test_little_memory_means_tiles_and_the_same_picture(styles, monkeypatch):
     tiled = Instant(styles[0], PLAIN)(picture)
     assert any("in tiles" in note for note in tiled.notes)
     torch.testing.assert_close(tiled.pixels, whole.pixels, atol=1e-4, rtol=0)
+    assert not any("in tiles" in note for note in paint(styles[1]).notes)
 
 
 def test_too_little_memory_is_said_before_it_is_taken(photo, styles):
-    with pytest.raises(ImageError, match="needs more than the memory granted; grant more"):
+    with pytest.raises(
+        ImageError,
+        match=r"80 x 60 needs \d+ MiB or more, and 1 MiB are granted; grant more with --memory",
+    ):
         Instant(styles[0], PLAIN | {"memory": "1M"})(photo)
 
 
@@ -250,7 +264,7 @@ def test_shares_of_a_blend():
         parse_blend(("glas=1",), ["glass", "b"])
 
 
-@pytest.mark.parametrize("blend", ["a", "a=-1", "a=inf", "=1", "a=1,2", "a=0"])
+@pytest.mark.parametrize("blend", ["a", "a=-1", "a=inf", "=1", "a=1,2", "a=0", "a=1,a=2"])
 def test_what_is_no_blend(blend):
     with pytest.raises(OptionError, match="blend"):
         InstantOptions.read({"blend": [blend]})

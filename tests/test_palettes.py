@@ -15,6 +15,7 @@ from impasto.networks import LAYOUTS, CodeReader, PaintingNet
 from impasto.palettes import (
     Palette,
     choose_numbers,
+    find_net,
     join_palettes,
     load_net,
     load_net_of_many,
@@ -72,7 +73,8 @@ def test_names_are_those_of_files_each_one_once():
     assert name_styles(["a.jpg", "b.png", "a.png"], None) == ("a", "b", "a-2")
     assert name_styles(["a-2.jpg", "a.jpg", "a.png"], None) == ("a-2", "a", "a-3")
     assert name_styles(["one, two.jpg"], None) == ("one- two",)
-    assert name_styles(["x", "y"], ["b", "a"]) == ("b", "a")
+    assert name_styles([" a=b .jpg"], None) == ("a-b",)
+    assert name_styles(["x", "y"], ["b", " a "]) == ("b", "a")
 
 
 @pytest.mark.parametrize(
@@ -80,8 +82,9 @@ def test_names_are_those_of_files_each_one_once():
     [
         (["a"], (), r"^1 names for 2 styles; give one for each$"),
         (["a", "a"], (), r"^'a' is the name of two styles; give them different ones$"),
-        (["a", "b,c"], (), r"^'b,c' is no name of a style: it is empty or has a comma in it$"),
-        ([" ", "b"], (), r"^' ' is no name of a style"),
+        (["a", "b,c"], (), r"^'b,c' is no name of a style: it is empty or has , or = in it$"),
+        (["a", "b=c"], (), r"^'b=c' is no name of a style"),
+        ([" ", "b"], (), r"^'' is no name of a style"),
         (None, ("y",), r"^'y' is in the model already; give the picture another name$"),
     ],
 )
@@ -122,6 +125,14 @@ def test_a_net_for_any_style_has_a_reader_and_no_styles(tmp_path):
     assert torch.equal(found.reader(codes), reader(codes))
     with pytest.raises(WeightsError, match=r"^the model 'any' paints any style and knows none; na"):
         load_net_of_many(tmp_path / "any")
+
+
+def test_nets_that_travel_with_the_package_are_found_by_name():
+    assert load_net_of_many("painters")[1].names == load_net(find_net("painters")).palette.names
+    with pytest.raises(WeightsError, match=r"^the model 'instant\.safetensors' paints any style"):
+        load_net_of_many("any")
+    with pytest.raises(MissingFileError, match=r"^unknown model 'paintres'; did you mean 'painte"):
+        find_net("paintres")
 
 
 def test_palettes_are_joined_in_their_order():

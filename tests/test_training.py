@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -168,12 +169,49 @@ def test_flat_and_tiny_pictures_are_no_trouble(tmp_path):
     work.preview()
 
 
+def test_a_mere_line_is_seen_no_larger_than_four_times_the_size(photos):
+    line = Image.new("RGB", (5000, 1), "red")
+    work = Training(line, photos, read_options(style_size=64))
+    assert work.icons[0].size == (4 * 64, 32)
+
+
+def test_a_style_of_which_nothing_is_seen_is_refused(photos):
+    clear = Image.new("RGBA", (40, 40), (200, 10, 10, 0))
+    text = r"^picture leaves nothing: masks and transparency together cover all of it$"
+    with pytest.raises(ImageError, match=text):
+        Training(clear, photos, read_options())
+
+
 def test_a_photograph_that_cannot_be_read_is_told(photos, styles):
     (photos / "bad.jpg").write_bytes(b"no picture")
     work = Training(styles[:1], photos, read_options(steps=6))
     assert len(teach(work)) == 6
     (note,) = [note for note in work.notes if "left out" in note]
     assert note.startswith("left out: 1 photograph that cannot be read; 'bad.jpg' is damaged")
+    assert work.result().about["photographs"] == 4
+
+
+def test_photographs_left_out_before_a_break_are_known_after_it(photos, styles, tmp_path):
+    """The fifth is seen in no preview: it is found when it is drawn, before the break or after."""
+    for name in ("later.png", "latest.png"):
+        (photos / name).write_bytes(b"no picture")
+    whole = finish(Training(styles[:1], photos, read_options()), tmp_path / "whole.safetensors")
+    path = tmp_path / "model.safetensors"
+    first = Training(styles[:1], photos, read_options(), output=path)
+    assert not first.crops.failed
+    teach(first, 7)
+    assert first.crops.failed
+    last = Training(styles[:1], photos, read_options(), output=path)
+    assert last.crops.failed == first.crops.failed
+    assert finish(last, path) == whole
+
+
+def test_photographs_take_what_a_batch_leaves(photos, styles):
+    """576 MiB and 2 x 64^2 x 2000 bytes are a batch's."""
+    work = Training(styles[:1], photos, read_options(memory="600M"))
+    held = sum(each.nbytes for each in work.crops.held.values())
+    assert work.crops.room + held == 600 * 2**20 - 576 * 2**20 - 2 * 64**2 * 2000
+    assert Training(styles[:1], photos, read_options(memory="8G")).crops.room == 2**30 - held
 
 
 def test_a_loss_that_is_no_number_is_left_out_and_then_told(photos, styles, monkeypatch):
@@ -267,12 +305,59 @@ def test_killed_it_goes_on_to_the_same_bytes(whole, photos, styles, tmp_path):
     assert not list(tmp_path.glob("*.checkpoint*"))
 
 
-@pytest.mark.parametrize("change", ["options", "styles", "photographs"])
+def test_stopped_amid_a_step_it_keeps_the_steps_before(whole, photos, styles, tmp_path):
+    """Nothing changes while a batch is measured; once it does, nothing is written."""
+    path = tmp_path / "model.safetensors"
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    measuring = Training(styles[:2], photos, read_options(), output=path)
+    steps = measuring.steps()
+    list(islice(steps, 2))
+    measuring._measure = stop
+    with pytest.raises(KeyboardInterrupt):
+        next(steps)
+    assert measuring.kept == 2
+
+    learning = Training(styles[:2], photos, read_options(), output=path)
+    steps = learning.steps()
+    next(steps)
+    learning.pupil.learn = stop
+    with pytest.raises(KeyboardInterrupt):
+        next(steps)
+    assert learning.number == 4
+    assert learning.kept == 2  # since then nothing was due to be saved
+
+    last = Training(styles[:2], photos, read_options(), output=path)
+    assert "taken up at step 3" in last.notes
+    assert finish(last, path) == whole
+
+
+def test_a_checkpoint_that_cannot_be_written_stops_nothing(whole, photos, styles, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    path = folder / "model.safetensors"
+    work = Training(styles[:2], photos, read_options(), output=path)
+    (folder / ".model.safetensors.checkpoint.part").mkdir()  # what it is written to first
+    teach(work)
+    work.preview()
+    (note,) = [note for note in work.notes if "cannot write" in note]
+    assert note.startswith("cannot write checkpoint 'model.safetensors.checkpoint': ")
+    assert work.kept is None
+    (folder / ".model.safetensors.checkpoint.part").rmdir()
+    work.result().save(path)
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("change", ["options", "pixels", "styles", "photographs"])
 def test_another_training_s_checkpoint_is_not_gone_on_with(change, photos, styles, tmp_path):
     path, options, pictures = tmp_path / "model.safetensors", read_options(), styles[:1]
     teach(Training(pictures, photos, options, output=path), 1)
     if change == "options":
         options = read_options(seed=1)
+    elif change == "pixels":  # which decide what photographs are left out
+        options = read_options(max_megapixels=50)
     elif change == "styles":
         Image.fromarray(draw_picture(96, 96)).save(styles[0])
     else:
@@ -290,6 +375,12 @@ def test_two_cannot_train_one_model(photos, styles, tmp_path):
     with pytest.raises(OptionError, match=r"^'model\.safetensors' is being trained by another pro"):
         next(second.steps())
     steps.close()
+    assert not list(tmp_path.glob(".*lock"))
+    with second.alone():
+        teach(second)
+        with pytest.raises(OptionError, match=r"^'model\.safetensors' is being trained by another"):
+            next(first.steps())
+        assert list(tmp_path.glob(".*lock"))  # until the model is saved
     assert not list(tmp_path.glob(".*lock"))
 
 
@@ -339,8 +430,12 @@ def test_starts_that_will_not_do(model, photos, styles):
         Training(styles[1:], photos, quick, start=model)
     with pytest.raises(OptionError, match=r"^net: the model to start from is slim, not johnson$"):
         Training(styles[2:], photos, read_options(net="johnson"), start=model)
-    with pytest.raises(MissingFileError, match=r"^there is no model 'gone'$"):
+    with pytest.raises(
+        MissingFileError, match=r"^unknown model 'gone'; choose from any, painters$"
+    ):
         Training(styles[2:], photos, quick, start="gone")
+    with pytest.raises(WeightsError, match=r"^the model 'instant\.safetensors' paints any style"):
+        Training(styles[2:], photos, quick, start="any")
     net = PaintingNet(LAYOUTS["slim"])
     save_net(model, net, reader=CodeReader(6, net.count))
     with pytest.raises(WeightsError, match=r"^the model 'start\.safetensors' paints any style and"):
@@ -377,8 +472,12 @@ def test_a_batch_that_does_not_fit_is_refused_with_one_that_does(monkeypatch):
     text = r"^16 crops of 256 pixels take about 2\.\d GiB of the 1\.0 GiB granted; --batch 3 fits$"
     with pytest.raises(OptionError, match=text):
         check_memory("slim", options, device)
-    assert not check_memory("slim", read_options(batch=3, crop=256, memory="1G"), device)
-    assert check_memory("slim", read_options(batch=3, crop=256, memory="4G"), device)
+    needed = (448 + 128) * 2**20 + 3 * 256**2 * 2000
+    tight = read_options(batch=3, crop=256, memory="1G")
+    assert check_memory("slim", tight, device) == (2**30 - needed, False)
+    spared = read_options(batch=3, crop=256, memory="4G")
+    assert check_memory("slim", spared, device) == (2**30, True)
+    assert check_memory("slim", read_options(memory="1G"), torch.device("cuda"))[0] == 2**30
     with pytest.raises(OptionError, match=r"granted; take a smaller --crop, or more --memory$"):
         check_memory("slim", read_options(batch=1, crop=1024, memory="1G"), device)
     monkeypatch.setenv("RANK", "0")

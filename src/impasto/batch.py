@@ -106,8 +106,6 @@ def plan_batch(
     Several styles that are files are blended in each painting, but with pairs in step; a folder of
     styles gives one painting for each. Styles ``by_name`` are a network's own, and no files.
     """
-    if by_name and pairs == "step":
-        raise OptionError("--pairs step goes with pictures of styles, not with a model's own")
     photos = [photo for source in contents for photo in find_pictures(source, folder)]
     manners: list[Manner] = [tuple(Path(style) for style in styles)]
     if pairs == "step" or (not by_name and any(map(is_many, styles))):

@@ -14,7 +14,7 @@ from impasto.batch import Pairs, Task, is_many, plan_batch
 from impasto.cli_paint import list_read, name_inputs, paint_many
 from impasto.cli_run import INTERRUPTED, Extras, Habits, apply_recipe, check_outputs
 from impasto.console import catch_interrupt, make_progress, say, show_panels, unwrapped
-from impasto.errors import OptionError
+from impasto.errors import ImpastoError, OptionError
 from impasto.instant_options import InstantOptions, TrainOptions
 from impasto.operations import OPERATIONS
 
@@ -82,13 +82,32 @@ def instant(
     options = apply_recipe(recipe, options, "instant")
     by_name = options.model is not None
     sources, styles = name_inputs(content, style, recipe, by_name=by_name, command="instant")
+    if by_name and pairs == "step":
+        raise OptionError("--pairs step goes with pictures of styles, not with a model's own")
     if len(sources) > 1 or any(map(is_many, sources if by_name else (*sources, *styles))):
         folder = output or Path("painted")
         tasks = plan_batch(sources, styles, folder, pairs, f".{format}", by_name=by_name)
+        options = settle_for_many(styles if by_name else list(map(str, tasks[0].styles)), options)
         return paint_many(tasks, options, jobs, habits, overwrite=overwrite, operation="instant")
     stems = "-".join(Path(path).stem for path in (*sources, *(styles or [options.model or ""])))
     task = Task(Path(sources[0]), tuple(map(Path, styles)), output or Path(f"{stems}.{format}"))
     return paint_one(task, options, habits)
+
+
+def settle_for_many(styles: list[str], options: InstantOptions) -> InstantOptions:
+    """What is wrong from the start is said once; and an engine is chosen once for all."""
+    from impasto.engines import choose_engine
+    from impasto.instant import Instant
+
+    if options.model is None and options.engine == "torch":
+        return options  # a style that cannot be read is told with its paintings
+    painter = Instant(styles, options)
+    if options.engine != "auto":
+        return options
+    engine, note = choose_engine("auto", painter.net, painter.machine, (512, 512))
+    if note:
+        say(f"note: {note}")
+    return options.model_copy(update={"engine": engine.name})
 
 
 def paint_one(task: Task, options: InstantOptions, habits: Habits) -> int:
@@ -118,7 +137,7 @@ def export(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False,
     model: str | None = None,
-    style_size: int = 512,
+    style_size: Annotated[int | None, Parameter(validator=Number(gte=16))] = None,
 ) -> int:
     """Write a network as ONNX, for other programs: photograph in, painting out, at any size.
 
@@ -134,7 +153,7 @@ def export(
     model
         A network that 'impasto train' made, or painters, the one that travels with the package.
     style_size
-        Long side at which pictures of styles are seen.
+        Long side at which pictures of styles are seen; 512 if not given.
     """
     from impasto.engines import export_onnx
     from impasto.files import check_place
@@ -143,9 +162,11 @@ def export(
     named = [model] if model is not None else list(style or [])
     if not (named and all(named)):
         raise OptionError("export needs a style or a model: --style PICTURE or --model MODEL")
+    if model is not None and style_size is not None:
+        raise OptionError("a model has learnt its styles at one size: no --style-size")
     output = output or Path("-".join(Path(name).stem for name in named) + ".onnx")
     check_place(output, "a network", [".onnx"])
-    palette = read_palette(style or [], model, style_size)
+    palette = read_palette(style or [], model, style_size or 512)
     export_onnx(output, open_net(model or "any").net, palette)
     if not quiet:
         megabytes = output.stat().st_size / 1e6
@@ -159,7 +180,7 @@ def train(
     style: Styles = None,
     photos: Path | None = None,
     output: Annotated[Path, Parameter(alias="-o")] = Path("model.safetensors"),
-    start: Path | None = None,
+    start: str | None = None,
     quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False,
     options: Annotated[TrainOptions, Parameter(name="*")] = TrainOptions(),  # noqa: B008
 ) -> int:
@@ -175,42 +196,107 @@ def train(
         Where the network goes; its name ends in .safetensors. A sheet of what it paints so far lies
         beside it, and what a killed run goes on from.
     start
-        A network made before, which is to learn these styles besides its own: all that it paints
-        already stays as it is.
+        A network made before, or painters, the one that travels with the package, which is to
+        learn these styles besides its own: all that it paints already stays as it is.
     quiet
         Say nothing but errors.
     """
-    from impasto.sheets import save_sheet
-
     if not style or not all(style):
         raise OptionError("train needs a picture to learn: --style PICTURE")
     if photos is None:
         raise OptionError("train needs photographs to learn from: --photos FOLDER")
-    tell = (lambda _: None) if quiet else say
+    preview = output.with_name(f"{output.stem}-preview.png") if options.preview_every else None
+    check_teaching(style, photos, output, preview, start)
     work = OPERATIONS["train"].start(style, photos, options=options, output=output, start=start)
-    for note in work.notes:
+    quiet = quiet or not work.is_first  # of several processes
+    tell, told = (lambda _: None) if quiet else say, work.notes
+    for note in told:
         tell(f"note: {note}")
-    tell(f"teaching {len(style)} styles on {work.machine.describe()}")
-    preview = output.with_name(f"{output.stem}-preview.png")
-    finished = follow_lessons(work, preview, quiet=quiet)
-    if not work.is_first:  # of several processes
-        return 0 if finished else INTERRUPTED
-    if not finished:
-        work.save_progress()
-        tell(
-            f"stopped at step {work.number} of {options.steps}; the same command goes on from there"
+    tell(f"teaching {len(style)} style{'s' * (len(style) > 1)} on {work.machine.describe()}")
+    with work.alone():
+        finished = follow_lessons(work, preview, quiet=quiet)
+        if not finished:
+            work.save_progress()
+            done = describe_stop(work)
+        elif work.is_first:
+            done = save_taught(work, output, preview)
+    for note in work.notes:
+        if note not in told:
+            tell(f"note: {note}")
+    if work.is_first:
+        tell(done)
+    return 0 if finished else INTERRUPTED
+
+
+def check_teaching(
+    styles: list[str], photos: Path, output: Path, preview: Path | None, start: str | None
+) -> None:
+    """Nothing that is read, and no model that is done, may be written over."""
+    from impasto.crops import list_photographs
+    from impasto.files import check_place
+    from impasto.palettes import find_net
+
+    check_place(output, "a model", [".safetensors"])
+    for style in styles:
+        if Path(style).is_dir():
+            raise OptionError(f"{style!r} is a folder; name each picture with its own --style")
+    read = {path.resolve() for path in (*map(Path, styles), *list_photographs(photos))}
+    for what, path in (("--output", output), ("the preview", preview)):
+        if path is not None and path.resolve() in read:
+            raise OptionError(
+                f"{what} {str(path)!r} is one of the pictures that are read, and would be written "
+                "over; name another output"
+            )
+    if start is not None and find_net(start).resolve() == output.resolve():
+        raise OptionError(
+            f"--output {str(output)!r} is the model to start from, and would be written over; "
+            "name another output"
         )
-        return INTERRUPTED
-    save_sheet(work.preview(), preview)
-    work.result().save(output)
-    tell(f"{output} paints {', '.join(work.palette.names)}; how: {preview}")
-    return 0
+    if preview is not None and preview.resolve().is_relative_to(photos.resolve()):
+        raise OptionError(
+            f"the preview {str(preview)!r} would lie among the photographs; name another output, "
+            "or no preview: --preview-every 0"
+        )
+    if output.exists() and not output.with_name(f"{output.name}.checkpoint").exists():
+        raise OptionError(f"{str(output)!r} is there already; name another output, or remove it")
 
 
-def follow_lessons(work: Any, preview: Path, *, quiet: bool) -> bool:
-    """Teach behind a progress bar; whether it came to its end."""
+def describe_stop(work: Any) -> str:
+    """Where it stands, and what the same command does."""
+    stopped = f"stopped at step {work.number} of {work.options.steps}"
+    if work.kept is None or not work.checkpoint.path.exists():
+        return f"{stopped}; nothing was saved: the same command begins anew"
+    return f"{stopped}; the same command goes on from step {work.kept + 1}"
+
+
+def save_taught(work: Any, output: Path, preview: Path | None) -> str:
+    """Write the model first, as a sheet can be made again; what there is now."""
+    sheet = work.preview() if preview is not None else None
+    taught = work.result()
+    taught.save(output)
+    done = f"{output} paints {', '.join(taught.palette.names)}"
+    return f"{done}; how: {preview}" if show_progress(work, sheet, preview) else done
+
+
+def show_progress(work: Any, sheet: Any, preview: Path | None) -> bool:
+    """Write a preview; where it cannot be written that is noted, and stops nothing."""
     from impasto.sheets import save_sheet
 
+    if sheet is None or preview is None:
+        return False
+    try:
+        save_sheet(sheet, preview)
+    except ImpastoError as error:
+        work.add_note(f"no preview: {error}")
+    except OSError as error:
+        work.add_note(f"no preview: {str(error.strerror or error).lower()}")
+    else:
+        return True
+    return False
+
+
+def follow_lessons(work: Any, preview: Path | None, *, quiet: bool) -> bool:
+    """Teach behind a progress bar; whether it came to its end."""
     every = work.options.preview_every
     with make_progress(quiet) as progress, catch_interrupt() as asked:
         bar = progress.add_task("", total=work.options.steps, losses="")
@@ -220,8 +306,8 @@ def follow_lessons(work: Any, preview: Path, *, quiet: bool) -> bool:
                     losses = f"style {lesson.style:.3g}  content {lesson.content:.3g}"
                     progress.update(bar, completed=lesson.number, losses=losses)
                     if every and lesson.number % every == 0 and work.is_first:
-                        save_sheet(work.preview(), preview)
-                    if asked.is_set():
+                        show_progress(work, work.preview(), preview)
+                    if asked.is_set() and lesson.number < lesson.steps:
                         return False
         except KeyboardInterrupt:
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -242,7 +243,8 @@ def tell_failures(failed: Sequence[Outcome]) -> None:
         if others < 0:
             continue  # told
         more = f" (and {others} more)" if others else ""
-        say(f"impasto: {outcome.task.content.name} after {styles}{more}: {outcome.error}")
+        after = f" after {styles}" if styles else ""
+        say(f"impasto: {outcome.task.content.name}{after}{more}: {outcome.error}")
 
 
 def begin_folder(folder: Path) -> None:
@@ -251,3 +253,5 @@ def begin_folder(folder: Path) -> None:
     if folder.suffix.lower() in WRITABLE and not folder.is_dir():
         raise OptionError(f"several paintings go to a folder; {folder.name!r} names a picture")
     make_folder(folder)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OptionError(f"no permission to write in {str(folder)!r}")

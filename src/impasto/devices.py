@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -84,6 +84,14 @@ def has_fast_bfloat16(device: torch.device) -> bool:
         questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         return any(getattr(torch.cpu, name, lambda: False)() for name in questions)
     return False
+
+
+def settle_precision(machine: Machine, asked: str = "auto") -> Machine:
+    """The machine with the precision asked for; with "auto" bfloat16 where it is the processor's
+    own."""
+    if asked == "auto":
+        asked = "bfloat16" if has_fast_bfloat16(machine.device) else "float32"
+    return replace(machine, precision=getattr(torch, asked))
 
 
 def granted_cores() -> int:

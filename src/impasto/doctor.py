@@ -30,6 +30,7 @@ LIBRARIES = {
     "h5py": "keras",
     "av": "video",
     "optuna": "tune",
+    "onnx": "onnx",
     "onnxruntime": "onnx",
     "openvino": "openvino",
 }

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -408,11 +409,13 @@ class OpenvinoEngine:
         self.core = openvino.Core()
         self.model = self.core.read_model(build_model(net).SerializeToString())
         self.requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self.turn = threading.Lock()  # a request is one thread's at a time
 
     def __call__(self, photo: Tensor, numbers: Tensor) -> Tensor:
         feed = {"photo": real(photo), "numbers": real(numbers.view(1, -1))}
-        found = self.prepare(tuple(photo.shape)).infer(feed, share_inputs=True)
-        return torch.from_numpy(found["painting"].copy())
+        with self.turn:
+            found = self.prepare(tuple(photo.shape)).infer(feed, share_inputs=True)
+            return torch.from_numpy(found["painting"].copy())
 
     def prepare(self, shape: tuple[int, ...]) -> Any:
         """The net compiled for a size, of which the last few are kept."""

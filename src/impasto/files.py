@@ -52,7 +52,10 @@ def replacing(path: Path, beside: Path | None = None) -> Iterator[Path]:
     """
     beside = beside or path.with_name(f".impasto-{secrets.token_hex(8)}.part{path.suffix}")
     try:
+        beside.touch()
+        mode = beside.stat().st_mode  # as its user has it; some libraries make theirs private
         yield beside
+        beside.chmod(mode)
         with beside.open("rb+") as written:
             os.fsync(written.fileno())
         beside.replace(path)

@@ -6,20 +6,19 @@ A photograph takes its style's colours and goes through a net once (``networks``
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib import resources
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from impasto.color import carry_moments, color_statistics
-from impasto.devices import Machine, choose_machine, has_fast_bfloat16, resident_memory
+from impasto.devices import Machine, choose_machine, resident_memory, settle_precision
 from impasto.engines import Engine, choose_engine
-from impasto.errors import ImageError, MissingFileError, OptionError, suggest
+from impasto.errors import ImageError, OptionError, suggest
 from impasto.images import ImageSource, Picture, fit_size, read_image, resize_pixels
 from impasto.instant_options import InstantOptions, parse_blend, split_blend
 from impasto.loop import write_recipe
@@ -27,16 +26,25 @@ from impasto.networks import encode_style
 from impasto.options import PaintOptions, format_memory
 from impasto.painter import list_styles
 from impasto.paintings import Painting
-from impasto.palettes import Manner, NetFile, Palette, join_palettes, load_net
+from impasto.palettes import NETS as NETS
+from impasto.palettes import (
+    Manner,
+    NetFile,
+    Palette,
+    find_net,
+    join_palettes,
+    load_net,
+    name_styles,
+)
 from impasto.passes import FEWEST_PIXELS, measure_cost, paint_in_tiles, place_net
 from impasto.plan import grant_memory
 from impasto.scene import Region, Sample, Scene, fill_transparent, fit_style
 from impasto.weights import load_backbone
 
-NETS = {"any": "instant.safetensors", "painters": "painters.safetensors"}  # that travel with it
 LARGEST_STYLE, LEAST_STYLE = 1024, 32  # pixels of a long side; of a short one
+LONGEST = 8  # times the size at which a style is seen, however narrow it is
 SIDES_PER_OCTAVE = 2  # at which styles are seen, lest they be measured anew for every size
-COPIES = 4  # of the picture, while it is painted
+COPIES = 8  # of the picture, while it is painted
 PLAIN_COLORS = ("style", "content")  # which need no picture of the style
 
 
@@ -51,7 +59,7 @@ class Instant:
 
     def __init__(
         self,
-        style: ImageSource | Sequence[ImageSource] = (),
+        style: ImageSource | Sequence[ImageSource] | None = None,
         options: InstantOptions | Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(options, InstantOptions):
@@ -59,9 +67,12 @@ class Instant:
         if options.blend and options.style_mask:
             raise OptionError("styles are blended, or each goes where its mask says; not both")
         self.options = options
-        named = list_styles(style) if not isinstance(style, tuple | list) or style else []
+        if style is None or (isinstance(style, tuple | list) and not style):
+            named: list[ImageSource] = []
+        else:
+            named = list_styles(style)
         file = open_net(options.model or "any")
-        self.machine = choose_numbers(options)
+        self.machine = settle_precision(choose_machine(options.device), options.precision)
         self.styles: Styles
         if file.reader is not None:
             self.styles = AnyStyles(file, named, options, self.machine)
@@ -70,25 +81,28 @@ class Instant:
         self.net = file.net
         self.notes = list(self.styles.notes)
         self.engine: Engine | None = None
+        self.turn = threading.Lock()  # an engine is chosen once
 
     def __call__(self, content: ImageSource) -> Painting:
         """The photograph, painted."""
         options = self.options
         picture = read_image(content, max_megapixels=options.max_megapixels)
         size = picture.size if options.size is None else fit_size(*picture.size, options.size)
+        is_tiled = self._must_tile(*size)
         scene = Scene(picture, self.styles.pictures, self._describe_scene(), size)
-        known = len(self.notes)
         view = scene.whole
         # The mask is laid on at last, once.
         pairs = zip(view.regions, scene.regions, strict=True)
         regions = [replace(region, mask=own.mask) for region, own in pairs]
-        painted = scene.spread(view.photo, regions, partial(self._paint, view.photo))
+        painted = scene.spread(view.photo, regions, partial(self._paint, view.photo, is_tiled))
         if options.strength < 1:
             painted = view.photo.lerp(painted, options.strength)
-        told = [f"{picture.name}: {note}" for note in picture.notes] + scene.notes
-        notes = [*self.notes[:known], *told, *self.notes[known:]]
+        notes = [f"{picture.name}: {note}" for note in picture.notes] + scene.notes
+        notes = [*self.notes, *notes, *([f"{size[0]} x {size[1]}: in tiles"] if is_tiled else ())]
         inputs = {"content": picture.name, "style": self.styles.names}
-        recipe = write_recipe("instant", inputs, options)
+        # How much memory there was matters to tiles alone.
+        kept = options if is_tiled else options.model_copy(update={"memory": None})
+        recipe = write_recipe("instant", inputs, kept)
         return Painting(scene.finish(painted).clamp_(0, 1), scene.alpha, [], recipe, notes)
 
     def _describe_scene(self) -> PaintOptions:
@@ -100,37 +114,50 @@ class Instant:
         }
         return PaintOptions(**shared, recolor=False, style_blend=tuple(self.styles.shares))
 
-    def _paint(self, photo: Tensor, region: Region, weights: Tensor | None) -> Tensor:
+    def _paint(
+        self, photo: Tensor, is_tiled: bool, region: Region, weights: Tensor | None
+    ) -> Tensor:
         manner = self.styles.read(region.samples, max(photo.shape[2:]))
         colored = carry_moments(photo, manner.mean, manner.covariance, weights).clamp_(0, 1)
-        return self.lay(colored, manner.numbers)
+        return self.lay(colored, manner.numbers, is_tiled=is_tiled)
 
     @torch.no_grad()
-    def lay(self, photo: Tensor, numbers: Tensor) -> Tensor:
+    def lay(self, photo: Tensor, numbers: Tensor, *, is_tiled: bool = False) -> Tensor:
         """Strokes on a photograph (1, 3, H, W) that is in its style's colours."""
         height, width = photo.shape[2:]
-        is_torch = self.options.engine == "torch"  # others may work in float32
-        cost = measure_cost(self.net, self.machine.precision if is_torch else torch.float32)
-        room = self._find_room(height * width)
-        if room is None or height * width * cost <= room:
+        if not is_tiled:
             return self._choose_engine(height, width)(photo, numbers).clamp_(0, 1)
-        needed = format_memory(height * width * cost)
-        if self.options.engine in ("onnx", "openvino"):
-            raise OptionError(
-                f"{width} x {height} takes about {needed} at once; in tiles: --engine torch"
-            )
-        if room < FEWEST_PIXELS * cost:
-            raise ImageError(
-                f"{width} x {height} needs more than the memory granted; grant more with --memory, "
-                "or paint it smaller with --size"
-            )
-        self.notes.append(f"{width} x {height} takes about {needed} at once: painted in tiles")
-        most = int(room / cost)
+        room = self._find_room(0)
+        most = FEWEST_PIXELS if room is None else max(FEWEST_PIXELS, int(room / self._cost()))
         net = place_net(self.net, self.machine)
         return paint_in_tiles(net, self.machine, photo, numbers, most).clamp_(0, 1)
 
+    def _cost(self) -> float:
+        is_torch = self.options.engine == "torch"  # others may work in float32
+        return measure_cost(self.net, self.machine.precision if is_torch else torch.float32)
+
+    def _must_tile(self, width: int, height: int) -> bool:
+        """Whether a picture goes through in tiles; an error where not even they fit."""
+        room, cost = self._find_room(width * height), self._cost()
+        if room is None or width * height * cost <= room:
+            return False
+        least = min(FEWEST_PIXELS, width * height) * cost
+        if room < least:
+            granted = grant_memory(self.machine.device, self.options.memory) or 0
+            raise ImageError(
+                f"{width} x {height} needs {format_memory(granted + least - room)} or more, and "
+                f"{format_memory(granted)} are granted; grant more with --memory, or paint it "
+                "smaller with --size"
+            )
+        if self.options.engine in ("onnx", "openvino"):
+            needed = format_memory(width * height * cost)
+            raise OptionError(
+                f"{width} x {height} takes about {needed} at once; in tiles: --engine torch"
+            )
+        return True
+
     def _find_room(self, pixels: int) -> int | None:
-        """Bytes that there are for features, beside some more copies of the picture."""
+        """Bytes that there are for features, beside copies of the picture that are yet to come."""
         device = self.machine.device
         granted = grant_memory(device, self.options.memory)
         if granted is None:
@@ -139,12 +166,13 @@ class Instant:
         return granted - used - COPIES * 12 * pixels
 
     def _choose_engine(self, height: int, width: int) -> Engine:
-        if self.engine is None:
-            self.engine, note = choose_engine(
-                self.options.engine, self.net, self.machine, (height, width)
-            )
-            self.notes += [note] if note else []
-        return self.engine
+        with self.turn:
+            if self.engine is None:
+                self.engine, note = choose_engine(
+                    self.options.engine, self.net, self.machine, (height, width)
+                )
+                self.notes += [note] if note else []
+            return self.engine
 
 
 class Impression:
@@ -153,7 +181,7 @@ class Impression:
     def __init__(
         self,
         content: ImageSource,
-        style: ImageSource | Sequence[ImageSource] = (),
+        style: ImageSource | Sequence[ImageSource] | None = None,
         options: InstantOptions | None = None,
         *,
         painter: Instant | None = None,
@@ -174,12 +202,7 @@ class Impression:
 
 def open_net(model: str) -> NetFile:
     """A net that travels with the package, by its name, or one of the user's own."""
-    if model not in NETS:
-        if not Path(model).suffix and not Path(model).exists():
-            raise MissingFileError(f"unknown model {model!r}{suggest(model, NETS)}")
-        return load_net(Path(model))
-    with resources.as_file(resources.files("impasto") / "data" / NETS[model]) as path:
-        return load_net(path)
+    return load_net(find_net(model))
 
 
 def read_palette(style: Sequence[ImageSource], model: str | None, side: int) -> Palette:
@@ -194,15 +217,7 @@ def read_palette(style: Sequence[ImageSource], model: str | None, side: int) -> 
         for i, picture in enumerate(styles.pictures)
     ]
     seen = join_palettes([styles.see(sample, side) for sample in samples])
-    return replace(seen, names=tuple(Path(name).stem for name in seen.names))
-
-
-def choose_numbers(options: InstantOptions) -> Machine:
-    machine = choose_machine(options.device)
-    precision = options.precision
-    if precision == "auto":
-        precision = "bfloat16" if has_fast_bfloat16(machine.device) else "float32"
-    return replace(machine, precision=getattr(torch, precision))
+    return replace(seen, names=tuple(styles.stems))
 
 
 # --- what is painted after ----------------------------------------------------------------------
@@ -239,7 +254,8 @@ class AnyStyles:
         self.pictures = [read_image(s, max_megapixels=options.max_megapixels) for s in styles]
         self.names = [picture.name for picture in self.pictures]
         self.notes = [f"{p.name}: {note}" for p in self.pictures for note in p.notes]
-        self.shares = parse_blend(options.blend, [Path(name).stem for name in self.names])
+        self.stems = name_styles(self.names, None, ())
+        self.shares = parse_blend(options.blend, self.stems)
         self.known: dict[tuple[int, int], Palette] = {}
 
     def read(self, samples: Sequence[Sample], long_side: int) -> Manner:
@@ -261,7 +277,10 @@ class AnyStyles:
         if key in self.known:
             return self.known[key]
         height, width = sample.pixels.shape[2:]
-        pixels = resize_pixels(sample.pixels, *fit_style(width, height, side, LEAST_STYLE))
+        size = fit_style(width, height, side, LEAST_STYLE)
+        most = LONGEST * max(side, LEAST_STYLE)
+        size = min(size[0], most), min(size[1], most)  # of a mere line
+        pixels = resize_pixels(sample.pixels, *size)
         code = encode_style(self.backbone, pixels.to(self.machine.device), sample.mask)
         mean, covariance = color_statistics(sample.pixels, sample.mask)
         name = self.names[sample.style]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from impasto.errors import OptionError, suggest
 from impasto.options import DeviceOptions, Scale, Side, Weight
@@ -34,6 +34,7 @@ def parse_blend(entries: Sequence[str], names: Sequence[str]) -> list[float]:
 def split_blend(entries: Sequence[str]) -> list[tuple[str | None, float]]:
     """Names, or None where the order says which, and weights."""
     found: list[tuple[str | None, float]] = []
+    seen: set[str] = set()
     for entry in ",".join(entries).split(",") if entries else ():
         name, is_named, number = entry.rpartition("=")
         try:
@@ -42,7 +43,11 @@ def split_blend(entries: Sequence[str]) -> list[tuple[str | None, float]]:
             weight = math.nan
         if not 0 <= weight < math.inf or (is_named and not name.strip()):
             raise ValueError("give NAME=WEIGHT, as in a=0.3,b=0.7, or a weight for each style")
-        found.append((name.strip() if is_named else None, weight))
+        name = name.strip()
+        if is_named and name in seen:
+            raise ValueError(f"{name!r} stands there twice")
+        seen.add(name)
+        found.append((name if is_named else None, weight))
     if len({name is None for name, _ in found}) > 1:
         raise ValueError("name all of the styles or none")
     if found and not sum(weight for _, weight in found):
@@ -53,6 +58,11 @@ def split_blend(entries: Sequence[str]) -> list[tuple[str | None, float]]:
 def _check_blend(entries: tuple[str, ...]) -> tuple[str, ...]:
     split_blend(entries)
     return entries
+
+
+def _take_one(value: Any) -> Any:
+    """``"a=0.3,b=0.7"`` as well as a list of such."""
+    return (value,) if isinstance(value, str) else value
 
 
 class InstantOptions(DeviceOptions):
@@ -70,10 +80,12 @@ class InstantOptions(DeviceOptions):
         description="Paint with this network, which 'impasto train' made, or painters, the one "
         "that travels with the package; without it, with the one for any style.",
     )
-    blend: Annotated[tuple[str, ...], AfterValidator(_check_blend)] = Field(
-        default=(),
-        description="Weight of each style, as NAME=WEIGHT or in their order: a=0.3,b=0.7; all the "
-        "same if not given. A style's name is its file's, without the suffix.",
+    blend: Annotated[tuple[str, ...], BeforeValidator(_take_one), AfterValidator(_check_blend)] = (
+        Field(
+            default=(),
+            description="Weight of each style, as NAME=WEIGHT or in their order: a=0.3,b=0.7; all "
+            "the same if not given. A style's name is its file's, without the suffix.",
+        )
     )
     style_size: Side | None = Field(
         default=None,

@@ -10,8 +10,10 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib import resources
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from impasto.color import carry_moments
-from impasto.errors import MissingFileError, OptionError, WeightsError
+from impasto.errors import MissingFileError, OptionError, WeightsError, suggest
 from impasto.files import check_place, replacing
 from impasto.networks import CodeReader, Layout, PaintingNet
 
 FORMAT = "impasto painting net 1"
+NETS = {"any": "instant.safetensors", "painters": "painters.safetensors"}  # that travel with it
 TRIED = 16  # styles, at most, that are painted to see whether half the digits do
 
 
@@ -81,14 +84,15 @@ def name_styles(
     if names is None:
         names = []
         for file in files:
-            stem = Path(file).stem.replace(",", "-")  # a comma parts the styles of a blend
+            stem = re.sub("[,=]", "-", Path(file).stem).strip()  # both part a blend's entries
             choices = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
             names.append(next(name for name in choices if name not in names))
     if len(names) != len(files):
         raise OptionError(f"{len(names)} names for {len(files)} styles; give one for each")
+    names = [name.strip() for name in names]
     for number, name in enumerate(names):
-        if not name.strip() or "," in name:
-            raise OptionError(f"{name!r} is no name of a style: it is empty or has a comma in it")
+        if not name or "," in name or "=" in name:
+            raise OptionError(f"{name!r} is no name of a style: it is empty or has , or = in it")
         if name in names[:number]:
             raise OptionError(f"{name!r} is the name of two styles; give them different ones")
         if name in known:
@@ -185,6 +189,16 @@ class NetFile:
     facts: dict[str, Any]
 
 
+def find_net(model: str) -> Path:
+    """The file of a net that travels with the package, by its name, or of one of the user's own."""
+    if model in NETS:
+        return Path(str(resources.files("impasto") / "data" / NETS[model]))
+    path = Path(model)
+    if not path.suffix and not path.exists():
+        raise MissingFileError(f"unknown model {model!r}{suggest(model, NETS)}")
+    return path
+
+
 def load_net(path: Path) -> NetFile:
     """The net of a file, frozen, in float32."""
     name = path.name
@@ -205,8 +219,9 @@ def load_net(path: Path) -> NetFile:
         raise WeightsError(f"the model {name!r} is damaged: {why}") from None
 
 
-def load_net_of_many(path: Path) -> tuple[PaintingNet, Palette]:
-    """A net, and the styles that it knows."""
+def load_net_of_many(model: str | os.PathLike[str]) -> tuple[PaintingNet, Palette]:
+    """A net, by its name or its file, and the styles that it knows."""
+    path = find_net(os.fspath(model))
     file = load_net(path)
     if file.palette is None:
         raise WeightsError(

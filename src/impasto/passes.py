@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from impasto.devices import LAYOUTS, Machine
 from impasto.errors import ImageError
-from impasto.networks import MARGIN, TINY, PaintingNet, Walk, follow, spread
+from impasto.networks import MARGIN, TINY, PaintingNet, Walk, follow
 from impasto.tiles import Tile, choose_grid, cut_picture
 
-Norm = tuple[Tensor, Tensor]  # what x is multiplied with, and what is added, (1, C) both
+Norm = tuple[Tensor, Tensor, Tensor, Tensor]  # mean, variance, scale and shift (C,)
 FEWEST_PIXELS = 256**2  # of a window, below which most of it is what tiles share
 
 
@@ -95,16 +96,15 @@ def measure_norm(parts: Iterator[Tensor], manner: tuple[Tensor, Tensor]) -> Norm
     """As ``networks.StyledNorm``, of a picture in parts."""
     total, square, count = torch.zeros(()), torch.zeros(()), 0
     for part in parts:
-        total = total + part.sum((2, 3), dtype=torch.float64)
-        square = square + part.float().square().sum((2, 3), dtype=torch.float64)
+        kind = torch.float32 if part.device.type == "mps" else torch.float64  # it has no more
+        total = total + part.sum((0, 2, 3), dtype=kind)
+        square = square + part.float().square().sum((0, 2, 3), dtype=kind)
         count += part[0, 0].numel()
     mean = total / count
-    variance = square / count - mean.square()
+    variance = (square / count - mean.square()).clamp_min(0)
     scale, shift = manner
-    times = (1 + scale) * variance.clamp_min(0).add(TINY).rsqrt().float()
-    return times, shift - mean.float() * times
+    return mean.float(), variance.float(), (1 + scale[0]).float(), shift[0].float()
 
 
 def normalise(x: Tensor, norm: Norm) -> Tensor:
-    times, plus = norm
-    return torch.addcmul(spread(plus, x), x, spread(times, x))
+    return functional.batch_norm(x, *norm, training=False, eps=TINY)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from impasto.color import carry_moments, color_statistics
-from impasto.devices import LAYOUTS, Machine, has_fast_bfloat16
+from impasto.devices import LAYOUTS, Machine, settle_precision
 from impasto.errors import OptionError
 from impasto.images import fit_size, resize_pixels
 from impasto.instant import open_net
@@ -98,10 +98,9 @@ class StatisticsStyliser:
     largest = 256  # long side that is painted: what is done to it is enlarged for larger pictures
 
     def __init__(self) -> None:
-        device = torch.device("cpu")
         # Not the faster of two trials, which may differ from one run to the next.
-        precision = torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
-        self.backbone = load_backbone(self.backbone_name).place(Machine(device, precision))
+        machine = settle_precision(Machine(torch.device("cpu")))
+        self.backbone = load_backbone(self.backbone_name).place(machine)
         self.color = ColorStyliser()
 
     def learn(self, styles: Sequence[Tensor]) -> None:
@@ -229,9 +228,7 @@ class InstantStyliser:
     """The network for any style, a batch at a time."""
 
     def __init__(self) -> None:
-        device = torch.device("cpu")
-        precision = torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
-        self.machine = Machine(device, precision)
+        self.machine = settle_precision(Machine(torch.device("cpu")))
         file = open_net("any")
         assert file.reader is not None
         self.reader, self.net = file.reader, place_net(file.net, self.machine)

@@ -19,8 +19,8 @@ import os
 import random
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
@@ -29,13 +29,13 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from impasto.batch_losses import Gaussians, measure_content, measure_paintings, measure_styles
 from impasto.checkpoints import Checkpoint
 from impasto.color import color_statistics
-from impasto.crops import Crops, draw_all, list_photographs
-from impasto.devices import Machine, choose_machine, has_fast_bfloat16, keeping_memory
+from impasto.crops import MEMORY, Crops, draw_all, list_photographs
+from impasto.devices import keeping_memory
 from impasto.errors import DivergedError, OptionError
 from impasto.files import check_place, locked
 from impasto.images import ImageSource, Picture, read_image, resize_pixels, to_pil
@@ -44,24 +44,31 @@ from impasto.losses import total_variation
 from impasto.networks import LAYOUTS, PaintingNet
 from impasto.options import format_memory
 from impasto.painter import list_styles
-from impasto.palettes import Palette, Trained, join_palettes, load_net_of_many, name_styles
+from impasto.palettes import (
+    Palette,
+    Trained,
+    find_net,
+    join_palettes,
+    load_net_of_many,
+    name_styles,
+)
 from impasto.plan import PROCESS, ROOMY, SLACK, grant_memory
-from impasto.scene import fit_style, make_opaque
+from impasto.pupils import KEPT, Pupil, Team, choose_own_machine, count_processes
+from impasto.scene import check_mask, fit_style, make_opaque
 from impasto.sheets import draw_sheet
 from impasto.weights import load_backbone
 
 SHORT_SIDES = (1.0, 1.9)  # of photographs, in crops
 RANGE_WEIGHT, STEEPEST = 100.0, 5.0  # the latter is the norm of a gradient, at most
 WARM_UP, COOLING, COLDEST = 100, 0.4, 0.02  # steps at first; share of them at last; the last rate
-FASTER = 10.0  # times the rate is that of numbers: a third less loss after 200 steps
-KEPT = 0.99  # of the running averages in a step, at most
 FACTS = ("number", "lost", "losses", "seconds")  # that a checkpoint keeps beside the weights
-BESIDE = ("memory", "max_megapixels", "preview_every")  # options that change no weight
+BESIDE = ("memory", "preview_every")  # options that change no weight
 LOSSES = ("total", "style", "content", "tv")
 MOST_LOST = 50  # steps in a row that led nowhere
 SAVE_EVERY = 30.0  # seconds
 SHOWN, SHOWN_SIDE = 4, 256  # photographs, and styles, of a preview
 LEAST_STYLE = 32  # pixels of a style's short side: the network sees no less
+LONGEST = 4  # times the size at which styles are seen, however narrow one is
 # Bytes that learning takes for each pixel of a batch: peaks with float32, rounded up.
 BYTES = {"slim": 2000, "johnson": 4500}
 
@@ -79,108 +86,6 @@ class Lesson:
     seconds: float
     seconds_left: float
     crops_per_second: float
-
-
-# --- the processes ------------------------------------------------------------------------------
-
-
-class Team:
-    """The processes that learn together: this one, or all that ``torchrun`` started."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.rank, self.size, self.began = 0, count_processes(), False
-        if self.size > 1:
-            if not distributed.is_initialized():
-                distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-                self.began = True
-            self.rank = distributed.get_rank()
-
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Each becomes the sum of all processes', the same in all of them to the last bit."""
-        if self.size > 1:
-            flat = torch.cat([each.flatten() for each in tensors])
-            distributed.all_reduce(flat)
-            parts = torch.split(flat, [each.numel() for each in tensors])
-            for each, part in zip(tensors, parts, strict=True):
-                each.copy_(part.view(each.shape))
-
-    def leave(self) -> None:
-        if self.began and distributed.is_initialized():
-            distributed.destroy_process_group()
-
-
-def count_processes() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
-
-
-def choose_own_machine(options: TrainOptions) -> Machine:
-    """The machine asked for, and of several processes' graphics cards each its own."""
-    name = options.device
-    if count_processes() > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
-        name = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
-    machine = choose_machine(name)
-    if machine.device.type == "cuda":
-        torch.cuda.set_device(machine.device)
-    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    kinds["auto"] = kinds["bfloat16" if has_fast_bfloat16(machine.device) else "float32"]
-    return replace(machine, precision=kinds[options.precision])
-
-
-# --- what learns --------------------------------------------------------------------------------
-
-
-class Pupil:
-    """A net and its styles' numbers, or the numbers alone, while they learn; the running average
-    is what is kept of them."""
-
-    def __init__(self, net: PaintingNet, numbers: Tensor, *, only_numbers: bool) -> None:
-        self.net, self.numbers = net.requires_grad_(not only_numbers), nn.Parameter(numbers)
-        for name, each in net.named_parameters():
-            if name.endswith("bias") and not name.startswith("exit"):
-                each.requires_grad_(False)  # the normalisation that follows undoes it
-        named = net.named_parameters()
-        convs = {f"net.{name}": each for name, each in named if each.requires_grad}
-        self.weights = {**convs, "numbers": self.numbers}
-        self.average = {name: each.detach().clone() for name, each in self.weights.items()}
-        groups = [{"params": [*convs.values()]}, {"params": [self.numbers]}]
-        self.optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
-
-    def learn(self, rate: float, number: int) -> None:
-        """One step down the gradients."""
-        for group, times in zip(self.optimizer.param_groups, (1, FASTER), strict=True):
-            group["lr"] = rate * times
-        self.optimizer.step()
-        kept = min(KEPT, number / (number + 10))
-        for name, each in self.weights.items():
-            self.average[name].lerp_(each.detach(), 1 - kept)
-
-    def pack(self) -> dict[str, Tensor]:
-        tensors = {f"average.{name}": each for name, each in self.average.items()}
-        for name, each in self.weights.items():
-            tensors[f"weights.{name}"] = each.detach()
-            state = self.optimizer.state.get(each, {})
-            tensors |= {f"adam.{kind}.{name}": value for kind, value in state.items()}
-        return tensors
-
-    @torch.no_grad()
-    def unpack(self, tensors: Mapping[str, Tensor]) -> None:
-        """As it was packed. All lies in memory as it did: sums come out otherwise elsewhere."""
-        for name, each in self.weights.items():
-            self.average[name].copy_(tensors[f"average.{name}"])
-            each.copy_(tensors[f"weights.{name}"])
-            if f"adam.step.{name}" in tensors:
-                state = {"step": tensors[f"adam.step.{name}"]}
-                for kind in ("exp_avg", "exp_avg_sq"):
-                    state[kind] = torch.empty_like(each).copy_(tensors[f"adam.{kind}.{name}"])
-                self.optimizer.state[each] = state
-
-    def averaged(self) -> tuple[PaintingNet, Tensor]:
-        """The net and the numbers that are kept, on the processor."""
-        net = copy.deepcopy(self.net).cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        own = {name.removeprefix("net."): each.cpu() for name, each in self.average.items()}
-        numbers = own.pop("numbers").clone()
-        net.load_state_dict({**net.state_dict(), **own})
-        return net.requires_grad_(False).eval(), numbers
 
 
 # --- training -----------------------------------------------------------------------------------
@@ -209,12 +114,10 @@ class Training:
             self.output = check_place(output, "a model", [".safetensors"])
             self.checkpoint = Checkpoint(self.output.with_name(f"{self.output.name}.checkpoint"))
         most = options.max_megapixels
-        self.crops = Crops(list_photographs(photos), 3 * options.crop, max_megapixels=most)
-        pictures = [
-            make_opaque(read_image(each, max_megapixels=most)) for each in list_styles(styles)
-        ]
+        paths = list_photographs(photos)
+        pictures = [read_style(each, most) for each in list_styles(styles)]
         self.said = [note for picture in pictures for note in picture.notes]
-        self.start = None if start is None else Path(start)
+        self.start = None if start is None else find_net(os.fspath(start))
         self.before = None if self.start is None else load_net_of_many(self.start)
         known = self.before[1].names if self.before else ()
         names = name_styles([picture.name for picture in pictures], names, known)
@@ -222,20 +125,29 @@ class Training:
         if self.machine.is_slow():
             self.said.append("bfloat16 is emulated here, which is slow; take --precision float32")
         self.shape = self._choose_shape()
-        self.is_roomy = check_memory(self.shape, options, self.machine.device)
+        memory, self.is_roomy = check_memory(self.shape, options, self.machine.device)
+        self.crops = Crops(paths, 3 * options.crop, memory=memory, max_megapixels=most)
         self.shown = list(islice(self.crops.middles(SHOWN_SIDE), SHOWN))
         self._measure_styles(pictures, names)
         self.pupil = self._make_pupil()
         self.number, self.lost, self.seconds = 0, 0, 0.0
         self.losses: dict[str, float] = {}  # their running averages
         self.resting, self.saved = True, time.perf_counter()  # no step is half done
+        self.kept: int | None = None  # steps in the checkpoint
+        self.is_alone = False  # the lock is held
         self.team = Team(self.machine.device)
         self.is_first = self.team.rank == 0  # of several processes the one that writes and tells
         self._take_up(pictures)
 
     @property
     def notes(self) -> list[str]:
+        """What is to be said so far; more may come while it learns."""
         return [*self.said, *self.crops.notes()]
+
+    def add_note(self, text: str) -> None:
+        """Once, however often it is so."""
+        if text not in self.said:
+            self.said.append(text)
 
     # --- what is taught
 
@@ -260,8 +172,11 @@ class Training:
         colors, measured = [], []
         self.icons: list[Image.Image] = []
         for picture in pictures:
-            size = fit_style(*picture.size, self.options.style_size, LEAST_STYLE)
-            seen = resize_pixels(picture.pixels, *size)
+            side = self.options.style_size
+            width, height = fit_style(*picture.size, side, LEAST_STYLE)
+            seen = resize_pixels(
+                picture.pixels, min(width, LONGEST * side), min(height, LONGEST * side)
+            )
             colors.append(color_statistics(seen))
             measured.append(measure_styles(self.backbone, seen.to(self.machine.device)))
             if len(self.icons) < SHOWN:
@@ -304,6 +219,8 @@ class Training:
             self.pupil.unpack(tensors)
             for each in FACTS:
                 setattr(self, each, facts[each])
+            self.crops.failed.update({int(n): text for n, text in facts["failed"].items()})
+            self.kept = self.number
             self.said.append(f"taken up at step {self.number + 1}")
         stand = torch.zeros(self.team.size, device=self.machine.device)
         stand[self.team.rank] = self.number
@@ -333,11 +250,32 @@ class Training:
         return options | {"net": self.shape} | found
 
     def save_progress(self) -> None:
-        """Write the checkpoint, if there is to be one and no step is half done."""
-        if self.checkpoint is not None and self.resting and self.is_first:
-            facts = {each: getattr(self, each) for each in FACTS}
+        """Write the checkpoint, if there is to be one and no step is half done. Where it cannot be
+        written that is noted: the net still learns, and may yet be saved."""
+        if self.checkpoint is None or not self.resting or not self.is_first:
+            return
+        facts = {each: getattr(self, each) for each in FACTS}
+        facts["failed"] = dict(self.crops.failed)  # a thread may be reading more
+        try:
             self.checkpoint.save(self.pupil.pack(), facts, self.digest)
-            self.saved = time.perf_counter()
+            self.kept = self.number
+        except OptionError as error:
+            self.add_note(str(error))
+        self.saved = time.perf_counter()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other process trains this model meanwhile: an error at once if one does. ``steps()``
+        sees to it itself; who is to save the model under the same lock takes it before."""
+        if self.is_alone or self.output is None or not self.is_first:
+            yield
+            return
+        with locking(self.output, self.add_note):
+            self.is_alone = True
+            try:
+                yield
+            finally:
+                self.is_alone = False
 
     # --- learning
 
@@ -346,16 +284,13 @@ class Training:
         options, paces = self.options, deque[float](maxlen=50)
         with ExitStack() as stack:
             stack.callback(self.team.leave)
-            if self.output is not None and self.is_first:
-                lock_output(stack, self.output)
+            stack.enter_context(self.alone())
             stack.enter_context(keeping_memory(all_of_it=self.is_roomy))
             stack.callback(self.save_progress)
             steps, began = range(self.number, options.steps), time.perf_counter()
             is_idle = self.machine.device.type != "cpu"  # this processor
             for photos, styles in draw_all(self._draw, steps, ahead=is_idle):
-                self.resting = False
                 total, style, content, tv = self._learn(photos, styles)
-                self.resting = True
                 paces.append(time.perf_counter() - began)
                 self.seconds += paces[-1]
                 pace = sum(paces) / len(paces)
@@ -411,6 +346,7 @@ class Training:
         values = measured.tolist()
         total = sum(weight * value for weight, value in zip(weights, values, strict=True))
         losses = total, *values[:3]
+        self.resting = False  # who stops it before, or after, stops it where nothing is half done
         self.number += 1
         is_sound = math.isfinite(total) and bool(steep.isfinite())
         self.lost = 0 if is_sound else self.lost + 1
@@ -422,6 +358,7 @@ class Training:
             pupil.learn(options.learning_rate * rate_at(self.number, options.steps), self.number)
             for name, value in zip(LOSSES, losses, strict=True):
                 self.losses[name] = KEPT * self.losses.get(name, value) + (1 - KEPT) * value
+        self.resting = True
         return losses
 
     # --- what it came to
@@ -453,7 +390,7 @@ class Training:
             "options": self._list_options(),
             "learnt": self.palette.names,
             "start": None if self.start is None else self.start.name,
-            "photographs": len(self.crops.paths),
+            "photographs": len(self.crops.paths) - len(self.crops.failed),
             "steps": self.number,
             "losses": {name: round(value, 6) for name, value in self.losses.items()},
         }
@@ -465,16 +402,30 @@ class Training:
             self.checkpoint.remove()
 
 
-def check_memory(shape: str, options: TrainOptions, device: torch.device) -> bool:
-    """An error where a batch does not fit, with what would; whether there is memory to spare."""
+def read_style(source: ImageSource, max_megapixels: float) -> Picture:
+    """A picture to learn; an error where there is nothing of it to see."""
+    picture = read_image(source, max_megapixels=max_megapixels)
+    check_mask(picture.alpha, picture.name)
+    return make_opaque(picture)
+
+
+def check_memory(shape: str, options: TrainOptions, device: torch.device) -> tuple[int, bool]:
+    """An error where a batch does not fit, with what would; else the bytes that are left for
+    photographs, and whether there is memory to spare."""
     grant, team = grant_memory(device, options.memory), count_processes()
     if options.batch < team:
         raise OptionError(f"batch: {options.batch} for {team} processes; give at least {team}")
     base = SLACK + (PROCESS if device.type == "cpu" else 0)
     each = BYTES.get(shape, max(BYTES.values())) * options.crop**2
     needed = base + each * -(-options.batch // team)
-    if grant is None or needed <= grant:
-        return grant is None or needed < ROOMY * grant
+    if grant is None:
+        return MEMORY, True
+    if needed <= grant:
+        # Photographs lie in the processor's memory, which a card's grant says nothing of.
+        if device.type != "cpu":
+            return MEMORY, needed < ROOMY * grant
+        held = min(MEMORY, grant - needed)
+        return held, needed + held < ROOMY * grant
     rows = max(0, grant - base) // each
     fits = f"--batch {rows * team} fits" if rows else "take a smaller --crop, or more --memory"
     raise OptionError(
@@ -490,11 +441,27 @@ def rate_at(number: int, steps: int) -> float:
     return min(1.0, warm) * (1 - (1 - COLDEST) * late)
 
 
-def lock_output(stack: ExitStack, output: Path) -> None:
-    """An error at once if another process trains this model."""
+@contextmanager
+def locking(output: Path, note: Callable[[str], None]) -> Iterator[None]:
+    """An error at once if another process trains this model. A lock that cannot be taken away, as
+    in a folder that nothing can be written to any longer, is noted: it is in nobody's way."""
+    stack = ExitStack()
     try:
         stack.enter_context(locked(output.with_name(f".{output.name}.lock"), wait=False))
     except BlockingIOError:
         raise OptionError(
             f"{output.name!r} is being trained by another process; wait for it, or name another"
         ) from None
+    except OSError as error:
+        raise OptionError(f"cannot write to {str(output.parent)!r}: {explain(error)}") from None
+    try:
+        yield
+    finally:
+        try:
+            stack.close()
+        except OSError as error:
+            note(f"cannot remove the lock of {output.name!r}: {explain(error)}")
+
+
+def explain(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
