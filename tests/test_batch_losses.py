@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -13,10 +14,12 @@ from impasto.batch_losses import (
     SHARES,
     STYLE_LAYERS,
     Gaussians,
+    disturb,
     find_distances,
     measure_content,
     measure_paintings,
     measure_styles,
+    measure_unrest,
 )
 from impasto.devices import seeded
 from impasto.style_losses import GaussianLoss
@@ -121,3 +124,14 @@ def test_what_is_no_number_is_told_and_raises_nothing():
     features[1, 2, 3, 3] = torch.nan
     distances = find_distances(features, Gaussians.of(torch.randn(2, 4, 5, 5)))
     assert not bool(distances.isfinite().all())
+
+
+def test_unrest_is_how_much_farther_than_the_noise_paintings_move():
+    photos = torch.full((2, 3, 64, 64), 0.5)
+    noise = disturb(photos, 3) - photos
+    assert float(noise.std()) == pytest.approx(2 / 255, rel=0.02)
+    assert torch.equal(disturb(photos, 3), disturb(photos, 3))
+    assert not torch.equal(disturb(photos, 3), disturb(photos, 4))
+    again = photos + torch.stack([3 * noise[0], 0 * noise[1]])
+    unrest = measure_unrest(photos, again)
+    assert unrest.tolist() == pytest.approx([math.log(10), 0], abs=0.05)

@@ -20,7 +20,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from impasto.batch_losses import measure_content, measure_paintings, measure_styles
+from impasto.batch_losses import (
+    disturb,
+    measure_content,
+    measure_paintings,
+    measure_styles,
+    measure_unrest,
+)
 from impasto.color import match_color
 from impasto.crops import Crops, list_photographs
 from impasto.devices import Machine, keeping_memory
@@ -46,6 +52,8 @@ SIDES = (128, 176)  # of crops, in turn
 STYLE_SIDE = 192
 FLAT = 0.03  # deviation of a style that is none
 STYLE_WEIGHT, TV_WEIGHT = 18.0, 3.0
+# So many photographs of a batch are painted again, with noise.
+DISTURBED, STEADY_WEIGHT = 2, 0.2
 RATE, WARM_UP = 1e-3, 200
 COOLING = 0.3  # of all steps, over which the rate falls
 SAVE_EVERY = 500
@@ -149,13 +157,22 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16):
             painted = self.net(photos, self.reader(codes))
         painted = painted.float()
+        again = self.repaint(photos[:DISTURBED], codes[:DISTURBED])
         style, away = measure_paintings(self.backbone, painted, targets, content)
         return {
             "style": style.mean(),
             "content": away.mean(),
             "tv": total_variation(painted) / painted.numel(),
+            "unrest": measure_unrest(painted[:DISTURBED], again).mean(),
             "outside": (painted - painted.clamp(0, 1)).square().mean(),
         }
+
+    def repaint(self, photos: Tensor, codes: Tensor) -> Tensor:
+        """With noise."""
+        noisy = disturb(photos, self.step).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            again: Tensor = self.net(noisy, self.reader(codes))
+        return again.float()
 
     def train(self) -> None:
         began, sums, shown = time.perf_counter(), {}, self.step
@@ -164,6 +181,7 @@ class Trainer:
             loss = (
                 STYLE_WEIGHT * parts["style"]
                 + parts["content"]
+                + STEADY_WEIGHT * parts["unrest"]
                 + TV_WEIGHT * parts["tv"]
                 + 100 * parts["outside"]
             )

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from impasto.backbones import Backbone
+from impasto.devices import seeded
 from impasto.sums import in_full
 
 STYLE_LAYERS = tuple(f"relu{block}_1" for block in range(1, 6))
 CONTENT_LAYER = "relu4_1"
+NOISE = 2 / 255
 NEAR = 1e-4  # squared distance, below which nearer is hardly better
 SHARES = {name: 2.0**-i / (2 - 2.0**-4) for i, name in enumerate(STYLE_LAYERS)}  # in all 1
 
@@ -78,6 +80,19 @@ def measure_paintings(
     variances = content.var((1, 2, 3), correction=0).clamp_min(1e-6)
     away = (in_full(seen[CONTENT_LAYER]) - content).square().mean((1, 2, 3)) / variances
     return (style + NEAR).sqrt(), away
+
+
+def disturb(photos: Tensor, seed: int) -> Tensor:
+    """Photographs with noise of two levels of grey."""
+    noise = torch.randn(photos.shape, generator=seeded(seed)).to(photos)
+    return photos + NOISE * noise
+
+
+def measure_unrest(painted: Tensor, again: Tensor) -> Tensor:
+    """(N,): how much farther than the noise in their photographs paintings moved; the logarithm,
+    lest a few outweigh the others."""
+    away = (again - painted).square().mean((1, 2, 3)) / NOISE**2
+    return (away + 1).log()
 
 
 def measure_gaussians(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -145,6 +145,9 @@ class TrainOptions(DeviceOptions):
     tv_weight: Weight = Field(
         default=3.0, description="How strongly neighbouring pixels are evened out."
     )
+    steady_weight: Weight = Field(
+        default=0.2, description="How strongly paintings are kept from moving with noise."
+    )
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=1e-3, description="Adam's step length."
     )

@@ -31,7 +31,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from impasto.batch_losses import Gaussians, measure_content, measure_paintings, measure_styles
+from impasto.batch_losses import (
+    Gaussians,
+    disturb,
+    measure_content,
+    measure_paintings,
+    measure_styles,
+    measure_unrest,
+)
 from impasto.checkpoints import Checkpoint
 from impasto.color import color_statistics
 from impasto.crops import MEMORY, Crops, draw_all, list_photographs
@@ -59,6 +66,7 @@ from impasto.sheets import draw_sheet
 from impasto.weights import load_backbone
 
 SHORT_SIDES = (1.0, 1.9)  # of photographs, in crops
+DISTURBED = 4  # every so many photographs are painted again, with noise
 RANGE_WEIGHT, STEEPEST = 100.0, 5.0  # the latter is the norm of a gradient, at most
 WARM_UP, COOLING, COLDEST = 100, 0.4, 0.02  # steps at first; share of them at last; the last rate
 FACTS = ("number", "lost", "losses", "seconds")  # that a checkpoint keeps beside the weights
@@ -323,19 +331,33 @@ class Training:
         targets = {layer: each.take(rows) for layer, each in self.targets.items()}
         content = measure_content(self.backbone, photos)
         with torch.autocast(device.type, torch.bfloat16, enabled=short):
-            painted = self.pupil.net(photos, numbers)
-        painted = painted.float()
+            painted = self.pupil.net(photos, numbers).float()
         style, away = measure_paintings(self.backbone, painted, targets, content)
         values = painted[0].numel()
         tv = total_variation(painted) / values
         outside = (painted - painted.clamp(0, 1)).square().sum() / values
-        return torch.stack([style.sum(), away.sum(), tv, outside]) / self.options.batch
+        unrest = self._measure_unrest(photos, numbers, painted)
+        return torch.stack([style.sum(), away.sum(), tv, outside, unrest]) / self.options.batch
+
+    def _measure_unrest(self, photos: Tensor, numbers: Tensor, painted: Tensor) -> Tensor:
+        """Of every fourth photograph of the batch, in place of all."""
+        batch, team, short = self.options.batch, self.team, self.machine.precision == torch.bfloat16
+        mine = range(team.rank, batch, team.size)
+        some = [i for i, row in enumerate(mine) if row % DISTURBED == 0]
+        if not (some and self.options.steady_weight):
+            return painted.new_zeros(())
+        noisy = [disturb(photos[i : i + 1], self.number * batch + mine[i]) for i in some]
+        again = torch.cat(noisy).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(photos.device.type, torch.bfloat16, enabled=short):
+            again = self.pupil.net(again, numbers[some]).float()
+        return measure_unrest(painted[some], again).sum() * batch / len(range(0, batch, DISTURBED))
 
     def _learn(self, photos: Tensor, styles: Sequence[int]) -> tuple[float, ...]:
         """One step; one whose loss or gradient is no number leads nowhere. What it measured: all in
         all, style, content and variation."""
         options, pupil = self.options, self.pupil
         weights = [options.style_weight, options.content_weight, options.tv_weight, RANGE_WEIGHT]
+        weights.append(options.steady_weight)
         parts = self._measure(photos, styles)
         pupil.optimizer.zero_grad(set_to_none=True)
         (parts @ parts.new_tensor(weights)).backward()  # type: ignore[no-untyped-call]
