@@ -147,9 +147,10 @@ def keeping_memory(*, all_of_it: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        mallopt(M_MMAP_THRESHOLD, 128 * 1024)
+        # Where the library itself ends up once it has seen a large block come and go.
+        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
         mallopt(M_MMAP_MAX, M_MMAP_MAX_USUAL)
-        mallopt(M_TRIM_THRESHOLD, 128 * 1024)
+        mallopt(M_TRIM_THRESHOLD, 2 * LARGEST_KEPT)
         give_memory_back()
 
 
