@@ -17,6 +17,7 @@ from impasto.instant import open_net
 from impasto.samples import write_samples
 from impasto.styles import STYLES
 
+TILE = 220, 160
 PHOTOS = ("cat.png", "coffee.png", "rocket.jpg")
 
 
@@ -27,12 +28,12 @@ def paint_at_once(content: Path, style: object, **options: object) -> Image.Imag
 def show_any(folder: Path) -> None:
     """After five pictures, in one pass; and step by step, below."""
     styles = [folder / f"{name}.png" for name in STYLES]
-    rows: list[list[Image.Image | None]] = [[None, *(cut(Image.open(s)) for s in styles)]]
+    rows: list[list[Image.Image | None]] = [[None, *(cut(Image.open(s), *TILE) for s in styles)]]
     for name in PHOTOS:
         photo = folder / name
-        painted = [cut(paint_at_once(photo, style)) for style in styles]
-        rows.append([cut(Image.open(photo)), *painted])
-    rows.append([None, *(cut(paint(folder / PHOTOS[0], style)) for style in styles)])
+        painted = [cut(paint_at_once(photo, style), *TILE) for style in styles]
+        rows.append([cut(Image.open(photo), *TILE), *painted])
+    rows.append([None, *(cut(paint(folder / PHOTOS[0], style), *TILE) for style in styles)])
     write_sheet(rows, "instant-any")
 
 

@@ -515,7 +515,7 @@ def test_two_processes_come_to_the_weights_of_one(photos, styles, tmp_path, monk
     for name, value in one.pupil.average.items():
         away = ours[name] - value
         # Adam makes of the least gradients, which are rounding, what it makes of the largest.
-        assert float((away.abs() < 1e-4).float().mean()) > 0.999, name
+        assert float((away.abs() < 1e-4).float().mean()) > 0.99, name
         assert float(away.norm()) < 0.05 * float((value - start[name]).norm()), name
     assert len(load_net(path).palette or ()) == 3
     assert not list(tmp_path.glob("*.checkpoint*"))
