@@ -281,8 +281,8 @@ for lesson in work.steps():
         os.kill(os.getpid(), signal.SIGKILL)
 work.result().save(output)
 if work.is_first:
-    average = {name: each.contiguous() for name, each in work.pupil.average.items()}
-    save_file(average, Path(output).with_name("average"))
+    packed = {name: each.contiguous() for name, each in work.pupil.pack().items()}
+    save_file(packed, Path(output).with_name("packed"))
     print(lesson.number, lesson.total)
 """
 
@@ -490,9 +490,9 @@ def test_a_batch_that_does_not_fit_is_refused_with_one_that_does(monkeypatch):
 # --- several processes --------------------------------------------------------------------------
 
 
-def test_two_processes_come_to_the_weights_of_one(photos, styles, tmp_path, monkeypatch):
+def test_two_processes_come_to_the_slopes_of_one(photos, styles, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setitem(QUICK, "steps", 3)
+    monkeypatch.setitem(QUICK, "steps", 1)  # later ones grow apart by rounding
     monkeypatch.setitem(QUICK, "batch", 3)  # which two share unequally
     monkeypatch.setitem(QUICK, "learning_rate", 1e-4)
     path = tmp_path / "two.safetensors"
@@ -507,15 +507,14 @@ def test_two_processes_come_to_the_weights_of_one(photos, styles, tmp_path, monk
     assert done.returncode == 0, done.stderr.decode()
     number, total = done.stdout.split()  # of the first process alone
     one = Training(styles, photos, read_options())
-    start = {name: each.clone() for name, each in one.pupil.average.items()}
     lessons = teach(one)
-    assert int(number) == 3
+    assert int(number) == 1
     assert float(total) == pytest.approx(lessons[-1].total, rel=1e-3)
-    ours = load_file(tmp_path / "average")
-    for name, value in one.pupil.average.items():
-        away = ours[name] - value
-        # Adam makes of the least gradients, which are rounding, what it makes of the largest.
-        assert float((away.abs() < 1e-4).float().mean()) > 0.99, name
-        assert float(away.norm()) < 0.05 * float((value - start[name]).norm()), name
+    ours = load_file(tmp_path / "packed")
+    # Not weights: of the least slopes, which are rounding, Adam makes what it makes of the largest.
+    slopes = {name: each for name, each in one.pupil.pack().items() if "exp_avg." in name}
+    assert len(slopes) == len(one.pupil.weights)
+    for name, slope in slopes.items():
+        assert float((ours[name] - slope).norm()) < 1e-3 * float(slope.norm()), name
     assert len(load_net(path).palette or ()) == 3
     assert not list(tmp_path.glob("*.checkpoint*"))
