@@ -5,7 +5,7 @@ with ``impasto.augment``, and one small network is trained on the pictures alone
 with their copies: as many steps each, from the same beginnings. It is tested on pictures that it
 never saw, clean and disturbed; two of the disturbances no training set holds.
 
-    python bench/augment.py --zip ../shared/tiny_imagenet.zip [--styles FOLDER] [--seeds 2]
+    python bench/augment.py --zip ../shared/tiny_imagenet.zip [--styles FOLDER] [--seeds 2] [--sets SET ...]
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ SETS = {  # what is beside the pictures themselves
     "plain": None,
     "color": {"styliser": "color"},
     "stylised": {"styliser": "statistics"},
+    "instant": {"styliser": "instant"},
     "noise": {"noise": NOISE},
     "both": {"styliser": "statistics", "noise": NOISE},
 }
@@ -176,13 +177,15 @@ def test(network: nn.Module, data: Data) -> float:
 # --- all of it ----------------------------------------------------------------------------------
 
 
-def make_sets(folder: Path, styles: Path, per_image: int, jobs: int) -> dict[str, Data]:
+def make_sets(
+    names: list[str], folder: Path, styles: Path, per_image: int, jobs: int
+) -> dict[str, Data]:
     """The training sets, and images per second of making them."""
-    sets = {}
+    sets = {"plain": load(folder / "train")}
     speeds = {}
-    for name, options in SETS.items():
+    for name in names:
+        options = SETS[name]
         if options is None:
-            sets[name] = load(folder / "train")
             continue
         used = styles if "styliser" in options else ()
         made = augment(
@@ -217,6 +220,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--zip", type=Path, required=True)
     parser.add_argument("--styles", type=Path, help="a folder; the project's own, if not given")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), metavar="SET")
     parser.add_argument("--classes", type=int, default=20)
     parser.add_argument("--train", type=int, default=150)
     parser.add_argument("--test", type=int, default=50)
@@ -236,7 +240,7 @@ def main() -> None:
             styles.mkdir()
             for style in STYLES:
                 draw_style(style).save(styles / f"{style}.png")
-        sets = make_sets(folder, styles, args.per_image, args.jobs)
+        sets = make_sets(args.sets, folder, styles, args.per_image, args.jobs)
         clean = load(folder / "test")
     tests = {name: disturb(clean, name) for name in TESTS}
     results: dict[str, dict[str, list[float]]] = {

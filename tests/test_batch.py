@@ -251,7 +251,10 @@ def test_overwrite_spares_what_is_read(here, capsys):
         (["my photos/*.webp", "-s", "styles/x.png"], "no pictures in 'my photos/*.webp'"),
         (["my photos", "-s", "styles/*.jpg"], "no pictures in 'styles/*.jpg'"),
         (["my photos"], "paint needs a picture: --style PICTURE"),
-        (["my photos", "-s", "styles", "--jobs", "0"], "Must be >= 1"),
+        (
+            ["my photos", "-s", "styles", "--jobs", "0"],
+            "jobs: '0' is wrong: input should be greater",
+        ),
         (["my photos", "-s", "styles", "--history", "x.csv"], "--history goes with one painting"),
         (["my photos", "-s", "styles", "--film", "x.gif"], "--film goes with one painting, not"),
         (["my photos", "-s", "styles", "--checkpoint", "x"], "--checkpoint goes with one painting"),

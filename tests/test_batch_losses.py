@@ -17,6 +17,7 @@ from impasto.batch_losses import (
     disturb,
     find_distances,
     measure_content,
+    measure_lattice,
     measure_paintings,
     measure_styles,
     measure_unrest,
@@ -135,3 +136,41 @@ def test_unrest_is_how_much_farther_than_the_noise_paintings_move():
     again = photos + torch.stack([3 * noise[0], 0 * noise[1]])
     unrest = measure_unrest(photos, again)
     assert unrest.tolist() == pytest.approx([math.log(10), 0], abs=0.05)
+
+
+def test_a_lattice_is_the_share_of_what_repeats_with_the_cells():
+    """Columns of 4 levels, every fourth: means of 3, -1, -1 and -1 around theirs, and so 3 squared
+    levels, of 3 and the one that hardly shows."""
+    columns = torch.full((1, 3, 150, 150), 0.5)
+    columns[..., 2::4] += 4 / 255
+    ramp = torch.linspace(0, 1, 150).expand(1, 3, 150, 150)
+    fifths = torch.full((1, 3, 150, 150), 0.5)
+    fifths[..., ::5] += 0.1
+    noise = 0.3 * torch.randn(1, 3, 150, 150, generator=seeded(0))
+    found = measure_lattice(torch.cat([columns, columns.mT + ramp, ramp, fifths, noise]), 4)
+    assert found.tolist() == pytest.approx([0.75, 0.75, 0, 0, 0], abs=0.01)
+    both = columns + 4 / 255 * torch.randn(1, 3, 150, 150, generator=seeded(1))
+    # Of the noise, 16 squared levels, the mean around takes twice a 16th less (44 / 256)^2.
+    left = 16 * (1 - 2 / 16 + (44 / 256) ** 2)
+    assert float(measure_lattice(both, 4)) == pytest.approx(3 / (3 + left + 1), rel=0.1)
+
+
+@pytest.mark.parametrize("stride", [2, 4, 8])
+def test_a_lattice_is_missed_by_chance_as_often_as_found(stride):
+    noise = torch.randn(40, 3, 72, 64, generator=seeded(stride))
+    found = measure_lattice(noise, stride)
+    assert abs(float(found.mean())) < 4 * float(found.std()) / 40**0.5
+    assert bool((found < 0).any())
+
+
+def test_a_lattice_has_a_slope_that_takes_it_away():
+    torch.manual_seed(0)
+    lattice = 0.02 * torch.randn(1, 3, 4, 4).repeat(1, 1, 20, 20)
+    painted = (0.5 + lattice + 0.02 * torch.randn(1, 3, 80, 80)).requires_grad_()
+    first = measure_lattice(painted, 4).sum()
+    (slope,) = torch.autograd.grad(first, painted)
+    moved = painted.detach() - 0.02 * slope / slope.abs().max()
+    assert float(measure_lattice(moved, 4)) < 0.7 * float(first.detach())
+    plain = torch.full((1, 3, 64, 64), 0.5, requires_grad=True)
+    (slope,) = torch.autograd.grad(measure_lattice(plain, 4).sum(), plain)
+    assert bool(slope.isfinite().all())

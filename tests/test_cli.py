@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from impasto import cli_paint, plan
 from impasto.cli import run
-from impasto.cli_paint import PANELS
+from impasto.cli_paint import PANELS, Several
 from impasto.cli_run import Extras
 from impasto.images import read_image, read_recipe
 from impasto.options import PaintOptions
@@ -238,7 +238,7 @@ def test_every_and_film(photo, picture, tmp_path, capsys):
         (["--init", "m.png", "-o", "m.png"], "to start from what OUTPUT holds: --init last"),
         (["--every", "1", "-o", "a.png", "--mask", "a-0002.png"], "--every could write over"),
         (["--init", "last"], "init last: there is no 'x.png' to start from yet"),
-        (["--jobs", "0"], "Must be >= 1"),
+        (["--jobs", "0"], "jobs: '0' is wrong: input should be greater than or equal to 1"),
         (["--style", ""], "a picture has an empty name"),
         (["--style-blend", "1"], "style_blend: 1 given for 2 styles"),
         (["--labels", "m.png"], "--labels"),
@@ -432,7 +432,7 @@ def test_help_is_in_panels_and_its_lines_are_whole(capsys, monkeypatch):
 def test_a_first_flag_of_each_panel_is_a_flag():
     flags = {f"--{name.replace('_', '-')}" for name in PaintOptions.model_fields}
     own = signature(cli_paint.paint).parameters
-    flags |= {f"--{name}" for name in (*Extras.model_fields, *own)}
+    flags |= {f"--{name}" for name in (*Extras.model_fields, *Several.model_fields, *own)}
     assert set(PANELS) <= flags
 
 

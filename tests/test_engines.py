@@ -35,7 +35,7 @@ def make_net(layout: str) -> PaintingNet:
     """One that paints something else than the photograph, with biases."""
     torch.manual_seed(0)
     net = PaintingNet(SHAPES[layout]).eval().requires_grad_(False)
-    net.exit.weight.add_(torch.randn(net.exit.weight.shape) * 0.05)
+    net.exit.weight.add_(torch.randn(net.exit.weight.shape) * 0.05 * net.layout.fold**2)
     for conv in net.modules():
         if isinstance(conv, torch.nn.Conv2d):
             conv.bias.normal_(0, 0.1)

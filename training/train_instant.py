@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from impasto.batch_losses import (
     disturb,
     measure_content,
+    measure_lattice,
     measure_paintings,
     measure_styles,
     measure_unrest,
@@ -54,8 +55,9 @@ FLAT = 0.03  # deviation of a style that is none
 STYLE_WEIGHT, TV_WEIGHT = 18.0, 3.0
 # So many photographs of a batch are painted again, with noise.
 DISTURBED, STEADY_WEIGHT = 2, 0.2
-RATE, WARM_UP = 1e-3, 200
-COOLING = 0.3  # of all steps, over which the rate falls
+LATTICE_WEIGHT = 10.0
+RATE, WARM_UP = 6e-4, 200
+COOLING = 0.6  # of all steps, over which the rate falls
 SAVE_EVERY = 500
 DATA = Path(__file__).parent.parent / "src" / "impasto" / "data"
 DRAWN = 6  # of each of the project's own styles
@@ -83,7 +85,7 @@ class Data:
         """Photographs and styles, drawn from the step alone."""
         draw = random.Random(step)
         side = SIDES[step % len(SIDES)]
-        photos = [self.photos.cut(draw, side, side * draw.uniform(1, 1.9)) for _ in range(BATCH)]
+        photos = [self.photos.cut(draw, side, side * draw.uniform(1, 3)) for _ in range(BATCH)]
         styles = []
         for _ in range(BATCH):
             kind = draw.random()
@@ -163,6 +165,7 @@ class Trainer:
             "style": style.mean(),
             "content": away.mean(),
             "tv": total_variation(painted) / painted.numel(),
+            "lattice": measure_lattice(painted, self.net.stride).mean(),
             "unrest": measure_unrest(painted[:DISTURBED], again).mean(),
             "outside": (painted - painted.clamp(0, 1)).square().mean(),
         }
@@ -182,6 +185,7 @@ class Trainer:
                 STYLE_WEIGHT * parts["style"]
                 + parts["content"]
                 + STEADY_WEIGHT * parts["unrest"]
+                + LATTICE_WEIGHT * parts["lattice"]
                 + TV_WEIGHT * parts["tv"]
                 + 100 * parts["outside"]
             )

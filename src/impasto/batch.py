@@ -14,16 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from impasto.errors import ImpastoError, MissingFileError, OptionError
 from impasto.instant_options import InstantOptions
 from impasto.operations import OPERATIONS, Work
 from impasto.options import PaintOptions
 from impasto.workers import work_in_processes
-
-if TYPE_CHECKING:
-    from impasto.targets import Targets
 
 Pairs = Literal["every", "step"]
 Manner = tuple[Path, ...]  # a style, or several that are blended
@@ -155,28 +152,8 @@ def name_paintings(couples: Sequence[tuple[Path, Manner]]) -> list[str]:
 
 def begin_tasks(operation: str, options: BatchOptions) -> Callable[[Task], Work]:
     """What makes a task's work, with all that is known already of its styles."""
-    start = OPERATIONS[operation].start
-    if operation == "instant":
-        painters: dict[Manner, Any] = {}
-
-        def begin(task: Task) -> Work:
-            styles = list(map(str, task.styles))
-            work: Work = start(
-                str(task.content), styles, options=options, painter=painters.get(task.styles)
-            )
-            painters.clear()  # tasks come by style
-            painters[task.styles] = work.painter  # type: ignore[attr-defined]
-            return work
-
-        return begin
-    targets = keep_targets()
-
-    def begin_painting(task: Task) -> Work:
-        styles = list(map(str, task.styles))
-        work: Work = start(str(task.content), styles, options=options, targets=targets)
-        return work
-
-    return begin_painting
+    start = OPERATIONS[operation].start_many(options)
+    return lambda task: start(str(task.content), list(map(str, task.styles)))
 
 
 def run_task(task: Task, begin: Callable[[Task], Work], metadata: bool = True) -> Outcome:
@@ -193,14 +170,6 @@ def run_task(task: Task, begin: Callable[[Task], Work], metadata: bool = True) -
     except Exception as problem:  # no memory, a full disk: the others may fare better
         error = " ".join(f"{type(problem).__name__}: {problem}".split())
     return Outcome(task, time.perf_counter() - began, error)
-
-
-def keep_targets() -> Targets:
-    """What was measured of styles, kept in the cache folder for the next time."""
-    from impasto.targets import Targets
-    from impasto.weights import cache_folder
-
-    return Targets(cache_folder() / "targets")
 
 
 def run_batch(

@@ -13,14 +13,18 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from impasto.backbones import Backbone
 from impasto.devices import seeded
+from impasto.networks import spread_cells
 from impasto.sums import in_full
 
 STYLE_LAYERS = tuple(f"relu{block}_1" for block in range(1, 6))
 CONTENT_LAYER = "relu4_1"
 NOISE = 2 / 255
+WINDOW = 16  # cells a side, in which a lattice is looked for
+FAINT = 1 / 255  # deviation of what hardly shows
 NEAR = 1e-4  # squared distance, below which nearer is hardly better
 SHARES = {name: 2.0**-i / (2 - 2.0**-4) for i, name in enumerate(STYLE_LAYERS)}  # in all 1
 
@@ -93,6 +97,27 @@ def measure_unrest(painted: Tensor, again: Tensor) -> Tensor:
     lest a few outweigh the others."""
     away = (again - painted).square().mean((1, 2, 3)) / NOISE**2
     return (away + 1).log()
+
+
+def measure_lattice(painted: Tensor, stride: int) -> Tensor:
+    """(N,): how much of what is finer than a net's stride is the same in every cell of so many
+    pixels squared; the mean of its share in each window, as it shows where there is little else.
+
+    A net is blind to moves by its stride, and so such a lattice is its own, no style's.
+    """
+    even = spread_cells(stride).to(painted).repeat(3, 1, 1, 1)  # blind to all that repeats so
+    fine = painted[..., stride - 1 : 1 - stride, stride - 1 : 1 - stride]
+    fine = fine - functional.conv2d(painted, even, groups=3)
+    height, width = (side // stride for side in fine.shape[2:])
+    cells = functional.pixel_unshuffle(fine[..., : height * stride, : width * stride], stride)
+    window = min(WINDOW, height), min(WINDOW, width)
+    steps = max(1, window[0] // 2), max(1, window[1] // 2)
+    mean = functional.avg_pool2d(cells, window, steps)
+    power = functional.avg_pool2d(cells.square(), window, steps).mean(1)
+    # Of a mean's square, what unlike cells would come to by chance is taken off.
+    count = window[0] * window[1]
+    alike = (count * mean.square().mean(1) - power) / (count - 1)
+    return (alike / (power + FAINT**2)).mean((1, 2))
 
 
 def measure_gaussians(features: Tensor) -> tuple[Tensor, Tensor]:

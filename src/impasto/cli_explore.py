@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from impasto.batch import keep_targets
 from impasto.cli_run import (
     INTERRUPTED,
     Extras,
@@ -71,6 +70,8 @@ def texture(
     style = find_input(style, recipe, "style", "texture needs a picture of one: STYLE")
     output = output or Path(f"{Path(style).stem}-texture.png")
     check_outputs(output, [Path(style), Path(options.init)], extras, mend=OTHER)
+    from impasto.targets import keep_targets
+
     work = OPERATIONS["texture"].start(
         style, options=options, checkpoint=extras.checkpoint, targets=keep_targets()
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from impasto.batch import Pairs, Task, is_many, plan_batch
-from impasto.cli_paint import list_read, name_inputs, paint_many
+from impasto.batch import Task, is_many, plan_batch
+from impasto.cli_paint import Several, list_read, name_inputs, paint_many
 from impasto.cli_run import INTERRUPTED, Extras, Habits, apply_recipe, check_outputs
 from impasto.console import catch_interrupt, make_progress, say, show_panels, unwrapped
 from impasto.errors import ImpastoError, OptionError
@@ -48,10 +48,7 @@ def instant(
     style: Styles = None,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     recipe: str | None = None,
-    pairs: Pairs = "every",
-    format: Literal["png", "jpg", "webp", "tif"] = "png",
-    jobs: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
-    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    several: Annotated[Several, Parameter(name="*")] = Several(),  # noqa: B008
     habits: Annotated[Habits, Parameter(name="*")] = Habits(),  # noqa: B008
     options: Annotated[InstantOptions, Parameter(name="*")] = InstantOptions(),  # noqa: B008
 ) -> int:
@@ -69,29 +66,20 @@ def instant(
         if not given. A folder, where there are several paintings.
     recipe
         Options to begin with: a .toml file, or a picture that was painted so.
-    pairs
-        Of several photographs and styles: every one with every one, or in step, the first with
-        the first, the second with the second.
-    format
-        Of several paintings, and of one whose OUTPUT is not given.
-    jobs
-        Of several paintings, how many are painted at the same time, each in its own process.
-    overwrite
-        Of several paintings, paint also those that are there already.
     """
     options = apply_recipe(recipe, options, "instant")
     by_name = options.model is not None
     sources, styles = name_inputs(content, style, recipe, by_name=by_name, command="instant")
-    if by_name and pairs == "step":
+    if by_name and several.pairs == "step":
         raise OptionError("--pairs step goes with pictures of styles, not with a model's own")
     if len(sources) > 1 or any(map(is_many, sources if by_name else (*sources, *styles))):
         folder = output or Path("painted")
-        tasks = plan_batch(sources, styles, folder, pairs, f".{format}", by_name=by_name)
+        tasks = plan_batch(sources, styles, folder, several.pairs, several.suffix, by_name=by_name)
         options = settle_for_many(styles if by_name else list(map(str, tasks[0].styles)), options)
-        return paint_many(tasks, options, jobs, habits, overwrite=overwrite, operation="instant")
+        return paint_many(tasks, options, several, habits, operation="instant")
     stems = "-".join(Path(path).stem for path in (*sources, *(styles or [options.model or ""])))
-    task = Task(Path(sources[0]), tuple(map(Path, styles)), output or Path(f"{stems}.{format}"))
-    return paint_one(task, options, habits)
+    output = output or Path(f"{stems}{several.suffix}")
+    return paint_one(Task(Path(sources[0]), tuple(map(Path, styles)), output), options, habits)
 
 
 def settle_for_many(styles: list[str], options: InstantOptions) -> InstantOptions:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
+from pydantic import Field
 
 from impasto.batch import (
     BatchOptions,
@@ -18,7 +18,6 @@ from impasto.batch import (
     Pairs,
     Task,
     is_many,
-    keep_targets,
     plan_batch,
     run_batch,
 )
@@ -36,7 +35,7 @@ from impasto.console import make_progress, say, show_panels, unwrapped
 from impasto.errors import MissingFileError, OptionError
 from impasto.files import make_folder
 from impasto.operations import OPERATIONS
-from impasto.options import PICTURES, PaintOptions
+from impasto.options import PICTURES, Options, PaintOptions
 
 PANELS = {  # the first flag of each panel of help
     "--style": "Pictures",
@@ -55,16 +54,38 @@ PANELS = {  # the first flag of each panel of help
 show_help = show_panels(PANELS)
 
 
+class Several(Options):
+    """How several paintings are made."""
+
+    pairs: Pairs = Field(
+        default="every",
+        description="Of several photographs and styles: every one with every one, or in step, the "
+        "first with the first, the second with the second.",
+    )
+    format: Literal["png", "jpg", "webp", "tif"] = Field(
+        default="png", description="Of several paintings, and of one whose OUTPUT is not given."
+    )
+    jobs: Annotated[int, Field(ge=1)] = Field(
+        default=1,
+        description="Of several paintings, how many are painted at the same time, each in its own "
+        "process.",
+    )
+    overwrite: Annotated[bool, Parameter(negative=())] = Field(
+        default=False, description="Of several paintings, paint also those that are there already."
+    )
+
+    @property
+    def suffix(self) -> str:
+        return f".{self.format}"
+
+
 @unwrapped
 def paint(
     *content: str,
     style: Annotated[list[str] | None, Parameter(alias="-s")] = None,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     recipe: str | None = None,
-    pairs: Pairs = "every",
-    format: Literal["png", "jpg", "webp", "tif"] = "png",
-    jobs: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
-    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    several: Annotated[Several, Parameter(name="*")] = Several(),  # noqa: B008
     extras: Annotated[Extras, Parameter(name="*")] = Extras(),  # noqa: B008
     options: Annotated[PaintOptions, Parameter(name="*")] = PaintOptions(),  # noqa: B008
 ) -> int:
@@ -84,25 +105,17 @@ def paint(
     recipe
         Options to begin with: a name from 'impasto recipes', a .toml file, or a picture that
         Impasto painted; it is painted again if no other is named.
-    pairs
-        Of several photographs and styles: every one with every one, or in step, the first with
-        the first, the second with the second.
-    format
-        Of several paintings, and of one whose OUTPUT is not given.
-    jobs
-        Of several paintings, how many are painted at the same time, each in its own process.
-    overwrite
-        Of several paintings, paint also those that are there already.
     """
     options = apply_recipe(recipe, options, "paint")
     sources, styles = name_inputs(content, style, recipe)
     if len(sources) > 1 or any(map(is_many, (*sources, *styles))):
         refuse_for_many(extras, options)
-        tasks = plan_batch(sources, styles, output or Path("painted"), pairs, f".{format}")
-        return paint_many(tasks, options, jobs, extras, overwrite=overwrite)
+        folder = output or Path("painted")
+        tasks = plan_batch(sources, styles, folder, several.pairs, several.suffix)
+        return paint_many(tasks, options, several, extras)
     stems = "-".join(Path(path).stem for path in (*sources, *styles))
-    task = Task(Path(sources[0]), tuple(map(Path, styles)), output or Path(f"{stems}.{format}"))
-    return paint_one(task, options, extras)
+    output = output or Path(f"{stems}{several.suffix}")
+    return paint_one(Task(Path(sources[0]), tuple(map(Path, styles)), output), options, extras)
 
 
 # --- what is named, and where it is -------------------------------------------------------------
@@ -168,6 +181,8 @@ def paint_one(task: Task, options: PaintOptions, extras: Extras) -> int:
     check_outputs(output, list_read(task, options), extras)
     if options.init == "last":
         options = options.model_copy(update={"init": str(output)})
+    from impasto.targets import keep_targets
+
     work = OPERATIONS["paint"].start(
         str(task.content),
         list(map(str, task.styles)),
@@ -190,10 +205,9 @@ def paint_one(task: Task, options: PaintOptions, extras: Extras) -> int:
 def paint_many(
     tasks: Sequence[Task],
     options: BatchOptions,
-    jobs: int,
+    several: Several,
     extras: Habits,
     *,
-    overwrite: bool,
     operation: str = "paint",
 ) -> int:
     """Paint a batch behind a progress bar; what went wrong is told at the end."""
@@ -205,7 +219,7 @@ def paint_many(
                 f"{str(task.output)!r} is one of the pictures that are read, and would be written "
                 "over; name another folder with --output"
             )
-    left = [task for task in tasks if overwrite or not task.output.exists()]
+    left = [task for task in tasks if several.overwrite or not task.output.exists()]
     tell = extras.tell
     if len(left) < len(tasks):
         tell(f"{len(tasks) - len(left)} of {len(tasks)} are there already (--overwrite: again)")
@@ -215,7 +229,7 @@ def paint_many(
         bar = progress.add_task("", total=len(left), losses="")
         try:
             outcomes = run_batch(
-                left, options, operation=operation, jobs=jobs, metadata=extras.metadata
+                left, options, operation=operation, jobs=several.jobs, metadata=extras.metadata
             )
             with closing(outcomes):
                 for outcome in outcomes:

@@ -176,7 +176,10 @@ def draw_walk(graph: Graph, net: PaintingNet, padded: str, manners: list[tuple[s
         x = norm(draw_conv(graph, draw_larger(graph, x), conv))
         x = relu(graph.add("Add", x, skips.pop()) if net.layout.skips else x)
     x = draw_conv(graph, x, net.exit)
-    return graph.add("DepthToSpace", x, blocksize=fold, mode="CRD") if fold > 1 else x
+    if fold == 1:
+        return x
+    x = graph.add("DepthToSpace", x, blocksize=fold, mode="CRD")
+    return graph.add("Conv", x, real(net.smoothing), pads=[fold - 1] * 4, group=3)
 
 
 def draw_conv(graph: Graph, x: str, conv: Any, fold: int = 1) -> str:

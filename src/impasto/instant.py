@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import torch
@@ -22,7 +22,7 @@ from impasto.errors import ImageError, OptionError, suggest
 from impasto.images import ImageSource, Picture, fit_size, read_image, resize_pixels
 from impasto.instant_options import InstantOptions, parse_blend, split_blend
 from impasto.loop import write_recipe
-from impasto.networks import encode_style
+from impasto.networks import LEAST_STYLE, encode_style
 from impasto.options import PaintOptions, format_memory
 from impasto.painter import list_styles
 from impasto.paintings import Painting
@@ -41,7 +41,7 @@ from impasto.plan import grant_memory
 from impasto.scene import Region, Sample, Scene, fill_transparent, fit_style
 from impasto.weights import load_backbone
 
-LARGEST_STYLE, LEAST_STYLE = 1024, 32  # pixels of a long side; of a short one
+LARGEST_STYLE = 1024  # pixels of a long side
 LONGEST = 8  # times the size at which a style is seen, however narrow it is
 SIDES_PER_OCTAVE = 2  # at which styles are seen, lest they be measured anew for every size
 COPIES = 8  # of the picture, while it is painted
@@ -189,6 +189,16 @@ class Impression:
         self.content, self.painter = content, painter or Instant(style, options)
         self.notes = list(self.painter.notes)
         self.painted: Painting | None = None
+
+    @classmethod
+    def many(cls, options: InstantOptions) -> Callable[[str, Sequence[str]], Impression]:
+        """What begins one painting after another; they come by style, and each is read once."""
+
+        @lru_cache(maxsize=1)
+        def find_painter(styles: tuple[str, ...]) -> Instant:
+            return Instant(styles, options)
+
+        return lambda content, styles: cls(content, painter=find_painter(tuple(styles)))
 
     def steps(self) -> Iterator[None]:
         self.painted = self.painter(self.content)

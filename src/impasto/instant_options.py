@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from impasto.errors import OptionError, suggest
-from impasto.options import DeviceOptions, Scale, Side, Weight
+from impasto.options import DeviceOptions, Scale, Side, Weight, parse_weight
 
 
 def parse_blend(entries: Sequence[str], names: Sequence[str]) -> list[float]:
@@ -37,11 +36,8 @@ def split_blend(entries: Sequence[str]) -> list[tuple[str | None, float]]:
     seen: set[str] = set()
     for entry in ",".join(entries).split(",") if entries else ():
         name, is_named, number = entry.rpartition("=")
-        try:
-            weight = float(number)
-        except ValueError:
-            weight = math.nan
-        if not 0 <= weight < math.inf or (is_named and not name.strip()):
+        weight = parse_weight(number)
+        if weight is None or (is_named and not name.strip()):
             raise ValueError("give NAME=WEIGHT, as in a=0.3,b=0.7, or a weight for each style")
         name = name.strip()
         if is_named and name in seen:
@@ -147,6 +143,10 @@ class TrainOptions(DeviceOptions):
     )
     steady_weight: Weight = Field(
         default=0.2, description="How strongly paintings are kept from moving with noise."
+    )
+    lattice_weight: Weight = Field(
+        default=10.0,
+        description="How strongly patterns are kept out that repeat with the network's cells.",
     )
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=1e-3, description="Adam's step length."

@@ -24,6 +24,7 @@ from impasto.backbones import Backbone
 from impasto.sums import in_full
 
 CODE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+LEAST_STYLE = 32  # pixels of a style's short side: a backbone sees no less
 HIDDEN = 192
 MARGIN = 24  # pixels around the photograph, which hide the zeros beyond
 TINY = 1e-5
@@ -37,7 +38,7 @@ class Layout:
 
     widths: tuple[int, ...]
     blocks: int  # residual ones, at the smallest size
-    fold: int  # that many pixels squared are one cell of the first size
+    fold: int  # that many pixels a side are one cell of the first size
     kernel: int  # of the first and the last convolution
     skips: bool  # whether what was seen on the way down is added on the way up
 
@@ -72,11 +73,10 @@ class PaintingNet(nn.Module):
         )
         self.exit = nn.Conv2d(widths[0], 3 * fold**2, layout.kernel, padding=around)
         self.channels = (*widths, *[last] * (2 * layout.blocks), *reversed(widths[:-1]))
-        # It begins as the photograph, nearly; the pixels of a cell alike (Aitken et al. 2017).
+        self.smoothing = nn.Buffer(spread_cells(fold).repeat(3, 1, 1, 1), persistent=False)
+        # It begins as the photograph, nearly.
         nn.init.normal_(self.exit.weight, std=0.17 * self.exit.weight[0].numel() ** -0.5)
-        with torch.no_grad():
-            self.exit.get_parameter("bias").zero_()
-            self.exit.weight.copy_(self.exit.weight[:: fold**2].repeat_interleave(fold**2, 0))
+        nn.init.zeros_(self.exit.get_parameter("bias"))
 
     @property
     def stride(self) -> int:
@@ -89,7 +89,7 @@ class PaintingNet(nn.Module):
         normalisations, which see all."""
         fold, deepest = self.layout.fold, self.stride
         sizes = [fold << i for i in range(len(self.down))]
-        ends = 2 * fold * (self.layout.kernel // 2)
+        ends = 2 * fold * (self.layout.kernel // 2) + fold - 1
         # A cell comes from cells of half its size, and they later from four of its like.
         return ends + 5 * sum(sizes) + 2 * self.layout.blocks * deepest + deepest
 
@@ -115,8 +115,11 @@ class PaintingNet(nn.Module):
             x = yield conv(x)
             skip = skips.pop()
             x = functional.relu_(x if skip is None else x.add_(skip))
-        x = self.exit(x)
-        return functional.pixel_shuffle(x, fold) if fold > 1 else x
+        added: Tensor = self.exit(x)
+        if fold > 1:
+            pixels = functional.pixel_shuffle(added, fold)
+            added = functional.conv2d(pixels, self.smoothing, padding=fold - 1, groups=3)
+        return added
 
     def pad(self, photos: Tensor) -> Tensor:
         """With the margin around, and to multiples of the stride."""
@@ -143,6 +146,14 @@ class PaintingNet(nn.Module):
         """The scale and the shift (N, C) of every normalisation."""
         parts = torch.split(numbers, [2 * each for each in self.channels], 1)
         return [(scale, shift) for scale, shift in (part.chunk(2, 1) for part in parts)]
+
+
+def spread_cells(fold: int) -> Tensor:
+    """(1, 1, k, k): the mean over a cell's size, twice, which no pattern that repeats with every
+    cell comes through; pixels of a cell are made by weights of their own, and would show one."""
+    sides = torch.arange(1 - fold, fold)
+    slope = (fold - sides.abs()) / fold**2
+    return torch.outer(slope, slope)[None, None]
 
 
 def follow(walk: Walk, norm: Callable[[Tensor], Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ moment after that, so that work broken off still has something to show.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
@@ -44,8 +44,16 @@ class Operation:
     work: str
 
     def start(self, *inputs: Any, options: Options, **more: Any) -> Any:
+        return self._find()(*inputs, options, **more)
+
+    def start_many(self, options: Options) -> Callable[..., Any]:
+        """What starts one after the other, and keeps what they share."""
+        begin: Callable[..., Any] = self._find().many(options)
+        return begin
+
+    def _find(self) -> Any:
         room, _, name = self.work.partition(":")
-        return getattr(import_module(f"impasto.{room}"), name)(*inputs, options, **more)
+        return getattr(import_module(f"impasto.{room}"), name)
 
 
 OPERATIONS = {

@@ -12,6 +12,7 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,16 +27,21 @@ def parse_weights(entries: Iterable[str]) -> dict[str, float]:
     weights: dict[str, float] = {}
     for entry in entries:
         name, _, number = entry.partition("=")
-        try:
-            weight = float(number) if number else 1.0
-        except ValueError:
-            weight = math.nan
-        if not (0 <= weight < math.inf and name.strip()):
+        weight = parse_weight(number or "1")
+        if weight is None or not name.strip():
             raise ValueError("give NAME or NAME=WEIGHT with a weight of at least 0")
         weights[name.strip()] = weight
     if not any(weights.values()):
         raise ValueError("at least one needs a weight above 0")
     return weights
+
+
+def parse_weight(text: str) -> float | None:
+    """A finite number of at least 0; None of anything else."""
+    with suppress(ValueError):
+        weight = float(text)
+        return weight if 0 <= weight < math.inf else None
+    return None
 
 
 def _check_weights(entries: tuple[str, ...]) -> tuple[str, ...]:

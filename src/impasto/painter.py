@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -25,7 +26,7 @@ from impasto.paintings import Painting, Step
 from impasto.plan import Level, Plan, grant_memory, largest_side, make_plan
 from impasto.scene import Scene, View, check_counts
 from impasto.starts import make_periodic, start_picture
-from impasto.targets import Targets
+from impasto.targets import Targets, keep_targets
 from impasto.terms import layers_of
 from impasto.trials import choose_numbers
 from impasto.weights import load_backbone
@@ -83,6 +84,11 @@ class Painter(Work):
         self.notes += self.scene.notes
         self.targets = targets
         self.progress = self.take_up()
+
+    @classmethod
+    def many(cls, options: PaintOptions) -> Callable[[ImageSource, Sequence[ImageSource]], Painter]:
+        """What begins one painting after another; a style is measured once for all of them."""
+        return partial(cls, options=options, targets=keep_targets())
 
     def _plan(self, options: PaintOptions) -> Plan:
         """The plan for the size asked for; for the photograph's own, or what memory has room for,

@@ -15,8 +15,14 @@ from torch import Tensor
 
 from impasto.files import replacing
 from impasto.style_losses import Statistics
+from impasto.weights import cache_folder
 
 Measured = list[Statistics]
+
+
+def keep_targets() -> Targets:
+    """Those of the user's cache folder, kept for the next time."""
+    return Targets(cache_folder() / "targets")
 
 
 class Targets:

@@ -35,6 +35,7 @@ from impasto.batch_losses import (
     Gaussians,
     disturb,
     measure_content,
+    measure_lattice,
     measure_paintings,
     measure_styles,
     measure_unrest,
@@ -48,7 +49,7 @@ from impasto.files import check_place, locked
 from impasto.images import ImageSource, Picture, read_image, resize_pixels, to_pil
 from impasto.instant_options import TrainOptions
 from impasto.losses import total_variation
-from impasto.networks import LAYOUTS, PaintingNet
+from impasto.networks import LAYOUTS, LEAST_STYLE, PaintingNet
 from impasto.options import format_memory
 from impasto.painter import list_styles
 from impasto.palettes import (
@@ -65,7 +66,7 @@ from impasto.scene import check_mask, fit_style, make_opaque
 from impasto.sheets import draw_sheet
 from impasto.weights import load_backbone
 
-SHORT_SIDES = (1.0, 1.9)  # of photographs, in crops
+SHORT_SIDES = (1.0, 3.0)  # of photographs, in crops
 DISTURBED = 4  # every so many photographs are painted again, with noise
 RANGE_WEIGHT, STEEPEST = 100.0, 5.0  # the latter is the norm of a gradient, at most
 WARM_UP, COOLING, COLDEST = 100, 0.4, 0.02  # steps at first; share of them at last; the last rate
@@ -75,7 +76,6 @@ LOSSES = ("total", "style", "content", "tv")
 MOST_LOST = 50  # steps in a row that led nowhere
 SAVE_EVERY = 30.0  # seconds
 SHOWN, SHOWN_SIDE = 4, 256  # photographs, and styles, of a preview
-LEAST_STYLE = 32  # pixels of a style's short side: the network sees no less
 LONGEST = 4  # times the size at which styles are seen, however narrow one is
 # Bytes that learning takes for each pixel of a batch: peaks with float32, rounded up.
 BYTES = {"slim": 2000, "johnson": 4500}
@@ -337,7 +337,9 @@ class Training:
         tv = total_variation(painted) / values
         outside = (painted - painted.clamp(0, 1)).square().sum() / values
         unrest = self._measure_unrest(photos, numbers, painted)
-        return torch.stack([style.sum(), away.sum(), tv, outside, unrest]) / self.options.batch
+        lattice = measure_lattice(painted, self.pupil.net.stride)
+        parts = [style.sum(), away.sum(), tv, outside, unrest, lattice.sum()]
+        return torch.stack(parts) / self.options.batch
 
     def _measure_unrest(self, photos: Tensor, numbers: Tensor, painted: Tensor) -> Tensor:
         """Of every fourth photograph of the batch, in place of all."""
@@ -357,7 +359,7 @@ class Training:
         all, style, content and variation."""
         options, pupil = self.options, self.pupil
         weights = [options.style_weight, options.content_weight, options.tv_weight, RANGE_WEIGHT]
-        weights.append(options.steady_weight)
+        weights += [options.steady_weight, options.lattice_weight]
         parts = self._measure(photos, styles)
         pupil.optimizer.zero_grad(set_to_none=True)
         (parts @ parts.new_tensor(weights)).backward()  # type: ignore[no-untyped-call]
