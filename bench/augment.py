@@ -5,7 +5,7 @@ with ``impasto.augment``, and one small network is trained on the pictures alone
 with their copies: as many steps each, from the same beginnings. It is tested on pictures that it
 never saw, clean and disturbed; two of the disturbances no training set holds.
 
-    python bench/augment.py --zip ../shared/tiny_imagenet.zip [--styles FOLDER] [--seeds 2] [--sets SET ...]
+    python bench/augment.py --zip ../shared/tiny_imagenet.zip [--styles FOLDER] [--sets SET ...]
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from oracles import gaussian_distance_by_sqrtm
 
 from impasto.batch_losses import (
     CONTENT_LAYER,
+    PERIODS,
     SHARES,
     STYLE_LAYERS,
     Gaussians,
@@ -155,10 +156,10 @@ def test_a_lattice_is_the_share_of_what_repeats_with_the_cells():
     assert float(measure_lattice(both, 4)) == pytest.approx(3 / (3 + left + 1), rel=0.1)
 
 
-@pytest.mark.parametrize("stride", [2, 4, 8])
-def test_a_lattice_is_missed_by_chance_as_often_as_found(stride):
-    noise = torch.randn(40, 3, 72, 64, generator=seeded(stride))
-    found = measure_lattice(noise, stride)
+@pytest.mark.parametrize("period", PERIODS)
+def test_a_lattice_is_missed_by_chance_as_often_as_found(period):
+    noise = torch.randn(40, 3, 72, 64, generator=seeded(period))
+    found = measure_lattice(noise, period)
     assert abs(float(found.mean())) < 4 * float(found.std()) / 40**0.5
     assert bool((found < 0).any())
 
@@ -169,8 +170,8 @@ def test_a_lattice_has_a_slope_that_takes_it_away():
     painted = (0.5 + lattice + 0.02 * torch.randn(1, 3, 80, 80)).requires_grad_()
     first = measure_lattice(painted, 4).sum()
     (slope,) = torch.autograd.grad(first, painted)
-    moved = painted.detach() - 0.02 * slope / slope.abs().max()
-    assert float(measure_lattice(moved, 4)) < 0.7 * float(first.detach())
+    moved = painted.detach() - 0.05 * slope / slope.abs().max()
+    assert float(measure_lattice(moved, 4)) < 0.5 * float(first.detach())
     plain = torch.full((1, 3, 64, 64), 0.5, requires_grad=True)
     (slope,) = torch.autograd.grad(measure_lattice(plain, 4).sum(), plain)
     assert bool(slope.isfinite().all())

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from impasto.batch_losses import (
+    PERIODS,
     disturb,
     measure_content,
     measure_lattice,
@@ -161,11 +162,12 @@ class Trainer:
         painted = painted.float()
         again = self.repaint(photos[:DISTURBED], codes[:DISTURBED])
         style, away = measure_paintings(self.backbone, painted, targets, content)
+        period = PERIODS[self.step // len(SIDES) % len(PERIODS)]
         return {
             "style": style.mean(),
             "content": away.mean(),
             "tv": total_variation(painted) / painted.numel(),
-            "lattice": measure_lattice(painted, self.net.stride).mean(),
+            "lattice": measure_lattice(painted, period).mean(),
             "unrest": measure_unrest(painted[:DISTURBED], again).mean(),
             "outside": (painted - painted.clamp(0, 1)).square().mean(),
         }

@@ -23,7 +23,8 @@ from impasto.sums import in_full
 STYLE_LAYERS = tuple(f"relu{block}_1" for block in range(1, 6))
 CONTENT_LAYER = "relu4_1"
 NOISE = 2 / 255
-WINDOW = 16  # cells a side, in which a lattice is looked for
+PERIODS = range(3, 9)  # of lattices, in pixels: one after the other is looked for
+WINDOW = 8  # periods a side, in which a lattice is looked for
 FAINT = 1 / 255  # deviation of what hardly shows
 NEAR = 1e-4  # squared distance, below which nearer is hardly better
 SHARES = {name: 2.0**-i / (2 - 2.0**-4) for i, name in enumerate(STYLE_LAYERS)}  # in all 1
@@ -99,17 +100,18 @@ def measure_unrest(painted: Tensor, again: Tensor) -> Tensor:
     return (away + 1).log()
 
 
-def measure_lattice(painted: Tensor, stride: int) -> Tensor:
-    """(N,): how much of what is finer than a net's stride is the same in every cell of so many
-    pixels squared; the mean of its share in each window, as it shows where there is little else.
+def measure_lattice(painted: Tensor, period: int) -> Tensor:
+    """(N,): how much of what is finer than so many pixels repeats with them, across and down; the
+    mean of its share in each window, as it shows where there is little else.
 
-    A net is blind to moves by its stride, and so such a lattice is its own, no style's.
+    Hardly any picture has a lattice. Nets lay one on what is even, by their cells, or by waves that
+    begin at an edge and keep going; the styles' statistics do not tell it from strokes.
     """
-    even = spread_cells(stride).to(painted).repeat(3, 1, 1, 1)  # blind to all that repeats so
-    fine = painted[..., stride - 1 : 1 - stride, stride - 1 : 1 - stride]
+    even = spread_cells(period).to(painted).repeat(3, 1, 1, 1)  # blind to all that repeats so
+    fine = painted[..., period - 1 : 1 - period, period - 1 : 1 - period]
     fine = fine - functional.conv2d(painted, even, groups=3)
-    height, width = (side // stride for side in fine.shape[2:])
-    cells = functional.pixel_unshuffle(fine[..., : height * stride, : width * stride], stride)
+    height, width = (side // period for side in fine.shape[2:])
+    cells = functional.pixel_unshuffle(fine[..., : height * period, : width * period], period)
     window = min(WINDOW, height), min(WINDOW, width)
     steps = max(1, window[0] // 2), max(1, window[1] // 2)
     mean = functional.avg_pool2d(cells, window, steps)

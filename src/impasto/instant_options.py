@@ -146,7 +146,7 @@ class TrainOptions(DeviceOptions):
     )
     lattice_weight: Weight = Field(
         default=10.0,
-        description="How strongly patterns are kept out that repeat with the network's cells.",
+        description="How strongly patterns are kept out that repeat every few pixels.",
     )
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=1e-3, description="Adam's step length."

@@ -32,6 +32,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from impasto.batch_losses import (
+    PERIODS,
     Gaussians,
     disturb,
     measure_content,
@@ -337,7 +338,7 @@ class Training:
         tv = total_variation(painted) / values
         outside = (painted - painted.clamp(0, 1)).square().sum() / values
         unrest = self._measure_unrest(photos, numbers, painted)
-        lattice = measure_lattice(painted, self.pupil.net.stride)
+        lattice = measure_lattice(painted, PERIODS[self.number % len(PERIODS)])
         parts = [style.sum(), away.sum(), tv, outside, unrest, lattice.sum()]
         return torch.stack(parts) / self.options.batch
 
