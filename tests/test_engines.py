@@ -27,7 +27,7 @@ PLAIN = Machine(CPU)
 SIZES = [(64, 64), (50, 37), (33, 90)]
 
 
-SHAPES = {**LAYOUTS, "tiny": Layout((8, 8), 1, fold=2, kernel=3, skips=True)}
+SHAPES = {**LAYOUTS, "tiny": Layout((8, 8), 1, fold=2, kernel=3, skips=True, grain=True)}
 
 
 @cache

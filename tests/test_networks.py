@@ -9,6 +9,7 @@ from torch.nn import functional
 from impasto.devices import seeded
 from impasto.networks import (
     CODE_LAYERS,
+    GRAIN,
     LAYOUTS,
     MARGIN,
     CodeReader,
@@ -104,12 +105,27 @@ def test_what_is_even_is_painted_without_a_grid(name):
     """Whatever the weights: pixels of a cell are made by weights of their own."""
     torch.manual_seed(0)
     net = PaintingNet(LAYOUTS[name]).requires_grad_(False)
+    net.grain.zero_()
     side = 2 * net.reach + 16 - 2 * MARGIN
     photo = torch.tensor([0.2, 0.5, 0.7]).view(1, 3, 1, 1).expand(-1, -1, side, side)
     added = net(photo, torch.randn(1, net.count)) - photo
     centre = added[..., side // 2 - 8 : side // 2 + 8, side // 2 - 8 : side // 2 + 8]
     spread = float(centre.std((2, 3)).max())
     assert spread < 1e-4 * float(added.abs().max())
+
+
+def test_the_grain_is_always_the_same_and_of_no_period_below_its_own():
+    torch.manual_seed(3)
+    net = PaintingNet(LAYOUTS["slim"])
+    padded = net.pad(torch.rand(2, 3, 200, 150))
+    grain = padded[:, 3]
+    assert torch.equal(grain, PaintingNet(LAYOUTS["any"]).pad(torch.rand(2, 3, 200, 150))[:, 3])
+    assert torch.equal(grain[0, :-GRAIN], grain[0, GRAIN:])
+    assert float(grain.std()) == pytest.approx(1, abs=0.02)
+    assert abs(float(grain.mean())) < 0.02
+    assert padded[:, :3].aminmax().min >= -1
+    spectrum = torch.fft.fft2(net.grain[0, 0]).abs().square() / GRAIN**2
+    assert float(spectrum.max()) < 15  # of an exponential distribution with mean 1: no peaks
 
 
 def test_a_cell_is_spread_evenly():
@@ -150,7 +166,8 @@ def test_nothing_beyond_its_reach_matters_but_to_the_normalisations(name):
     def paint(photo: torch.Tensor) -> torch.Tensor:
         return follow(net.walk(photo), lambda x: x / 2)
 
-    photo = torch.rand(1, 3, side, side, generator=seeded(1), dtype=torch.float64)
+    planes = 3 + net.layout.grain
+    photo = torch.rand(1, planes, side, side, generator=seeded(1), dtype=torch.float64)
     changed = photo.clone()
     middle = side // 2
     changed[..., middle, middle] += 0.5

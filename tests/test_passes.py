@@ -14,7 +14,7 @@ MACHINE = Machine(torch.device("cpu"), torch.float32)
 
 
 # As Johnson's, but that it is soon gone through.
-SHAPES = LAYOUTS | {"narrow": Layout((8, 16, 32), 1, fold=1, kernel=9, skips=False)}
+SHAPES = LAYOUTS | {"narrow": Layout((8, 16, 32), 1, fold=1, kernel=9, skips=False, grain=True)}
 
 
 def make_net(name: str) -> PaintingNet:

@@ -29,7 +29,7 @@ from impasto.color import RIDGE, matrix_power
 from impasto.devices import LAYOUTS, Machine, seeded
 from impasto.errors import DependencyError, DeviceError, OptionError, suggest
 from impasto.files import replacing
-from impasto.networks import MARGIN, TINY, PaintingNet
+from impasto.networks import GRAIN, MARGIN, TINY, PaintingNet
 from impasto.palettes import Palette
 from impasto.passes import place_net
 
@@ -136,11 +136,23 @@ def draw_net(graph: Graph, net: PaintingNet, photo: str, numbers: str, painting:
     missing = graph.add("Mod", graph.add("Neg", sides), whole(net.stride))
     far = graph.add("Add", missing, whole(MARGIN))
     pads = graph.add("Concat", whole(0, 0, MARGIN, MARGIN, 0, 0), far, axis=0)
-    padded = graph.add("Pad", photo, pads, mode="edge")
+    scaled = graph.add("Sub", graph.add("Mul", photo, np.float32(2)), np.float32(1))
+    padded = graph.add("Pad", scaled, pads, mode="edge")
+    if net.layout.grain:
+        padded = graph.add("Concat", padded, draw_grain(graph, net, padded), axis=1)
     added = draw_walk(graph, net, padded, split_numbers(graph, net, numbers))
     corner, axes = whole(MARGIN, MARGIN), whole(2, 3)
     end = graph.add("Add", sides, corner)
     graph.add("Add", photo, graph.add("Slice", added, corner, end, axes), name=painting)
+
+
+def draw_grain(graph: Graph, net: PaintingNet, padded: str) -> str:
+    """The net's grain, as large as what it lies beside."""
+    sides = graph.add("Slice", graph.add("Shape", padded), whole(2), whole(4))
+    times = graph.add("Div", graph.add("Add", sides, whole(GRAIN - 1)), whole(GRAIN))
+    times = graph.add("Concat", whole(1, 1), times, axis=0)
+    repeated = graph.add("Tile", real(net.grain), times)
+    return graph.add("Slice", repeated, whole(0, 0), sides, whole(2, 3))
 
 
 def split_numbers(graph: Graph, net: PaintingNet, numbers: str) -> list[tuple[str, str]]:
@@ -163,8 +175,7 @@ def draw_walk(graph: Graph, net: PaintingNet, padded: str, manners: list[tuple[s
     def relu(x: str) -> str:
         return graph.add("Relu", x)
 
-    x = graph.add("Sub", graph.add("Mul", padded, np.float32(2)), np.float32(1))
-    x = relu(norm(draw_conv(graph, x, net.entry, fold)))
+    x = relu(norm(draw_conv(graph, padded, net.entry, fold)))
     skips = []
     for conv in net.down:
         skips.append(x)

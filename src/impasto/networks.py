@@ -21,11 +21,13 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from impasto.backbones import Backbone
+from impasto.devices import seeded
 from impasto.sums import in_full
 
 CODE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 LEAST_STYLE = 32  # pixels of a style's short side: a backbone sees no less
 HIDDEN = 192
+GRAIN = 128  # pixels a side, before it comes again
 MARGIN = 24  # pixels around the photograph, which hide the zeros beyond
 TINY = 1e-5
 
@@ -41,15 +43,16 @@ class Layout:
     fold: int  # that many pixels a side are one cell of the first size
     kernel: int  # of the first and the last convolution
     skips: bool  # whether what was seen on the way down is added on the way up
+    grain: bool  # whether it is given noise, always the same, to begin strokes at on what is even
 
 
 LAYOUTS = {
-    "any": Layout((32, 96), 4, fold=2, kernel=3, skips=True),
-    "slim": Layout((32, 64), 4, fold=2, kernel=3, skips=True),
+    "any": Layout((32, 96), 4, fold=2, kernel=3, skips=True, grain=True),
+    "slim": Layout((32, 64), 4, fold=2, kernel=3, skips=True, grain=True),
     # Johnson et al. 2016, supplement, with instance normalisation (Ulyanov et al. 2016) and, in
     # place of its transposed convolutions, enlarging and then convolving (Odena et al. 2016):
     # bilinearly, as blocks showed with nearest neighbours.
-    "johnson": Layout((32, 64, 128), 5, fold=1, kernel=9, skips=False),
+    "johnson": Layout((32, 64, 128), 5, fold=1, kernel=9, skips=False, grain=False),
 }
 
 
@@ -60,7 +63,8 @@ class PaintingNet(nn.Module):
         super().__init__()
         self.layout = layout
         widths, fold, around = layout.widths, layout.fold, layout.kernel // 2
-        self.entry = nn.Conv2d(3 * fold**2, widths[0], layout.kernel, padding=around)
+        planes = 3 + layout.grain
+        self.entry = nn.Conv2d(planes * fold**2, widths[0], layout.kernel, padding=around)
         self.down = nn.ModuleList(
             [nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths)]
         )
@@ -73,6 +77,9 @@ class PaintingNet(nn.Module):
         )
         self.exit = nn.Conv2d(widths[0], 3 * fold**2, layout.kernel, padding=around)
         self.channels = (*widths, *[last] * (2 * layout.blocks), *reversed(widths[:-1]))
+        self.grain = nn.Buffer(
+            torch.randn(1, 1, GRAIN, GRAIN, generator=seeded(0)), persistent=False
+        )
         self.smoothing = nn.Buffer(spread_cells(fold).repeat(3, 1, 1, 1), persistent=False)
         # It begins as the photograph, nearly.
         nn.init.normal_(self.exit.weight, std=0.17 * self.exit.weight[0].numel() ** -0.5)
@@ -99,9 +106,9 @@ class PaintingNet(nn.Module):
         return 2 * sum(self.channels)
 
     def walk(self, padded: Tensor) -> Walk:
-        """From a photograph whose sides are multiples of the stride to what is added to it."""
+        """From what ``pad`` gave, or tiles of it, to what is added to the photograph."""
         fold = self.layout.fold
-        x = functional.pixel_unshuffle(padded * 2 - 1, fold) if fold > 1 else padded * 2 - 1
+        x = functional.pixel_unshuffle(padded, fold) if fold > 1 else padded
         x = functional.relu_((yield self.entry(x)))
         skips = []
         for conv in self.down:
@@ -122,9 +129,15 @@ class PaintingNet(nn.Module):
         return added
 
     def pad(self, photos: Tensor) -> Tensor:
-        """With the margin around, and to multiples of the stride."""
+        """Photographs in [-1, 1], with the margin around, to multiples of the stride; the grain
+        beside them."""
         down, right = (MARGIN + -side % self.stride for side in photos.shape[-2:])
-        return functional.pad(photos, (MARGIN, right, MARGIN, down), mode="replicate")
+        padded = functional.pad(photos * 2 - 1, (MARGIN, right, MARGIN, down), mode="replicate")
+        if not self.layout.grain:
+            return padded
+        count, _, height, width = padded.shape
+        grain = self.grain.repeat(count, 1, -(-height // GRAIN), -(-width // GRAIN))
+        return torch.cat([padded, grain[..., :height, :width].to(padded)], 1)
 
     def forward(self, photos: Tensor, numbers: Tensor) -> Tensor:
         """Photographs (N, 3, H, W) in their styles' colours, painted; numbers (N, count)."""

@@ -51,7 +51,7 @@ def paint_in_tiles(
     for manner in manners:
         norms.append(measure_norm(_go_far(net, machine, padded, tiles, norms), manner))
     height, width = photo.shape[-2:]
-    painted = torch.empty_like(padded)
+    painted = photo.new_empty(1, 3, *padded.shape[2:])
     for tile in tiles:
         steps = iter(norms)
         walk = net.walk(_look(machine, padded, tile))
