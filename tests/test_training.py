@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from impasto import training
 from impasto.errors import DivergedError, ImageError, MissingFileError, OptionError, WeightsError
 from impasto.instant_options import TrainOptions
-from impasto.networks import LAYOUTS, CodeReader, PaintingNet
+from impasto.networks import LAYOUTS, CodeReader, PaintingNet, draw_grain
 from impasto.palettes import load_net, save_net
 from impasto.samples import draw_style
 from impasto.training import Lesson, Training, check_memory, rate_at
@@ -145,6 +145,17 @@ def test_biases_that_a_normalisation_undoes_are_not_learnt(photos, styles):
                 each += 0.1
         torch.testing.assert_close(before(photo, rows), painted, atol=1e-4, rtol=0)
     assert "net.exit.bias" in work.pupil.weights
+
+
+def test_every_step_has_a_grain_of_its_own_and_what_is_kept_the_usual_one(photos, styles):
+    work = Training(styles[:1], photos, read_options())
+    seen = []
+    for _ in work.steps():
+        seen.append(work.pupil.net.grain.clone())
+    usual = draw_grain()
+    for one, other in combinations([*seen, usual], 2):
+        assert abs(float((one * other).mean())) < 0.05  # nothing of one is in the other
+    assert torch.equal(work.pupil.averaged()[0].grain, usual)
 
 
 def test_numbers_of_16_bits_learn_too(photos, styles):

@@ -157,6 +157,7 @@ class Trainer:
             moments = [(targets[n].mean, targets[n].covariance) for n in CODE_LAYERS]
             codes = join_moments([(m, c.diagonal(dim1=1, dim2=2)) for m, c in moments])
             content = measure_content(self.backbone, photos)
+        self.net.renew_grain(self.step + 1)
         with torch.autocast("cpu", torch.bfloat16):
             painted = self.net(photos, self.reader(codes))
         painted = painted.float()
@@ -225,6 +226,7 @@ class Trainer:
     def show(self, sheet: Path, side: int = 320) -> None:
         """Held-out photographs after held-out styles."""
         self.both.load_state_dict(self.average)
+        self.net.renew_grain()
         rows = []
         styles = [read(path, side) for path in self.data.unseen[:7]]
         rows.append([None, *(to_pil(style) for style in styles)])

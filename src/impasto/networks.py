@@ -43,7 +43,7 @@ class Layout:
     fold: int  # that many pixels a side are one cell of the first size
     kernel: int  # of the first and the last convolution
     skips: bool  # whether what was seen on the way down is added on the way up
-    grain: bool  # whether it is given noise, always the same, to begin strokes at on what is even
+    grain: bool  # whether it is given noise, to begin strokes at on what is even
 
 
 LAYOUTS = {
@@ -77,13 +77,16 @@ class PaintingNet(nn.Module):
         )
         self.exit = nn.Conv2d(widths[0], 3 * fold**2, layout.kernel, padding=around)
         self.channels = (*widths, *[last] * (2 * layout.blocks), *reversed(widths[:-1]))
-        self.grain = nn.Buffer(
-            torch.randn(1, 1, GRAIN, GRAIN, generator=seeded(0)), persistent=False
-        )
+        self.grain = nn.Buffer(draw_grain(), persistent=False)
         self.smoothing = nn.Buffer(spread_cells(fold).repeat(3, 1, 1, 1), persistent=False)
         # It begins as the photograph, nearly.
         nn.init.normal_(self.exit.weight, std=0.17 * self.exit.weight[0].numel() ** -0.5)
         nn.init.zeros_(self.exit.get_parameter("bias"))
+
+    def renew_grain(self, seed: int = 0) -> None:
+        """Another one for every step of learning: what is always the same is learnt by heart, and
+        comes again in every painting."""
+        self.grain.copy_(draw_grain(seed))
 
     @property
     def stride(self) -> int:
@@ -159,6 +162,10 @@ class PaintingNet(nn.Module):
         """The scale and the shift (N, C) of every normalisation."""
         parts = torch.split(numbers, [2 * each for each in self.channels], 1)
         return [(scale, shift) for scale, shift in (part.chunk(2, 1) for part in parts)]
+
+
+def draw_grain(seed: int = 0) -> Tensor:
+    return torch.randn(1, 1, GRAIN, GRAIN, generator=seeded(seed))
 
 
 def spread_cells(fold: int) -> Tensor:

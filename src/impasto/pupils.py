@@ -111,4 +111,5 @@ class Pupil:
         own = {name.removeprefix("net."): each.cpu() for name, each in self.average.items()}
         numbers = own.pop("numbers").clone()
         net.load_state_dict({**net.state_dict(), **own})
+        net.renew_grain()
         return net.requires_grad_(False).eval(), numbers

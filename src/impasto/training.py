@@ -331,6 +331,7 @@ class Training:
         numbers = nn.functional.one_hot(rows, len(self.palette)).float() @ self.pupil.numbers
         targets = {layer: each.take(rows) for layer, each in self.targets.items()}
         content = measure_content(self.backbone, photos)
+        self.pupil.net.renew_grain(self.number + 1)
         with torch.autocast(device.type, torch.bfloat16, enabled=short):
             painted = self.pupil.net(photos, numbers).float()
         style, away = measure_paintings(self.backbone, painted, targets, content)
