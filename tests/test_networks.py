@@ -117,15 +117,15 @@ def test_what_is_even_is_painted_without_a_grid(name):
 def test_the_grain_is_always_the_same_and_of_no_period_below_its_own():
     torch.manual_seed(3)
     net = PaintingNet(LAYOUTS["slim"])
-    padded = net.pad(torch.rand(2, 3, 200, 150))
+    padded = net.pad(torch.rand(2, 3, 600, 150))
     grain = padded[:, 3]
-    assert torch.equal(grain, PaintingNet(LAYOUTS["any"]).pad(torch.rand(2, 3, 200, 150))[:, 3])
+    assert torch.equal(grain, PaintingNet(LAYOUTS["any"]).pad(torch.rand(2, 3, 600, 150))[:, 3])
     assert torch.equal(grain[0, :-GRAIN], grain[0, GRAIN:])
     assert float(grain.std()) == pytest.approx(1, abs=0.02)
     assert abs(float(grain.mean())) < 0.02
     assert padded[:, :3].aminmax().min >= -1
     spectrum = torch.fft.fft2(net.grain[0, 0]).abs().square() / GRAIN**2
-    assert float(spectrum.max()) < 15  # of an exponential distribution with mean 1: no peaks
+    assert float(spectrum.max()) < 18  # of an exponential distribution with mean 1: no peaks
 
 
 def test_a_cell_is_spread_evenly():

@@ -151,7 +151,8 @@ def draw_grain(graph: Graph, net: PaintingNet, padded: str) -> str:
     sides = graph.add("Slice", graph.add("Shape", padded), whole(2), whole(4))
     times = graph.add("Div", graph.add("Add", sides, whole(GRAIN - 1)), whole(GRAIN))
     times = graph.add("Concat", whole(1, 1), times, axis=0)
-    repeated = graph.add("Tile", real(net.grain), times)
+    grain = graph.add("Cast", real(net.grain).astype(np.float16), to=graph.single)  # half the file
+    repeated = graph.add("Tile", grain, times)
     return graph.add("Slice", repeated, whole(0, 0), sides, whole(2, 3))
 
 

@@ -27,7 +27,7 @@ from impasto.sums import in_full
 CODE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 LEAST_STYLE = 32  # pixels of a style's short side: a backbone sees no less
 HIDDEN = 192
-GRAIN = 128  # pixels a side, before it comes again
+GRAIN = 512  # pixels a side, before it comes again
 MARGIN = 24  # pixels around the photograph, which hide the zeros beyond
 TINY = 1e-5
 
@@ -165,7 +165,8 @@ class PaintingNet(nn.Module):
 
 
 def draw_grain(seed: int = 0) -> Tensor:
-    return torch.randn(1, 1, GRAIN, GRAIN, generator=seeded(seed))
+    """Noise with a variance of 1, in numbers that float16 has."""
+    return torch.randn(1, 1, GRAIN, GRAIN, generator=seeded(seed)).half().float()
 
 
 def spread_cells(fold: int) -> Tensor:
