@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -19,6 +20,7 @@ from impasto.networks import (
     encode_style,
     follow,
     join_moments,
+    mirror_side,
     spread_cells,
 )
 
@@ -126,6 +128,17 @@ def test_the_grain_is_always_the_same_and_of_no_period_below_its_own():
     assert padded[:, :3].aminmax().min >= -1
     spectrum = torch.fft.fft2(net.grain[0, 0]).abs().square() / GRAIN**2
     assert float(spectrum.max()) < 18  # of an exponential distribution with mean 1: no peaks
+
+
+def test_a_photograph_is_mirrored_around_however_small_it_is():
+    assert mirror_side(3, 4, 5).tolist() == [2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0, 1]
+    assert mirror_side(1, 2, 1).tolist() == [0, 0, 0, 0]
+    net, photo = make_net("slim"), torch.rand(1, 3, 41, 35, generator=seeded(4))
+    padded = net.pad(photo)
+    assert padded.shape == (1, 4, 44 + 2 * MARGIN, 36 + 2 * MARGIN)
+    down, right = padded.shape[2] - MARGIN - 41, padded.shape[3] - MARGIN - 35
+    mirrored = np.pad(photo[0], ((0, 0), (MARGIN, down), (MARGIN, right)), mode="symmetric")
+    torch.testing.assert_close(padded[0, :3], torch.from_numpy(mirrored) * 2 - 1)
 
 
 def test_a_cell_is_spread_evenly():

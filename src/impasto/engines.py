@@ -133,17 +133,27 @@ def build_model(net: PaintingNet) -> Any:
 def draw_net(graph: Graph, net: PaintingNet, photo: str, numbers: str, painting: str) -> None:
     """``PaintingNet.forward``."""
     sides = graph.add("Slice", graph.add("Shape", photo), whole(2), whole(4))
-    missing = graph.add("Mod", graph.add("Neg", sides), whole(net.stride))
-    far = graph.add("Add", missing, whole(MARGIN))
-    pads = graph.add("Concat", whole(0, 0, MARGIN, MARGIN, 0, 0), far, axis=0)
-    scaled = graph.add("Sub", graph.add("Mul", photo, np.float32(2)), np.float32(1))
-    padded = graph.add("Pad", scaled, pads, mode="edge")
+    padded = graph.add("Sub", graph.add("Mul", photo, np.float32(2)), np.float32(1))
+    for dim in (2, 3):
+        padded = graph.add("Gather", padded, draw_mirror(graph, net, photo, dim), axis=dim)
     if net.layout.grain:
         padded = graph.add("Concat", padded, draw_grain(graph, net, padded), axis=1)
     added = draw_walk(graph, net, padded, split_numbers(graph, net, numbers))
     corner, axes = whole(MARGIN, MARGIN), whole(2, 3)
     end = graph.add("Add", sides, corner)
     graph.add("Add", photo, graph.add("Slice", added, corner, end, axes), name=painting)
+
+
+def draw_mirror(graph: Graph, net: PaintingNet, photo: str, dim: int) -> str:
+    """``networks.mirror_side``, of the margin before and after, and to multiples of the stride."""
+    side = graph.add("Gather", graph.add("Shape", photo), np.int64(dim))
+    missing = graph.add("Mod", graph.add("Neg", side), np.int64(net.stride))
+    end = graph.add("Add", graph.add("Add", side, missing), np.int64(MARGIN))
+    seen = graph.add("Range", np.int64(-MARGIN), end, np.int64(1))
+    twice = graph.add("Mul", side, np.int64(2))
+    there = graph.add("Mod", seen, twice)
+    back = graph.add("Sub", graph.add("Sub", twice, np.int64(1)), there)
+    return graph.add("Min", there, back)
 
 
 def draw_grain(graph: Graph, net: PaintingNet, padded: str) -> str:

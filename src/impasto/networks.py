@@ -28,7 +28,7 @@ CODE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 LEAST_STYLE = 32  # pixels of a style's short side: a backbone sees no less
 HIDDEN = 192
 GRAIN = 512  # pixels a side, before it comes again
-MARGIN = 24  # pixels around the photograph, which hide the zeros beyond
+MARGIN = 32  # pixels around the photograph, which hide the zeros beyond
 TINY = 1e-5
 
 Walk = Generator[Tensor, Tensor, Tensor]  # yields what is to be normalised, is sent it normalised
@@ -132,15 +132,20 @@ class PaintingNet(nn.Module):
         return added
 
     def pad(self, photos: Tensor) -> Tensor:
-        """Photographs in [-1, 1], with the margin around, to multiples of the stride; the grain
-        beside them."""
-        down, right = (MARGIN + -side % self.stride for side in photos.shape[-2:])
-        padded = functional.pad(photos * 2 - 1, (MARGIN, right, MARGIN, down), mode="replicate")
-        if not self.layout.grain:
-            return padded
-        count, _, height, width = padded.shape
-        grain = self.grain.repeat(count, 1, -(-height // GRAIN), -(-width // GRAIN))
-        return torch.cat([padded, grain[..., :height, :width].to(padded)], 1)
+        """Photographs in [-1, 1], mirrored around, to multiples of the stride; the grain beside
+        them."""
+        # Pixels lie together, as the net likes it, and rows are copied whole.
+        padded = (photos * 2 - 1).to(self.entry.weight.dtype).permute(0, 2, 3, 1).contiguous()
+        for dim in (1, 2):
+            side = padded.shape[dim]
+            seen = mirror_side(side, MARGIN, MARGIN + -side % self.stride)
+            padded = padded.index_select(dim, seen.to(padded.device))
+        if self.layout.grain:
+            count, height, width, _ = padded.shape
+            grain = self.grain.to(padded).repeat(count, 1, -(-height // GRAIN), -(-width // GRAIN))
+            grain = grain[:, 0, :height, :width, None]
+            padded = torch.cat([padded, grain], 3)
+        return padded.permute(0, 3, 1, 2)
 
     def forward(self, photos: Tensor, numbers: Tensor) -> Tensor:
         """Photographs (N, 3, H, W) in their styles' colours, painted; numbers (N, count)."""
@@ -154,14 +159,19 @@ class PaintingNet(nn.Module):
                 return functional.batch_norm(x, None, None, *parts, training=True, eps=TINY)
             return StyledNorm.apply(x, scale, shift)  # type: ignore[no-any-return,no-untyped-call]
 
-        padded = self.pad(photos).to(self.entry.weight.dtype)
-        added = follow(self.walk(padded), norm)
+        added = follow(self.walk(self.pad(photos)), norm)
         return photos + added[..., MARGIN : MARGIN + height, MARGIN : MARGIN + width]
 
     def split(self, numbers: Tensor) -> list[tuple[Tensor, Tensor]]:
         """The scale and the shift (N, C) of every normalisation."""
         parts = torch.split(numbers, [2 * each for each in self.channels], 1)
         return [(scale, shift) for scale, shift in (part.chunk(2, 1) for part in parts)]
+
+
+def mirror_side(side: int, before: int, after: int) -> Tensor:
+    """Which pixels are seen where a side goes on so far, there and back again."""
+    seen = torch.arange(-before, side + after) % (2 * side)
+    return torch.minimum(seen, 2 * side - 1 - seen)
 
 
 def draw_grain(seed: int = 0) -> Tensor:
