@@ -79,7 +79,7 @@ SAVE_EVERY = 30.0  # seconds
 SHOWN, SHOWN_SIDE = 4, 256  # photographs, and styles, of a preview
 LONGEST = 4  # times the size at which styles are seen, however narrow one is
 # Bytes that learning takes for each pixel of a batch: peaks with float32, rounded up.
-BYTES = {"slim": 2000, "johnson": 4500}
+BYTES = {"slim": 3000, "johnson": 9000}
 
 
 @dataclass(frozen=True)
