@@ -17,8 +17,9 @@ from torch.nn import functional
 
 from impasto.color import color_statistics, match_color
 from impasto.devices import Machine, has_fast_bfloat16, seeded
-from impasto.engines import ENGINES, TorchEngine, choose_engine, export_onnx
+from impasto.engines import ENGINES, TorchEngine, choose_engine
 from impasto.errors import DependencyError, DeviceError, OptionError
+from impasto.graphs import export_onnx
 from impasto.networks import LAYOUTS, Layout, PaintingNet
 from impasto.palettes import Palette
 

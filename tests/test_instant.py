@@ -185,7 +185,7 @@ def test_little_memory_means_tiles_and_the_same_picture(styles, monkeypatch):
 def test_too_little_memory_is_said_before_it_is_taken(photo, styles):
     with pytest.raises(
         ImageError,
-        match=r"80 x 60 needs \d+ MiB or more, and 1 MiB are granted; grant more with --memory",
+        match=r"80 x 60 needs [\d.]+ .iB or more, and 1 MiB are granted; grant more with --memory",
     ):
         Instant(styles[0], PLAIN | {"memory": "1M"})(photo)
 

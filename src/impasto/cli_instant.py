@@ -143,8 +143,8 @@ def export(
     style_size
         Long side at which pictures of styles are seen; 512 if not given.
     """
-    from impasto.engines import export_onnx
     from impasto.files import check_place
+    from impasto.graphs import export_onnx
     from impasto.instant import open_net, read_palette
 
     named = [model] if model is not None else list(style or [])
