@@ -28,11 +28,12 @@ from PIL import Image  # isort: skip
 from torch import Tensor, nn  # isort: skip
 from torch.nn import functional  # isort: skip
 
-from impasto.augmentation import augment  # isort: skip
-from impasto.devices import has_fast_bfloat16, seeded  # isort: skip
-from impasto.noises import NOISES  # isort: skip
-from impasto.samples import draw_style  # isort: skip
-from impasto.styles import STYLES  # isort: skip
+from impasto.datasets.augmentation import augment
+from impasto.datasets.disturbances import NOISES
+from impasto.samples.photographs import draw_style
+from impasto.samples.style_pictures import STYLES
+from impasto.system.devices import has_fast_bfloat16, seeded
+
 from machine import describe_machine, keep  # isort: skip
 
 NOISE = list(NOISES)

@@ -24,7 +24,8 @@ from PIL import Image, ImageDraw, ImageFont
 from teacher import Teacher, paint_plain, read_at
 
 import impasto
-from impasto.images import read_image, to_pil
+from impasto.images.reading import read_image
+from impasto.images.writing import to_pil
 
 PHOTOS = ("bs_0055", "bs_0102", "bs_0290", "bs_0478", "in_0260", "in_0871")
 PAINTINGS = (

@@ -26,12 +26,13 @@ from machine import describe_machine, keep  # isort: skip
 from memory import draw_photo, draw_style  # isort: skip
 from teacher import Teacher, read_at  # isort: skip
 
-from impasto.color import match_color  # isort: skip
-from impasto.devices import choose_machine, keeping_memory, seeded, settle_precision  # isort: skip
-from impasto.engines import ENGINES, choose_engine  # isort: skip
-from impasto.errors import ImpastoError  # isort: skip
-from impasto.instant import Instant  # isort: skip
-from impasto.networks import LAYOUTS, PaintingNet  # isort: skip
+from impasto.errors import ImpastoError
+from impasto.images.color_transfer import match_color
+from impasto.instant.engines import ENGINES, choose_engine
+from impasto.instant.net import LAYOUTS, PaintingNet
+from impasto.instant.painter import Instant
+from impasto.system.devices import choose_machine, seeded, settle_precision
+from impasto.system.memory import keeping_memory
 
 SIDE = 384  # pixels of a long side that is judged
 WEIGHTS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # of the style, with the painter

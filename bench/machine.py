@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from impasto.devices import choose_machine
-from impasto.trials import describe_processor
+from impasto.networks.autotune import describe_processor
+from impasto.system.devices import choose_machine
 
 RESULTS = Path(__file__).parent / "results.json"
 

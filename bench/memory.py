@@ -22,8 +22,9 @@ import numpy as np  # isort: skip
 import torch  # isort: skip
 from machine import describe_machine, keep  # isort: skip
 
-from impasto import painter  # isort: skip
-from impasto.backbones import BACKBONES, Backbone  # isort: skip
+from impasto.networks.layers import BACKBONES
+from impasto.networks.vgg import Backbone
+from impasto.painting import painter
 
 
 def draw_photo(side: int) -> torch.Tensor:

@@ -20,7 +20,7 @@ import impasto  # first: it says how torch is to take memory
 import torch  # isort: skip
 from machine import describe_machine, keep  # isort: skip
 
-from impasto.images import fit_size, resize_pixels  # isort: skip
+from impasto.images.resizing import fit_size, resize_pixels
 
 PAIRS = (("cat", "strokes"), ("coffee", "glass"), ("astronaut", "waves"), ("rocket", "dots"))
 

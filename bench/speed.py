@@ -25,13 +25,16 @@ from memory import draw_photo, draw_style, load_random  # isort: skip
 from torch import Tensor, nn  # isort: skip
 from torch.nn import functional  # isort: skip
 
-from impasto.backbones import Backbone, block_of  # isort: skip
-from impasto.canvas import CANVASES  # isort: skip
-from impasto.devices import Machine, choose_machine, has_fast_bfloat16, keeping_memory  # isort: skip
-from impasto.images import Picture, resize_pixels  # isort: skip
-from impasto.objective import Objective  # isort: skip
-from impasto.optimizers import BoundedLBFGS  # isort: skip
-from impasto.scene import Scene  # isort: skip
+from impasto.images.picture import Picture
+from impasto.images.resizing import resize_pixels
+from impasto.networks.layers import block_of
+from impasto.networks.vgg import Backbone
+from impasto.painting.canvas import CANVASES
+from impasto.painting.inputs import Scene
+from impasto.painting.objective import Objective
+from impasto.painting.optimizers import BoundedLBFGS
+from impasto.system.devices import Machine, choose_machine, has_fast_bfloat16
+from impasto.system.memory import keeping_memory
 
 STYLE = [f"conv{block}_1" for block in range(1, 6)]
 CONTENT = "conv4_2"

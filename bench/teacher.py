@@ -18,10 +18,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from impasto.backbones import BACKBONES, Architecture, Backbone
-from impasto.images import fit_size, read_image, resize_pixels
-from impasto.losses import CONTENT_LOSSES
-from impasto.style_losses import gram_loss, gram_matrix
+from impasto.images.reading import read_image
+from impasto.images.resizing import fit_size, resize_pixels
+from impasto.losses.content import CONTENT_LOSSES
+from impasto.losses.style import gram_loss, gram_matrix
+from impasto.networks.layers import BACKBONES, Architecture
+from impasto.networks.vgg import Backbone
 
 STYLE = [f"relu{block}_1" for block in range(1, 6)]
 # Gatys' own script: 1000 / N^2 for a layer of N channels.

@@ -13,9 +13,9 @@ from paint_pictures import cut, paint, write_sheet
 from PIL import Image
 
 import impasto
-from impasto.instant import open_net
-from impasto.samples import write_samples
-from impasto.styles import STYLES
+from impasto.instant.painter import open_net
+from impasto.samples.photographs import write_samples
+from impasto.samples.style_pictures import STYLES
 
 TILE = 220, 160
 PHOTOS = ("cat.png", "coffee.png", "rocket.jpg")

@@ -14,10 +14,10 @@ from pathlib import Path
 from PIL import Image
 
 import impasto
-from impasto.lab_options import NOISES
-from impasto.samples import write_samples
-from impasto.sheets import arrange, draw_sheet, fit_tile, save_sheet
-from impasto.styles import STYLES
+from impasto.datasets.options import NOISES
+from impasto.figures.contact_sheet import arrange, draw_sheet, fit_tile, save_sheet
+from impasto.samples.photographs import write_samples
+from impasto.samples.style_pictures import STYLES
 
 HERE = Path(__file__).parent / "pictures"
 LIMIT = 300_000  # bytes of a picture that is kept in the repository

@@ -14,13 +14,13 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFilter
 
 import impasto
-from impasto.color import COLORS
-from impasto.losses import CONTENT_LOSSES
-from impasto.options import list_recipes, read_recipe_file
-from impasto.samples import write_samples
-from impasto.sheets import arrange, draw_sheet, fit_tile, save_sheet
-from impasto.style_losses import STYLE_LOSSES
-from impasto.styles import STYLES
+from impasto.figures.contact_sheet import arrange, draw_sheet, fit_tile, save_sheet
+from impasto.images.color_transfer import COLORS
+from impasto.losses.content import CONTENT_LOSSES
+from impasto.losses.style import STYLE_LOSSES
+from impasto.recipes import list_recipes, read_recipe_file
+from impasto.samples.photographs import write_samples
+from impasto.samples.style_pictures import STYLES
 
 HERE = Path(__file__).parent / "pictures"
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from impasto.backbones import BACKBONES, Backbone
-from impasto.weights import load_backbone
+from impasto.networks.layers import BACKBONES
+from impasto.networks.vgg import Backbone
+from impasto.networks.weights import load_backbone
 
 # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -1,10 +1,11 @@
-"""The house: who may import whom, how large a room may be, and what start-up may load."""
+"""The house: who may import whom, where libraries live, names, and what start-up may load."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,160 +13,114 @@ import pytest
 import impasto
 
 PACKAGE = Path(__file__).parent.parent / "src" / "impasto"
-FLOORS = {
-    "ground": [
-        "errors",
-        "files",
-        "options",
-        "lab_options",
-        "instant_options",
-        "devices",
-        "workers",
-    ],
-    "pixels": [
-        "images",
-        "color",
-        "masks",
-        "clips",
-        "tiles",
-        "drawing",
-        "styles",
-        "samples",
-        "sheets",
-        "labelled",
-        "noises",
-        "copies",
-        "crops",
-    ],
-    "networks": [
-        "backbones",
-        "classifiers",
-        "publishers",
-        "weights",
-        "trials",
-        "sums",
-        "positions",
-        "losses",
-        "networks",
-        "palettes",
-        "passes",
-        "style_losses",
-        "batch_losses",
-    ],
-    "work": [
-        "augmentation",
-        "axes",
-        "canvas",
-        "checkpoints",
-        "engines",
-        "graphs",
-        "explore",
-        "feature_maps",
-        "instant",
-        "inversions",
-        "loop",
-        "objective",
-        "optimizers",
-        "painter",
-        "paintings",
-        "placing",
-        "plan",
-        "plots",
-        "pupils",
-        "records",
-        "report",
-        "scene",
-        "starts",
-        "stylisers",
-        "sweeps",
-        "targets",
-        "terms",
-        "training",
-        "tuning",
-        "yardstick",
-    ],
-    "front": [
-        "operations",
-        "doctor",
-        "batch",
-        "console",
-        "cli",
-        "cli_paint",
-        "cli_explore",
-        "cli_instant",
-        "cli_lab",
-        "cli_run",
-        "__init__",
-        "__main__",
-    ],
+# Imports go only to an earlier level; folders of one level never import each other.
+LEVELS = (
+    ("errors",),
+    ("options", "work", "system"),
+    ("images", "figures", "samples", "networks"),
+    ("recipes", "losses"),
+    ("painting",),
+    ("instant",),
+    ("datasets", "video"),
+    ("lab",),
+    ("operations",),
+    ("jobs",),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+LEVEL_OF = {name: number for number, names in enumerate(LEVELS) for name in names}
+HOMES = {  # library: the modules or folders that may import it
+    "matplotlib": ("figures.plots",),
+    "av": ("video.film",),
+    "h5py": ("networks.weight_formats",),
+    "onnx": ("instant.onnx_export",),
+    "onnxruntime": ("instant.engines",),
+    "openvino": ("instant.engines",),
+    "optuna": ("lab.tuning",),
+    "skimage": ("samples.photographs",),
+    "rich": ("cli.console",),
+    "cyclopts": ("cli",),
 }
-HOMES = {
-    "matplotlib": ["plots"],
-    "av": ["clips"],
-    "h5py": ["publishers"],
-    "onnx": ["graphs"],
-    "onnxruntime": ["engines"],
-    "openvino": ["engines"],
-    "optuna": ["tuning"],
-    "rich": ["console"],
-    "cyclopts": ["cli", "cli_explore", "cli_instant", "cli_lab", "cli_paint", "cli_run", "console"],
-}
-FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS.values()) for room in rooms}
+LONGEST_MODULE = 500
 
 
-def imports_of(room: str) -> set[str]:
-    """Dotted names that a room imports anywhere, functions included."""
+def name_module(path: Path) -> str:
+    """``images.reading``; of a folder's own file the folder's name with ``__init__``."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+MODULES = {name_module(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+@cache
+def parse(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text())
+
+
+def find_imports(module: str) -> set[str]:
+    """Dotted names that a module imports anywhere, functions and type checking included."""
     names = set()
-    for node in ast.walk(ast.parse((PACKAGE / f"{room}.py").read_text())):
+    for node in ast.walk(parse(module)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
 
 
-def rooms_used_by(room: str) -> set[str]:
-    return {n.split(".")[1] for n in imports_of(room) if n.startswith("impasto.")}
+def find_used(module: str) -> set[str]:
+    """The modules of this project that a module imports."""
+    return {name.removeprefix("impasto.") for name in find_imports(module)} & set(MODULES)
 
 
-def test_every_room_has_a_floor():
-    assert sorted(FLOOR_OF) == sorted(path.stem for path in PACKAGE.glob("*.py"))
+def top(module: str) -> str:
+    return module.partition(".")[0]
 
 
-@pytest.mark.parametrize("room", FLOOR_OF)
-def test_no_room_imports_from_above(room):
-    assert not {used for used in rooms_used_by(room) if FLOOR_OF[used] > FLOOR_OF[room]}
+def test_every_folder_has_a_level():
+    assert set(LEVEL_OF) == {top(module) for module in MODULES}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_to_earlier_levels(module):
+    others = {used for used in find_used(module) if top(used) != top(module)}
+    assert not {used for used in others if LEVEL_OF[top(used)] >= LEVEL_OF[top(module)]}
 
 
 def test_no_circles():
     done: set[str] = set()
 
-    def visit(room: str, path: tuple[str, ...]) -> None:
-        assert room not in path, f"a circle: {' -> '.join([*path, room])}"
-        if room not in done:
-            for used in rooms_used_by(room):
-                visit(used, (*path, room))
-            done.add(room)
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, f"a circle: {' -> '.join([*path, module])}"
+        if module not in done:
+            for used in find_used(module):
+                visit(used, (*path, module))
+            done.add(module)
 
-    for room in FLOOR_OF:
-        visit(room, ())
-
-
-@pytest.mark.parametrize("room", FLOOR_OF)
-def test_libraries_live_where_they_belong(room):
-    roots = {name.split(".")[0] for name in imports_of(room)}
-    assert not {library for library in roots & set(HOMES) if room not in HOMES[library]}
+    for module in MODULES:
+        visit(module, ())
 
 
-@pytest.mark.parametrize("room", FLOOR_OF)
-def test_rooms_stay_small(room):
-    assert len((PACKAGE / f"{room}.py").read_text().splitlines()) <= 500
+@pytest.mark.parametrize("module", MODULES)
+def test_libraries_live_where_they_belong(module):
+    roots = {name.partition(".")[0] for name in find_imports(module)}
+    assert not {name for name in roots & set(HOMES) if not {module, top(module)} & set(HOMES[name])}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_stay_small(module):
+    assert len(MODULES[module].read_text().splitlines()) <= LONGEST_MODULE
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.endswith(".__init__")])
+def test_a_folder_s_own_file_is_a_docstring(module):
+    assert [type(node) for node in parse(module).body] == [ast.Expr]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["paint", "--help"], ["recipes"]])
 def test_start_up_loads_neither_torch_nor_numpy(arguments):
     program = (
-        "import sys; from impasto.cli import run; run(sys.argv[1:]); "
+        "import sys; from impasto.cli.app import run; run(sys.argv[1:]); "
         "sys.exit(bool({'torch', 'numpy', 'PIL', 'multiprocessing'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True)
@@ -182,6 +137,6 @@ def test_import_is_instant_and_lazy():
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_no_public_name_is_a_room():
-    """Importing the room would put it in the name's place."""
-    assert not set(impasto.__all__) & set(FLOOR_OF)
+def test_no_public_name_is_a_module():
+    """Importing the folder or module ``impasto.NAME`` would put it in the public name's place."""
+    assert not set(impasto.__all__) & set(LEVEL_OF)

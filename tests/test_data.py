@@ -10,14 +10,15 @@ import torch
 from conftest import draw_picture
 
 import impasto
-from impasto.backbones import BACKBONES
-from impasto.batch_losses import measure_content, measure_paintings, measure_styles
-from impasto.color import match_color
-from impasto.images import read_image
-from impasto.instant import NETS, open_net
-from impasto.samples import draw_style
-from impasto.style_losses import gram_matrix
-from impasto.weights import load_backbone, load_tensors, verify_weights
+from impasto.images.color_transfer import match_color
+from impasto.images.reading import read_image
+from impasto.instant.model_file import NETS
+from impasto.instant.painter import open_net
+from impasto.instant.training_losses import measure_content, measure_paintings, measure_styles
+from impasto.losses.style import gram_matrix
+from impasto.networks.layers import BACKBONES
+from impasto.networks.weights import load_backbone, load_tensors, verify_weights
+from impasto.samples.photographs import draw_style
 
 DATA = resources.files("impasto") / "data"
 

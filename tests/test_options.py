@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from impasto.datasets.options import AugmentOptions, parse_range
 from impasto.errors import MissingFileError, OptionError, suggest
-from impasto.lab_options import (
-    AugmentOptions,
+from impasto.lab.options import (
     DreamOptions,
     FeaturesOptions,
     InvertOptions,
     SweepOptions,
     TextureOptions,
     TuneOptions,
-    parse_range,
     parse_size,
 )
-from impasto.options import (
-    LoopOptions,
-    PaintOptions,
-    list_recipes,
-    parse_weights,
-    read_recipe_file,
-)
+from impasto.options import parse_weights
+from impasto.painting.options import LoopOptions, PaintOptions
+from impasto.recipes import list_recipes, read_recipe_file
 
 
 def test_layers_with_and_without_weights():

@@ -32,7 +32,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from impasto.backbones import BACKBONES, Architecture, Backbone, block_of
+from impasto.networks.layers import BACKBONES, Architecture, block_of
+from impasto.networks.vgg import Backbone
 
 TAUGHT = [
     f"relu{b}_{i}" for b, n in ((1, 2), (2, 2), (3, 4), (4, 4), (5, 1)) for i in range(1, n + 1)

@@ -20,21 +20,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from impasto.batch_losses import (
-    PERIODS,
-    disturb,
-    measure_content,
-    measure_lattice,
-    measure_paintings,
-    measure_styles,
-    measure_unrest,
-)
-from impasto.color import match_color
-from impasto.crops import Crops, list_photographs
-from impasto.devices import Machine, keeping_memory
-from impasto.images import fit_size, read_image, resize_pixels, to_pil
-from impasto.losses import total_variation
-from impasto.networks import (
+from impasto.figures.contact_sheet import draw_sheet, save_sheet
+from impasto.images.color_transfer import match_color
+from impasto.images.reading import read_image
+from impasto.images.resizing import fit_size, resize_pixels
+from impasto.images.writing import to_pil
+from impasto.instant.model_file import save_net
+from impasto.instant.net import (
     CODE_LAYERS,
     LAYOUTS,
     CodeReader,
@@ -43,11 +35,22 @@ from impasto.networks import (
     encode_style,
     join_moments,
 )
-from impasto.palettes import save_net
-from impasto.samples import draw_style
-from impasto.sheets import draw_sheet, save_sheet
-from impasto.styles import STYLES
-from impasto.weights import load_backbone
+from impasto.instant.training_losses import (
+    PERIODS,
+    disturb,
+    measure_content,
+    measure_lattice,
+    measure_paintings,
+    measure_styles,
+    measure_unrest,
+)
+from impasto.instant.training_photos import Crops, list_photographs
+from impasto.losses.regularisers import total_variation
+from impasto.networks.weights import load_backbone
+from impasto.samples.photographs import draw_style
+from impasto.samples.style_pictures import STYLES
+from impasto.system.devices import Machine
+from impasto.system.memory import keeping_memory
 
 BATCH = 8
 SIDES = (128, 176)  # of crops, in turn

@@ -12,96 +12,96 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from impasto.augmentation import Augmentation as Augmentation
-    from impasto.augmentation import augment as augment
-    from impasto.backbones import Backbone as Backbone
+    from impasto.datasets.augmentation import Augmentation as Augmentation
+    from impasto.datasets.augmentation import augment as augment
+    from impasto.datasets.options import AugmentOptions as AugmentOptions
     from impasto.errors import ImpastoError as ImpastoError
-    from impasto.explore import Dream as Dream
-    from impasto.explore import Inversion as Inversion
-    from impasto.explore import Texture as Texture
-    from impasto.explore import dream as dream
-    from impasto.explore import invert as invert
-    from impasto.explore import texture as texture
-    from impasto.feature_maps import Features as Features
-    from impasto.feature_maps import features as features
-    from impasto.images import Picture as Picture
-    from impasto.images import read_image as read_image
-    from impasto.images import write_image as write_image
-    from impasto.instant import Instant as Instant
-    from impasto.instant_options import InstantOptions as InstantOptions
-    from impasto.instant_options import TrainOptions as TrainOptions
-    from impasto.inversions import Inversions as Inversions
-    from impasto.inversions import invert_layers as invert_layers
-    from impasto.lab_options import AugmentOptions as AugmentOptions
-    from impasto.lab_options import DreamOptions as DreamOptions
-    from impasto.lab_options import FeaturesOptions as FeaturesOptions
-    from impasto.lab_options import InvertOptions as InvertOptions
-    from impasto.lab_options import SweepOptions as SweepOptions
-    from impasto.lab_options import TextureOptions as TextureOptions
-    from impasto.lab_options import TuneOptions as TuneOptions
-    from impasto.options import PaintOptions as PaintOptions
-    from impasto.painter import Painter as Painter
-    from impasto.painter import paint as paint
-    from impasto.paintings import Painting as Painting
-    from impasto.paintings import Step as Step
-    from impasto.report import write_report as write_report
-    from impasto.sweeps import Study as Study
-    from impasto.sweeps import Sweep as Sweep
-    from impasto.sweeps import study as study
-    from impasto.sweeps import sweep as sweep
-    from impasto.targets import Targets as Targets
-    from impasto.tuning import Tuning as Tuning
-    from impasto.tuning import tune as tune
-    from impasto.weights import load_backbone as load_backbone
-    from impasto.yardstick import Yardstick as Yardstick
+    from impasto.images.picture import Picture as Picture
+    from impasto.images.reading import read_image as read_image
+    from impasto.images.writing import write_image as write_image
+    from impasto.instant.options import InstantOptions as InstantOptions
+    from impasto.instant.options import TrainOptions as TrainOptions
+    from impasto.instant.painter import Instant as Instant
+    from impasto.lab.distances import Yardstick as Yardstick
+    from impasto.lab.dream import Dream as Dream
+    from impasto.lab.dream import dream as dream
+    from impasto.lab.feature_maps import Features as Features
+    from impasto.lab.feature_maps import features as features
+    from impasto.lab.inversion import Inversion as Inversion
+    from impasto.lab.inversion import Inversions as Inversions
+    from impasto.lab.inversion import invert as invert
+    from impasto.lab.inversion import invert_layers as invert_layers
+    from impasto.lab.options import DreamOptions as DreamOptions
+    from impasto.lab.options import FeaturesOptions as FeaturesOptions
+    from impasto.lab.options import InvertOptions as InvertOptions
+    from impasto.lab.options import SweepOptions as SweepOptions
+    from impasto.lab.options import TextureOptions as TextureOptions
+    from impasto.lab.options import TuneOptions as TuneOptions
+    from impasto.lab.report import write_report as write_report
+    from impasto.lab.studies import Study as Study
+    from impasto.lab.studies import study as study
+    from impasto.lab.sweep import Sweep as Sweep
+    from impasto.lab.sweep import sweep as sweep
+    from impasto.lab.texture import Texture as Texture
+    from impasto.lab.texture import texture as texture
+    from impasto.lab.tuning import Tuning as Tuning
+    from impasto.lab.tuning import tune as tune
+    from impasto.networks.vgg import Backbone as Backbone
+    from impasto.networks.weights import load_backbone as load_backbone
+    from impasto.painting.options import PaintOptions as PaintOptions
+    from impasto.painting.painter import Painter as Painter
+    from impasto.painting.painter import paint as paint
+    from impasto.painting.result import Painting as Painting
+    from impasto.painting.style_cache import Targets as Targets
+    from impasto.work import Step as Step
 
 # Torch reads this when it is imported: huge pages for large tensors, where the system has them.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 # Where each public name lives: torch is imported when the first of them is used, not before.
 _ROOMS = {
-    "augment": "augmentation",
-    "Augmentation": "augmentation",
-    "AugmentOptions": "lab_options",
-    "Backbone": "backbones",
-    "Dream": "explore",
-    "dream": "explore",
-    "DreamOptions": "lab_options",
-    "Features": "feature_maps",
-    "features": "feature_maps",
-    "FeaturesOptions": "lab_options",
+    "augment": "datasets.augmentation",
+    "Augmentation": "datasets.augmentation",
+    "AugmentOptions": "datasets.options",
+    "Backbone": "networks.vgg",
+    "Dream": "lab.dream",
+    "dream": "lab.dream",
+    "DreamOptions": "lab.options",
+    "Features": "lab.feature_maps",
+    "features": "lab.feature_maps",
+    "FeaturesOptions": "lab.options",
     "ImpastoError": "errors",
-    "Instant": "instant",
-    "InstantOptions": "instant_options",
-    "Inversion": "explore",
-    "Inversions": "inversions",
-    "invert": "explore",
-    "invert_layers": "inversions",
-    "InvertOptions": "lab_options",
-    "load_backbone": "weights",
-    "paint": "painter",
-    "Painter": "painter",
-    "Painting": "paintings",
-    "PaintOptions": "options",
-    "Picture": "images",
-    "read_image": "images",
-    "Step": "paintings",
-    "Study": "sweeps",
-    "study": "sweeps",
-    "Sweep": "sweeps",
-    "sweep": "sweeps",
-    "SweepOptions": "lab_options",
-    "Targets": "targets",
-    "Texture": "explore",
-    "texture": "explore",
-    "TextureOptions": "lab_options",
-    "TrainOptions": "instant_options",
-    "tune": "tuning",
-    "TuneOptions": "lab_options",
-    "Tuning": "tuning",
-    "write_image": "images",
-    "write_report": "report",
-    "Yardstick": "yardstick",
+    "Instant": "instant.painter",
+    "InstantOptions": "instant.options",
+    "Inversion": "lab.inversion",
+    "Inversions": "lab.inversion",
+    "invert": "lab.inversion",
+    "invert_layers": "lab.inversion",
+    "InvertOptions": "lab.options",
+    "load_backbone": "networks.weights",
+    "paint": "painting.painter",
+    "Painter": "painting.painter",
+    "Painting": "painting.result",
+    "PaintOptions": "painting.options",
+    "Picture": "images.picture",
+    "read_image": "images.reading",
+    "Step": "painting.result",
+    "Study": "lab.studies",
+    "study": "lab.studies",
+    "Sweep": "lab.sweep",
+    "sweep": "lab.sweep",
+    "SweepOptions": "lab.options",
+    "Targets": "painting.style_cache",
+    "Texture": "lab.texture",
+    "texture": "lab.texture",
+    "TextureOptions": "lab.options",
+    "TrainOptions": "instant.options",
+    "tune": "lab.tuning",
+    "TuneOptions": "lab.options",
+    "Tuning": "lab.tuning",
+    "write_image": "images.writing",
+    "write_report": "lab.report",
+    "Yardstick": "lab.distances",
 }
 
 __all__ = sorted(_ROOMS)

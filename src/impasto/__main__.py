@@ -1,6 +1,6 @@
 """``python -m impasto``."""
 
-from impasto.cli import main
+from impasto.cli.app import main
 
 if __name__ == "__main__":
     main()

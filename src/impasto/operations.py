@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
-from impasto.instant_options import InstantOptions, TrainOptions
-from impasto.lab_options import (
-    AugmentOptions,
+from impasto.datasets.options import AugmentOptions
+from impasto.instant.options import InstantOptions, TrainOptions
+from impasto.lab.options import (
     DreamOptions,
     FeaturesOptions,
     InvertOptions,
@@ -22,7 +22,8 @@ from impasto.lab_options import (
     TextureOptions,
     TuneOptions,
 )
-from impasto.options import Options, PaintOptions
+from impasto.options import Options
+from impasto.painting.options import PaintOptions
 
 
 class Work(Protocol):
@@ -57,16 +58,16 @@ class Operation:
 
 
 OPERATIONS = {
-    "paint": Operation(PaintOptions, "painter:Painter"),
-    "instant": Operation(InstantOptions, "instant:Impression"),
-    "train": Operation(TrainOptions, "training:Training"),
-    "texture": Operation(TextureOptions, "explore:Texture"),
-    "invert": Operation(InvertOptions, "explore:Inversion"),
-    "invert-layers": Operation(InvertOptions, "inversions:Inversions"),
-    "dream": Operation(DreamOptions, "explore:Dream"),
-    "features": Operation(FeaturesOptions, "feature_maps:Features"),
-    "sweep": Operation(SweepOptions, "sweeps:Sweep"),
-    "study": Operation(SweepOptions, "sweeps:Study"),
-    "tune": Operation(TuneOptions, "tuning:Tuning"),
-    "augment": Operation(AugmentOptions, "augmentation:Augmentation"),
+    "paint": Operation(PaintOptions, "painting.painter:Painter"),
+    "instant": Operation(InstantOptions, "instant.painter:Impression"),
+    "train": Operation(TrainOptions, "instant.training:Training"),
+    "texture": Operation(TextureOptions, "lab.texture:Texture"),
+    "invert": Operation(InvertOptions, "lab.inversion:Inversion"),
+    "invert-layers": Operation(InvertOptions, "lab.inversion:Inversions"),
+    "dream": Operation(DreamOptions, "lab.dream:Dream"),
+    "features": Operation(FeaturesOptions, "lab.feature_maps:Features"),
+    "sweep": Operation(SweepOptions, "lab.sweep:Sweep"),
+    "study": Operation(SweepOptions, "lab.studies:Study"),
+    "tune": Operation(TuneOptions, "lab.tuning:Tuning"),
+    "augment": Operation(AugmentOptions, "datasets.augmentation:Augmentation"),
 }

@@ -1,0 +1,159 @@
+"""The app: all commands, and how one of them is run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+from pydantic import ValidationError
+
+from impasto.cli import explore as cli_explore
+from impasto.cli import instant as cli_instant
+from impasto.cli import lab as cli_lab
+from impasto.cli import train as cli_train
+from impasto.cli.console import describe_default, print_table, say, unwrapped
+from impasto.cli.paint import paint, show_help
+from impasto.cli.recipe_inputs import read_painting_recipe
+from impasto.cli.running import INTERRUPTED
+from impasto.cli.weights import weights
+from impasto.errors import ImpastoError, OptionError
+from impasto.operations import OPERATIONS
+from impasto.options import describe_error
+from impasto.painting.options import PaintOptions
+from impasto.recipes import list_recipes, read_recipe_file
+
+app = App(
+    name="impasto",
+    help="Paint photographs in the manner of a picture.",
+    default_parameter=Parameter(negative_iterable=(), show_default=describe_default),
+    help_format="plaintext",  # others load a parser for each help page
+    version=lambda: __import__("impasto").__version__,
+    suppress_keyboard_interrupt=False,  # told in run()
+)
+for command, show, usage in (
+    (cli_explore.texture, cli_explore.show_help, "texture STYLE [--output PICTURE]"),
+    (cli_explore.invert, cli_explore.show_help, "invert PHOTO [--layer LAYER] [--output PICTURE]"),
+    (cli_explore.dream, cli_explore.show_help, "dream [PHOTO] --class CLASS | --layer LAYER"),
+    (cli_explore.features, cli_explore.show_help, "features PHOTO [--layer LAYER]"),
+    (cli_explore.classes, None, "classes [WORDS]"),
+    (cli_lab.study, cli_lab.show_help, "study SUBJECT CONTENT STYLE [--output FOLDER]"),
+    (cli_lab.sweep, cli_lab.show_help, "sweep CONTENT STYLE --vary OPTION=VALUES"),
+    (cli_lab.tune, cli_lab.show_help, "tune CONTENT STYLE [--trials NUMBER]"),
+    (cli_lab.augment, None, "augment SOURCE OUT --styles FOLDER"),
+    (cli_lab.report, None, "report FOLDER"),
+    (
+        cli_train.train,
+        cli_train.show_train_help,
+        "train --style PICTURE --photos FOLDER [--output MODEL]",
+    ),
+    (cli_instant.export, None, "export --style PICTURE | --model MODEL [--output NETWORK]"),
+    (cli_instant.instant, cli_instant.show_help, "instant PHOTOGRAPH --style PICTURE"),
+    (paint, show_help, "paint PHOTOGRAPH --style PICTURE [--output PAINTING]"),
+):
+    app.command(command, help_formatter=show, usage=f"Usage: impasto {usage} [OPTIONS]")
+app.command(weights)
+
+# --- what there is ------------------------------------------------------------------------------
+
+
+@app.command
+def recipes() -> None:
+    """The recipes that --recipe knows by name."""
+    print_table(list_recipes().items(), ("recipe", "what it is"))
+
+
+@app.command
+@unwrapped
+def recipe(
+    painting: str, /, *, all_options: Annotated[bool, Parameter(name="--all", negative=())] = False
+) -> None:
+    """Show the recipe that a painting carries, or a recipe by its name, as a .toml file.
+
+    Parameters
+    ----------
+    painting
+        A picture that Impasto painted, a name from 'impasto recipes', or a recipe file.
+    all_options
+        Also the options that are as they are by default.
+    """
+    painted = read_painting_recipe(painting)
+    made_by = painted.get("operation", "paint") if painted else "paint"
+    known = OPERATIONS.get(made_by, OPERATIONS["paint"]).options
+    options = known.read(painted["options"] if painted else read_recipe_file(painting))
+    if painted:
+        styles = painted.get("style", [])
+        styles = styles if isinstance(styles, str) else ", ".join(map(str, styles))
+        of = " after ".join(filter(None, [painted.get("content"), styles]))
+        print(f"# impasto {painted.get('impasto')}, {made_by}{f': {of}' if of else ''}")
+    shown = options.model_dump(mode="json", by_alias=True) if all_options else options.changed()
+    for name, value in shown.items():
+        if value is not None:
+            print(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+
+
+@app.command
+def samples(folder: Path, /, *, size: int = 512) -> None:
+    """Write pictures to begin with: photographs, and style pictures that Impasto draws itself.
+
+    Parameters
+    ----------
+    folder
+        Where they go; made if it is not there.
+    size
+        Side of the style pictures in pixels.
+    """
+    from impasto.samples.photographs import write_samples
+
+    for path in write_samples(folder, size=size):
+        print(path)
+
+
+@app.command
+def doctor() -> None:
+    """What this machine has (device, libraries, weights, memory), and what that means."""
+    from impasto.cli.doctor import examine
+
+    print_table(examine())
+
+
+# --- running ------------------------------------------------------------------------------------
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. Errors are one line on standard error."""
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except ImpastoError as error:
+        say(f"impasto: {error}")
+        return error.exit_code
+    except ValidationError as error:
+        say(f"impasto: {describe_error(error, list(PaintOptions.model_fields))}")
+        return OptionError.exit_code
+    except CycloptsError as error:
+        return report_usage(error)
+    except OSError as error:  # a full disk, a folder that was taken away
+        where = f" {Path(str(error.filename)).name!r}" if error.filename else ""
+        say(f"impasto:{where} {str(error.strerror or error).lower()}")
+        return ImpastoError.exit_code
+    except KeyboardInterrupt:
+        say("stopped")
+        return INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def report_usage(error: CycloptsError) -> int:
+    """A mistake in the flags, in one line; pydantic's is told in our words."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ValidationError):
+        cause = cause.__cause__ or cause.__context__
+    text = describe_error(cause, list(PaintOptions.model_fields)) if cause else str(error)
+    say(f"impasto: {' '.join(text.split())}")
+    return OptionError.exit_code
+
+
+def main() -> None:
+    sys.exit(run())

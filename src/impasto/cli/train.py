@@ -1,0 +1,166 @@
+"""The command that trains a network."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from impasto.cli.console import catch_interrupt, make_progress, say, show_panels, unwrapped
+from impasto.cli.instant import Styles
+from impasto.cli.running import INTERRUPTED
+from impasto.errors import ImpastoError, OptionError
+from impasto.instant.options import TrainOptions
+from impasto.operations import OPERATIONS
+
+show_train_help = show_panels(
+    {
+        "--style": "What goes in and comes out",
+        "--net": "How it is taught",
+        "--style-weight": "What is minimised",
+        "--learning-rate": "The rest",
+        "--device": "The machine",
+    }
+)
+
+
+@unwrapped
+def train(
+    *,
+    style: Styles = None,
+    photos: Path | None = None,
+    output: Annotated[Path, Parameter(alias="-o")] = Path("model.safetensors"),
+    start: str | None = None,
+    quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False,
+    options: Annotated[TrainOptions, Parameter(name="*")] = TrainOptions(),  # noqa: B008
+) -> int:
+    """Teach a network to paint in one pass, after one style or many; then: impasto instant --model.
+
+    Parameters
+    ----------
+    style
+        A picture to learn; repeated, the network learns them all, each by its file's name.
+    photos
+        The folder of photographs to learn from: some hundreds, of any kind and size.
+    output
+        Where the network goes; its name ends in .safetensors. A sheet of what it paints so far lies
+        beside it, and what a killed run goes on from.
+    start
+        A network made before, or painters, the one that travels with the package, which is to
+        learn these styles besides its own: all that it paints already stays as it is.
+    quiet
+        Say nothing but errors.
+    """
+    if not style or not all(style):
+        raise OptionError("train needs a picture to learn: --style PICTURE")
+    if photos is None:
+        raise OptionError("train needs photographs to learn from: --photos FOLDER")
+    preview = output.with_name(f"{output.stem}-preview.png") if options.preview_every else None
+    check_teaching(style, photos, output, preview, start)
+    work = OPERATIONS["train"].start(style, photos, options=options, output=output, start=start)
+    quiet = quiet or not work.is_first  # of several processes
+    tell, told = (lambda _: None) if quiet else say, work.notes
+    for note in told:
+        tell(f"note: {note}")
+    tell(f"teaching {len(style)} style{'s' * (len(style) > 1)} on {work.machine.describe()}")
+    with work.alone():
+        finished = follow_lessons(work, preview, quiet=quiet)
+        if not finished:
+            work.save_progress()
+            done = describe_stop(work)
+        elif work.is_first:
+            done = save_taught(work, output, preview)
+    for note in work.notes:
+        if note not in told:
+            tell(f"note: {note}")
+    if work.is_first:
+        tell(done)
+    return 0 if finished else INTERRUPTED
+
+
+def check_teaching(
+    styles: list[str], photos: Path, output: Path, preview: Path | None, start: str | None
+) -> None:
+    """Nothing that is read, and no model that is done, may be written over."""
+    from impasto.instant.model_file import find_net
+    from impasto.instant.training_photos import list_photographs
+    from impasto.system.files import check_place
+
+    check_place(output, "a model", [".safetensors"])
+    for style in styles:
+        if Path(style).is_dir():
+            raise OptionError(f"{style!r} is a folder; name each picture with its own --style")
+    read = {path.resolve() for path in (*map(Path, styles), *list_photographs(photos))}
+    for what, path in (("--output", output), ("the preview", preview)):
+        if path is not None and path.resolve() in read:
+            raise OptionError(
+                f"{what} {str(path)!r} is one of the pictures that are read, and would be written "
+                "over; name another output"
+            )
+    if start is not None and find_net(start).resolve() == output.resolve():
+        raise OptionError(
+            f"--output {str(output)!r} is the model to start from, and would be written over; "
+            "name another output"
+        )
+    if preview is not None and preview.resolve().is_relative_to(photos.resolve()):
+        raise OptionError(
+            f"the preview {str(preview)!r} would lie among the photographs; name another output, "
+            "or no preview: --preview-every 0"
+        )
+    if output.exists() and not output.with_name(f"{output.name}.checkpoint").exists():
+        raise OptionError(f"{str(output)!r} is there already; name another output, or remove it")
+
+
+def describe_stop(work: Any) -> str:
+    """Where it stands, and what the same command does."""
+    stopped = f"stopped at step {work.number} of {work.options.steps}"
+    if work.kept is None or not work.checkpoint.path.exists():
+        return f"{stopped}; nothing was saved: the same command begins anew"
+    return f"{stopped}; the same command goes on from step {work.kept + 1}"
+
+
+def save_taught(work: Any, output: Path, preview: Path | None) -> str:
+    """Write the model first, as a sheet can be made again; what there is now."""
+    sheet = work.preview() if preview is not None else None
+    taught = work.result()
+    taught.save(output)
+    done = f"{output} paints {', '.join(taught.palette.names)}"
+    return f"{done}; how: {preview}" if show_progress(work, sheet, preview) else done
+
+
+def show_progress(work: Any, sheet: Any, preview: Path | None) -> bool:
+    """Write a preview; where it cannot be written that is noted, and stops nothing."""
+    from impasto.figures.contact_sheet import save_sheet
+
+    if sheet is None or preview is None:
+        return False
+    try:
+        save_sheet(sheet, preview)
+    except ImpastoError as error:
+        work.add_note(f"no preview: {error}")
+    except OSError as error:
+        work.add_note(f"no preview: {str(error.strerror or error).lower()}")
+    else:
+        return True
+    return False
+
+
+def follow_lessons(work: Any, preview: Path | None, *, quiet: bool) -> bool:
+    """Teach behind a progress bar; whether it came to its end."""
+    every = work.options.preview_every
+    with make_progress(quiet) as progress, catch_interrupt() as asked:
+        bar = progress.add_task("", total=work.options.steps, losses="")
+        try:
+            with closing(work.steps()) as lessons:
+                for lesson in lessons:
+                    losses = f"style {lesson.style:.3g}  content {lesson.content:.3g}"
+                    progress.update(bar, completed=lesson.number, losses=losses)
+                    if every and lesson.number % every == 0 and work.is_first:
+                        show_progress(work, work.preview(), preview)
+                    if asked.is_set() and lesson.number < lesson.steps:
+                        return False
+        except KeyboardInterrupt:
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""Pictures: read, written, resized, recoloured, masked, cut into tiles."""

@@ -1,0 +1,294 @@
+"""Read pictures as float RGB (1, 3, H, W) in [0, 1].
+
+Whatever a file holds (palette, CMYK, 16 bits, a wide gamut, a turned camera) becomes upright sRGB
+here, and ``Picture.notes`` says what was done to get there.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError, features
+from torch import Tensor
+
+from impasto.errors import ImageError, ImpastoError, MissingFileError
+from impasto.images.picture import ImageSource, Picture
+
+DEFAULT_MEGAPIXELS = 100.0
+READABLE: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+READABLE += ("AVIF",) if features.check("avif") else ()
+FULL_SCALES = {"bool": 1, "uint8": 255, "uint16": 65535}
+RECIPE_KEY = "impasto"  # the PNG text chunk's keyword, and what our EXIF comment begins with
+ROUNDING = 1e-4  # how far floats may lie outside [0, 1] and still be taken for it
+_PIL_SETTINGS = threading.Lock()
+
+
+def list_suffixes() -> set[str]:
+    """What the names of readable pictures end in: .jpg, .png …"""
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in READABLE}
+
+
+def read_image(source: ImageSource, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> Picture:
+    """A picture from a file, a PIL image, an array (H, W[, C]) or a tensor ([1,] [C,] H, W); one
+    that was read stays as it is."""
+    if isinstance(source, Picture):
+        _check_size(*source.size, source.name, max_megapixels)
+        return source
+    if isinstance(source, Tensor | np.ndarray):
+        return _picture_from_values(source, max_megapixels)
+    if isinstance(source, Image.Image):
+        name = Path(str(getattr(source, "filename", ""))).name or "picture"
+        with _pil_set_aside(name):
+            loaded, notes = _load(source, name, max_megapixels)
+        return _picture_from_pil(loaded, name, notes)
+    try:
+        path = Path(source)
+    except TypeError as error:
+        kinds = "a path, a PIL image, a numpy array or a tensor"
+        raise ImageError(f"no picture in a {type(source).__name__}; give {kinds}") from error
+    with _opened(path) as image:
+        loaded, notes = _load(image, path.name, max_megapixels)
+    return _picture_from_pil(loaded, path.name, notes)
+
+
+def read_recipe(path: str | os.PathLike[str]) -> str | None:
+    """The recipe that ``write_image`` put into a file; None if there is none."""
+    with _opened(Path(path)) as image:
+        text = image.info.get(RECIPE_KEY)
+        if isinstance(text, str):
+            return str(text)  # PIL's iTXt, a str that also knows its language
+        if image.format == "PNG":
+            return None  # asked for its EXIF, PIL would decode the picture
+        exif = image.getexif()
+        tag = ExifTags.Base.UserComment
+        # TIFF holds the comment in its main directory, JPEG and WebP in the EXIF one.
+        comment = exif.get(tag) or exif.get_ifd(ExifTags.IFD.Exif).get(tag)
+    return _decode_comment(comment) if isinstance(comment, bytes) else None
+
+
+@contextmanager
+def _pil_set_aside(name: str) -> Iterator[None]:
+    """PIL's size limit and warnings set aside, and whatever its decoders raise made one line."""
+    # Both are global to the process, hence one reader at a time, for as short as can be.
+    with _PIL_SETTINGS, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # ours is checked instead
+        try:
+            yield
+        except UnidentifiedImageError as error:
+            kinds = f"{', '.join(READABLE)} are read; convert others to png or jpeg first"
+            raise ImageError(f"{name!r} is damaged or no picture: {kinds}") from error
+        except (ImpastoError, MemoryError):
+            raise
+        except Exception as error:  # decoders raise whatever they stumble upon
+            raise ImageError(f"{name!r} is damaged or cut short") from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The PIL image of a file of which only the header has been read."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError(f"cannot read a picture from {str(path)!r}: it is a folder")
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device never end
+            raise ImageError(f"cannot read a picture from {str(path)!r}: it is not a file")
+        if status.st_size == 0:
+            raise ImageError(f"{path.name!r} is an empty file")
+        file = path.open("rb")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingFileError(f"no such file: {str(path)!r}") from error
+    except OSError as error:
+        raise ImageError(f"cannot read {path.name!r}: {_reason(error)}") from error
+    with file, _pil_set_aside(path.name), Image.open(file, formats=READABLE) as image:
+        yield image
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).lower()
+
+
+def _check_size(width: int, height: int, name: str, max_megapixels: float) -> None:
+    if min(width, height) < 1:
+        raise ImageError(f"{name!r} has no pixels: {width} x {height}")
+    megapixels = width * height / 1e6
+    if megapixels > max_megapixels:
+        cap = f"the cap is {max_megapixels:g} (raise it with --max-megapixels)"
+        raise ImageError(f"{name!r} has {megapixels:.1f} megapixels; {cap}")
+
+
+def _load(image: Image.Image, name: str, max_megapixels: float) -> tuple[Image.Image, list[str]]:
+    """The decoded, upright image, and the notes on it; needs PIL set aside."""
+    _check_size(*image.size, name, max_megapixels)
+    notes = []
+    frames = getattr(image, "n_frames", 1)
+    # The further pictures of a phone's JPEG (MPO) are previews and depth maps, not frames.
+    if frames > 1 and image.format != "MPO":
+        which = f"frame {image.tell() + 1}" if image.tell() else "first"
+        notes.append(f"{which} of {frames} frames of {name!r}")
+    turned = False
+    with suppress(Exception):  # a damaged EXIF block is no reason to refuse the picture
+        # Asked before loading, in which PIL turns a TIFF and forgets that it did.
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+    image.load()
+    if turned:
+        image = ImageOps.exif_transpose(image)
+        notes.append("turned as its EXIF says")
+    return image, notes
+
+
+def _picture_from_pil(image: Image.Image, name: str, notes: list[str]) -> Picture:
+    profile = image.info.get("icc_profile")
+    if image.mode == "F" or image.mode.startswith("I"):
+        pixels, alpha, more = _read_deep_grey(image, name)
+        if profile:
+            more.append("ignored the colour profile of a deep greyscale picture")
+    else:
+        colour, alpha = _split_alpha(image)
+        colour, more = _to_srgb(colour, profile)
+        pixels = _to_float(colour)
+    return Picture(pixels, _unless_opaque(alpha), (*notes, *more), name)
+
+
+def _to_float(image: Image.Image) -> Tensor:
+    """(1, C, H, W) in [0, 1] of an 8-bit L or RGB image."""
+    return _to_planes(np.array(image)).contiguous().float().div_(255)[None]
+
+
+def _split_alpha(image: Image.Image) -> tuple[Image.Image, Tensor | None]:
+    """The colour as it is stored, and alpha (1, 1, H, W) if there is any."""
+    if not image.has_transparency_data:
+        return image, None
+    grey = image.mode in ("1", "L", "LA", "La")
+    *bands, alpha = image.convert("LA" if grey else "RGBA").split()
+    return (bands[0] if grey else Image.merge("RGB", bands)), _to_float(alpha)
+
+
+def _unless_opaque(alpha: Tensor | None) -> Tensor | None:
+    return None if alpha is None or bool((alpha == 1).all()) else alpha
+
+
+def _read_deep_grey(image: Image.Image, name: str) -> tuple[Tensor, Tensor | None, list[str]]:
+    """Pixels, alpha and notes of a greyscale image of 16 or 32 bits, scaled and not clipped."""
+    stored = np.array(image)  # (H, W) uint16, int32 or float32, either byte order
+    values = stored.astype(np.float32)
+    notes = []
+    if not np.isfinite(values).all():
+        raise ImageError(f"{name!r} holds values that are not numbers")
+    low, high = float(values.min()), float(values.max())
+    # PIL gives 16 bits as I;16 (PNG, TIFF) or as I (PGM), where 32 bits look the same.
+    usual = 1.0 if image.mode == "F" else 65535.0
+    scale = usual if high <= usual else high
+    if scale != usual:
+        notes.append(f"scaled by its largest value {high:g}")
+    if low < 0:
+        notes.append(f"negative values down to {low:g} made black")
+    grey = torch.from_numpy(values)[None, None].clamp_(min=0).div_(scale)
+    clear = image.info.get("transparency")  # one level that stands for "see through"
+    alpha = torch.from_numpy(stored != clear)[None, None].float() if clear is not None else None
+    return grey.repeat(1, 3, 1, 1), alpha, notes
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, list[str]]:
+    """The image as RGB, by its colour profile where it has one that works, and notes."""
+    notes = []
+    name, model = "", image.mode if image.mode in ("CMYK", "LAB", "HSV", "YCbCr") else ""
+    if profile:
+        try:
+            image, name = _apply_profile(image, profile)
+        except (ImageCms.PyCMSError, OSError, ValueError, KeyError, TypeError):
+            notes.append("ignored a colour profile that is damaged or does not fit the picture")
+    if name:
+        notes.append(f"converted from {f'{model} ({name})' if model else name} to sRGB")
+    elif model:
+        notes.append(f"converted from {model}")
+    return image.convert("RGB"), notes
+
+
+def _apply_profile(image: Image.Image, profile_bytes: bytes) -> tuple[Image.Image, str]:
+    """The image in sRGB and its profile's name, which is empty if it was sRGB already."""
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(profile_bytes))
+    mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[profile.profile.xcolor_space.strip()]
+    # A profile for RGB fits all that becomes RGB, such as the greys and palettes.
+    fits = {"RGB": image.mode != "CMYK", "L": image.mode in ("1", "L")}
+    if not fits.get(mode, image.mode == mode):
+        raise ValueError(f"a profile for {mode} in a picture of {image.mode}")
+    srgb, intent = ImageCms.createProfile("sRGB"), ImageCms.Intent.RELATIVE_COLORIMETRIC
+    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
+    transform = ImageCms.buildTransform(profile, srgb, mode, "RGB", intent, flags)
+    image = image.convert(mode)
+    if mode != "CMYK" and _leaves_alone(transform, mode):
+        return image.convert("RGB"), ""
+    name = " ".join(ImageCms.getProfileDescription(profile).split())[:60]
+    converted = ImageCms.applyTransform(image, transform)
+    assert converted is not None  # it is None only for inPlace=True
+    return converted, name or "an unnamed profile"
+
+
+def _leaves_alone(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """Whether a transform changes no colour visibly: sRGB goes by many names."""
+    steps = np.arange(0, 256, 51, dtype=np.uint8)  # 0, 51 … 255
+    cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(36, 6, 3)
+    probe = Image.fromarray(cube if mode == "RGB" else cube[:, :, 0])
+    after = ImageCms.applyTransform(probe, transform)
+    before = probe.convert("RGB")
+    return int(abs(np.array(after, dtype=int) - np.array(before)).max()) <= 2
+
+
+def _picture_from_values(values: np.ndarray | Tensor, max_megapixels: float) -> Picture:
+    planes = _to_planes(values)
+    _check_size(planes.shape[2], planes.shape[1], "picture", max_megapixels)
+    if planes.is_floating_point():
+        if not planes.isfinite().all():
+            raise ImageError("the picture holds values that are not numbers")
+        low, high = planes.min().item(), planes.max().item()
+        if low < -ROUNDING or high > 1 + ROUNDING:
+            raise ImageError(f"float pixels must lie in [0, 1]; found {low:g} to {high:g}")
+        pixels = planes.float().clamp(0, 1)[None]
+    else:
+        pixels = planes.float().div_(FULL_SCALES[str(planes.dtype).removeprefix("torch.")])[None]
+    channels = pixels.shape[1]
+    colour = pixels[:, :3] if channels > 1 else pixels.expand(-1, 3, -1, -1)
+    alpha = _unless_opaque(pixels[:, 3:].contiguous()) if channels == 4 else None
+    return Picture(colour.contiguous(), alpha)
+
+
+def _to_planes(values: np.ndarray | Tensor) -> Tensor:
+    """A copy (C, H, W), with C 1, 3 or 4, in a type whose full scale is known."""
+    name = values.dtype.name if isinstance(values, np.ndarray) else str(values.dtype)[6:]
+    if name not in FULL_SCALES and name not in ("float16", "bfloat16", "float32", "float64"):
+        allowed = f"{', '.join(FULL_SCALES)} and float"
+        raise ImageError(f"values of type {name} are no picture; allowed are {allowed}")
+    if isinstance(values, np.ndarray):
+        native = np.array(values, dtype=values.dtype.newbyteorder("="), order="C")
+        planes = torch.from_numpy(native)
+        planes = planes.permute(2, 0, 1) if planes.ndim == 3 else planes
+    else:
+        planes = values.detach().cpu().clone()
+        planes = planes[0] if planes.ndim == 4 and planes.shape[0] == 1 else planes
+    planes = planes[None] if values.ndim == 2 else planes
+    if planes.ndim != 3 or planes.shape[0] not in (1, 3, 4):
+        allowed = "arrays (H, W[, C]) and tensors ([[1,] C,] H, W) with C = 1, 3 or 4"
+        raise ImageError(f"shape {tuple(values.shape)} is no picture; allowed are {allowed}")
+    return planes
+
+
+def _decode_comment(comment: bytes) -> str | None:
+    code, raw = comment[:8], comment[8:]
+    encoding = "ascii"
+    if code == b"UNICODE\0":  # other programs rewrite it in the other byte order
+        encoding = "utf-16-be" if raw[:1] == b"\0" else "utf-16-le"
+    text = raw.decode(encoding, errors="replace")
+    key, _, recipe = text.partition(" ")
+    return recipe if key == RECIPE_KEY else None

@@ -1,0 +1,112 @@
+"""Write pictures: whole or absent, sRGB without a profile, with nothing but a recipe inside."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import ExifTags, Image, features
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from impasto.errors import ImageError
+from impasto.images.reading import RECIPE_KEY, _reason
+from impasto.system.files import check_place, replace_file
+
+# Only formats that can carry the recipe, which is why BMP and GIF are not here.
+WRITABLE: dict[str, str] = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+LONGEST_SIDES = {"JPEG": 65500, "WEBP": 16383}
+LONGEST_EXIF = 65000  # bytes; a JPEG segment holds 65533 with its headers
+
+
+def to_pil(pixels: Tensor, alpha: Tensor | None = None) -> Image.Image:
+    """The 8-bit PIL image (L, RGB or RGBA) of (1, 1 or 3, H, W), rounded and not cut off."""
+    if pixels.ndim != 4 or pixels.shape[:2] not in ((1, 1), (1, 3)) or not pixels.numel():
+        raise ImageError(f"a picture to write has shape (1, 3, H, W), not {tuple(pixels.shape)}")
+    if alpha is not None:
+        if alpha.shape != (1, 1, *pixels.shape[2:]):
+            shapes = f"{tuple(alpha.shape)} beside {tuple(pixels.shape)}"
+            raise ImageError(f"alpha must have the height and width of its picture: {shapes}")
+        pixels = torch.cat([pixels.expand(-1, 3, -1, -1), alpha.to(pixels)], dim=1)
+    if not pixels.isfinite().all():
+        raise ImageError("the picture holds values that are not numbers")
+    levels = (pixels.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
+    array = levels[0].permute(1, 2, 0).contiguous().cpu().numpy()  # (H, W, C)
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+
+
+def check_writable(path: str | os.PathLike[str]) -> Path:
+    """Every check on an output path that needs no picture; asked before hours of work."""
+    return check_place(path, "a picture", WRITABLE, ImageError)
+
+
+def write_image(
+    path: str | os.PathLike[str],
+    pixels: Tensor,
+    *,
+    alpha: Tensor | None = None,
+    recipe: str | None = None,
+    quality: int = 95,
+) -> tuple[str, ...]:
+    """Write a picture, whole or not at all; the notes say what its format could not hold."""
+    path = check_writable(path)
+    kind = WRITABLE[path.suffix.lower()]
+    notes = []
+    image = to_pil(pixels, alpha)
+    if alpha is not None and kind == "JPEG":
+        clear, image = image, Image.new("RGB", image.size, "white")
+        image.paste(clear, mask=clear.getchannel("A"))
+        notes.append("jpeg has no alpha: flattened over white")
+    longest = LONGEST_SIDES.get(kind, max(image.size))
+    if max(image.size) > longest:
+        found = f"{image.width} x {image.height} pixels"
+        raise ImageError(f"cannot write {path.name!r}: {found}; {kind} holds {longest} at most")
+    if recipe is not None and kind == "JPEG" and len(_encode_comment(recipe)) > LONGEST_EXIF:
+        recipe = None
+        notes.append("the recipe is too long for a jpeg: left out")
+    try:
+        replace_file(path, _encode(image, kind, recipe, quality))
+    except (OSError, ValueError) as error:  # PIL's encoders raise either
+        raise ImageError(f"cannot write {path.name!r}: {_reason(error)}") from error
+    return tuple(notes)
+
+
+def _encode(image: Image.Image, kind: str, recipe: str | None, quality: int) -> bytes:
+    """The bytes of a file of that PIL format, with the recipe where its readers look for it."""
+    by_kind: dict[str, dict[str, Any]] = {
+        "PNG": {"compress_level": 6},
+        # Not optimize: PIL guesses a buffer for it, and fails on large pictures full of strokes.
+        "JPEG": {"quality": quality, "subsampling": 0},
+        "WEBP": {"quality": quality, "exact": True},  # exact: keeps the colour under alpha
+        "TIFF": {"compression": "tiff_adobe_deflate"} if features.check("libtiff") else {},
+    }
+    settings = by_kind[kind]
+    if recipe is not None and kind == "PNG":
+        settings["pnginfo"] = PngInfo()
+        settings["pnginfo"].add_itxt(RECIPE_KEY, recipe)
+    elif recipe is not None:
+        exif = Image.Exif()
+        # PIL writes no EXIF directory into a TIFF, but any tag into its main one.
+        tags = exif if kind == "TIFF" else exif.get_ifd(ExifTags.IFD.Exif)
+        tags[ExifTags.Base.UserComment] = _encode_comment(recipe)
+        settings["exif"] = exif
+    encoded = io.BytesIO()
+    image.save(encoded, format=kind, **settings)
+    return encoded.getvalue()
+
+
+def _encode_comment(recipe: str) -> bytes:
+    """An EXIF UserComment: eight bytes that name the encoding, then ours from any camera's."""
+    text = f"{RECIPE_KEY} {recipe}"
+    ascii_text = b"ASCII\0\0\0" + text.encode("ascii", errors="replace")
+    return ascii_text if text.isascii() else b"UNICODE\0" + text.encode("utf-16-be")

@@ -1,0 +1,1 @@
+"""Painting in one pass of a network, and training such networks."""

@@ -1,0 +1,348 @@
+"""A painting net as an ONNX graph, written node by node: that takes milliseconds.
+
+The nodes alone are what engines run; behind those that give a photograph the colours of a style,
+they are the file that others can run without this package.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from impasto.errors import DependencyError
+from impasto.images.color_transfer import RIDGE, matrix_power
+from impasto.instant.net import GRAIN, MARGIN, TINY, PaintingNet
+from impasto.instant.palette import Palette
+from impasto.system.files import replacing
+
+Array = npt.NDArray[Any]
+Value = Array | np.generic
+
+OPSET, FORMAT = 17, 8  # of ONNX, from 2021: old enough for all that reads such files
+FLAT = 1e-12  # what a variance counts for at least, as in ``color.matrix_power``
+# Newton's steps, of which each makes what is far too small half as large again: enough for 1e-6.
+STEPS = 40
+
+
+def need(library: str, what: str, extra: str) -> ModuleType:
+    """An optional library."""
+    try:
+        return importlib.import_module(library)
+    except ImportError:
+        raise DependencyError(
+            f"{what} needs {library}, which is not installed; pip install 'impasto[{extra}]'"
+        ) from None
+
+
+class Graph:
+    """ONNX nodes, in the order in which they are run, and the constants between them."""
+
+    def __init__(self, onnx: ModuleType) -> None:
+        self.onnx = onnx
+        self.single, self.double = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def add(self, kind: str, *inputs: str | Value, name: str | None = None, **how: Any) -> str:
+        """A node; the name of what comes out."""
+        name = name or f"n{len(self.nodes)}"
+        return self.add_many(kind, *inputs, names=[name], **how)[0]
+
+    def add_many(
+        self, kind: str, *inputs: str | Value, names: Sequence[str], **how: Any
+    ) -> list[str]:
+        """A node that several things come out of."""
+        read = [each if isinstance(each, str) else self.keep(each) for each in inputs]
+        self.nodes.append(self.onnx.helper.make_node(kind, read, list(names), **how))
+        return list(names)
+
+    def keep(self, constant: Value) -> str:
+        name = f"constant{len(self.constants)}"
+        tensor = self.onnx.numpy_helper.from_array(np.array(constant, order="C"), name)
+        self.constants.append(tensor)
+        return name
+
+    def close(self, inputs: Mapping[str, Sequence[int | str]], output: str) -> Any:
+        """The whole model, of inputs of these shapes and one painting."""
+        helper, kind = self.onnx.helper, self.single
+        picture = (1, 3, "height", "width")
+        graph = helper.make_graph(
+            self.nodes,
+            "impasto",
+            [helper.make_tensor_value_info(name, kind, shape) for name, shape in inputs.items()],
+            [helper.make_tensor_value_info(output, kind, picture)],
+            self.constants,
+        )
+        return helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=FORMAT,
+            producer_name="impasto",
+            producer_version=version("impasto"),
+        )
+
+
+def whole(*numbers: int) -> Array:
+    return np.array(numbers, np.int64)
+
+
+def real(tensor: Tensor) -> Array:
+    """Float32 on the processor."""
+    array: Array = tensor.detach().float().cpu().numpy()
+    return array
+
+
+def precise(tensor: Tensor) -> Array:
+    array: Array = tensor.detach().double().cpu().numpy()
+    return array
+
+
+def build_model(net: PaintingNet) -> Any:
+    """``net.forward`` as a model: ``photo`` and ``numbers`` in, ``painting`` out."""
+    graph = Graph(need("onnx", "an ONNX graph", "onnx"))
+    draw_net(graph, net, "photo", "numbers", "painting")
+    inputs = {"photo": (1, 3, "height", "width"), "numbers": (1, net.count)}
+    return graph.close(inputs, "painting")
+
+
+def draw_net(graph: Graph, net: PaintingNet, photo: str, numbers: str, painting: str) -> None:
+    """``PaintingNet.forward``."""
+    sides = graph.add("Slice", graph.add("Shape", photo), whole(2), whole(4))
+    padded = graph.add("Sub", graph.add("Mul", photo, np.float32(2)), np.float32(1))
+    for dim in (2, 3):
+        padded = graph.add("Gather", padded, draw_mirror(graph, net, photo, dim), axis=dim)
+    if net.layout.grain:
+        padded = graph.add("Concat", padded, draw_grain(graph, net, padded), axis=1)
+    added = draw_walk(graph, net, padded, split_numbers(graph, net, numbers))
+    corner, axes = whole(MARGIN, MARGIN), whole(2, 3)
+    end = graph.add("Add", sides, corner)
+    graph.add("Add", photo, graph.add("Slice", added, corner, end, axes), name=painting)
+
+
+def draw_mirror(graph: Graph, net: PaintingNet, photo: str, dim: int) -> str:
+    """``networks.mirror_side``, of the margin before and after, and to multiples of the stride."""
+    side = graph.add("Gather", graph.add("Shape", photo), np.int64(dim))
+    missing = graph.add("Mod", graph.add("Neg", side), np.int64(net.stride))
+    end = graph.add("Add", graph.add("Add", side, missing), np.int64(MARGIN))
+    seen = graph.add("Range", np.int64(-MARGIN), end, np.int64(1))
+    twice = graph.add("Mul", side, np.int64(2))
+    there = graph.add("Mod", seen, twice)
+    back = graph.add("Sub", graph.add("Sub", twice, np.int64(1)), there)
+    return graph.add("Min", there, back)
+
+
+def draw_grain(graph: Graph, net: PaintingNet, padded: str) -> str:
+    """The net's grain, as large as what it lies beside."""
+    sides = graph.add("Slice", graph.add("Shape", padded), whole(2), whole(4))
+    times = graph.add("Div", graph.add("Add", sides, whole(GRAIN - 1)), whole(GRAIN))
+    times = graph.add("Concat", whole(1, 1), times, axis=0)
+    grain = graph.add("Cast", real(net.grain).astype(np.float16), to=graph.single)  # half the file
+    repeated = graph.add("Tile", grain, times)
+    return graph.add("Slice", repeated, whole(0, 0), sides, whole(2, 3))
+
+
+def split_numbers(graph: Graph, net: PaintingNet, numbers: str) -> list[tuple[str, str]]:
+    """What every normalisation multiplies by, and what it adds."""
+    ones = np.concatenate([np.repeat(np.array([1, 0], np.float32), each) for each in net.channels])
+    flat = graph.add("Add", graph.add("Reshape", numbers, whole(-1)), ones)
+    names = [f"{what}{i}" for i in range(len(net.channels)) for what in ("times", "plus")]
+    sizes = whole(*(each for each in net.channels for _ in range(2)))
+    parts = graph.add_many("Split", flat, sizes, names=names, axis=0)
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def draw_walk(graph: Graph, net: PaintingNet, padded: str, manners: list[tuple[str, str]]) -> str:
+    """``PaintingNet.walk``."""
+    fold, rest = net.layout.fold, iter(manners)
+
+    def norm(x: str) -> str:
+        return graph.add("InstanceNormalization", x, *next(rest), epsilon=TINY)
+
+    def relu(x: str) -> str:
+        return graph.add("Relu", x)
+
+    x = relu(norm(draw_conv(graph, padded, net.entry, fold)))
+    skips = []
+    for conv in net.down:
+        skips.append(x)
+        x = relu(norm(draw_conv(graph, x, conv)))
+    for first, second in zip(net.middle[::2], net.middle[1::2], strict=True):
+        y = relu(norm(draw_conv(graph, x, first)))
+        x = graph.add("Add", norm(draw_conv(graph, y, second)), x)
+    for conv in net.up:
+        x = norm(draw_conv(graph, draw_larger(graph, x), conv))
+        x = relu(graph.add("Add", x, skips.pop()) if net.layout.skips else x)
+    x = draw_conv(graph, x, net.exit)
+    if fold == 1:
+        return x
+    x = graph.add("DepthToSpace", x, blocksize=fold, mode="CRD")
+    return graph.add("Conv", x, real(net.smoothing), pads=[fold - 1] * 4, group=3)
+
+
+def draw_conv(graph: Graph, x: str, conv: Any, fold: int = 1) -> str:
+    """A convolution; with a fold, of cells of that many pixels squared, without making them."""
+    around = [conv.padding[0] * fold] * 4
+    strides, size = [conv.stride[0] * fold] * 2, [conv.kernel_size[0] * fold] * 2
+    weight, bias = real(fold_weight(conv.weight, fold)), real(conv.bias)
+    return graph.add("Conv", x, weight, bias, kernel_shape=size, strides=strides, pads=around)
+
+
+def fold_weight(weight: Tensor, fold: int) -> Tensor:
+    """Of pixels, from that of cells with pixels as channels (``pixel_unshuffle``)."""
+    out, channels, size, _ = weight.shape
+    cells = weight.reshape(out, -1, fold, fold, size, size)
+    pixels = cells.permute(0, 1, 4, 2, 5, 3)
+    return pixels.reshape(out, channels // fold**2, size * fold, size * fold)
+
+
+def draw_larger(graph: Graph, x: str) -> str:
+    """Twice the size, between neighbours as ``functional.interpolate`` does it."""
+    how = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    return graph.add("Resize", x, "", np.array([1, 1, 2, 2], np.float32), **how)
+
+
+# --- a file for others --------------------------------------------------------------------------
+
+
+def export_onnx(path: Path, net: PaintingNet, palette: Palette) -> None:
+    """A file that paints without this package: ``photo`` (1, 3, height, width), RGB in [0, 1], and
+    where there are several styles the ``weights`` of each in; ``painting``, alike, out."""
+    onnx = need("onnx", "an ONNX file", "onnx")
+    graph = Graph(onnx)
+    inputs: dict[str, Sequence[int | str]] = {"photo": (1, 3, "height", "width")}
+    if len(palette) > 1:
+        inputs["weights"] = (len(palette),)
+    numbers, mean, covariance = draw_blend(graph, palette)
+    recoloured = draw_recolouring(graph, mean, covariance)
+    draw_net(graph, net, recoloured, numbers, "added")
+    graph.add("Clip", "added", np.float32(0), np.float32(1), name="painting")
+    model = graph.close(inputs, "painting")
+    model.doc_string = (
+        "Paints the photograph. Of a blend, weights of any sum say how much of each style. "
+        "What finds the colours needs float32 at least: with OpenVINO, the precision hint f32."
+    )
+    facts = {"styles": json.dumps(palette.names), "layout": json.dumps(vars(net.layout))}
+    onnx.helper.set_model_props(model, facts)
+    onnx.checker.check_model(model, full_check=True)
+    with replacing(path) as beside:
+        beside.write_bytes(model.SerializeToString())
+
+
+def draw_blend(graph: Graph, palette: Palette) -> tuple[str, str, str]:
+    """``Palette.blend``: numbers (1, count), mean (3, 1), and of the covariance a factor, which
+    times itself turned is that: the roots of all, side by side, (3, 3 S)."""
+    roots = torch.stack([matrix_power(each, 0.5) for each in palette.covariances.double()], 1)
+    factor = graph.keep(precise(roots))  # (3, S, 3)
+    if len(palette) == 1:
+        numbers, mean = graph.keep(real(palette.numbers)), graph.keep(precise(palette.means.T))
+    else:
+        weights = graph.add("Relu", graph.add("Cast", "weights", to=graph.double))
+        # The least there can be, so that no weights at all are the same of each.
+        weights = graph.add("Add", weights, np.float64(FLAT))
+        shares = graph.add("Div", weights, graph.add("ReduceSum", weights))
+        row = graph.add("Reshape", shares, whole(1, -1))
+        numbers = graph.add(
+            "MatMul", graph.add("Cast", row, to=graph.single), real(palette.numbers)
+        )
+        mean = graph.add("Reshape", graph.add("MatMul", row, precise(palette.means)), whole(3, 1))
+        lengths = graph.add("Reshape", graph.add("Sqrt", shares), whole(1, -1, 1))
+        factor = graph.add("Mul", factor, lengths)
+    return numbers, mean, graph.add("Reshape", factor, whole(3, -1))
+
+
+def draw_recolouring(graph: Graph, mean: str, target: str) -> str:
+    """``color.match_color`` of the photograph, for a mean and a factor of the covariance."""
+    flat = graph.add("Reshape", "photo", whole(3, -1))
+    colors = graph.add("Cast", flat, to=graph.double)
+    own = graph.add("ReduceMean", colors, axes=[1], keepdims=1)
+    centred = graph.add("Sub", colors, own)
+    count = graph.add("Slice", graph.add("Shape", flat), whole(1), whole(2))
+    product = graph.add("Gemm", centred, centred, transB=1)
+    covariance = graph.add("Div", product, graph.add("Cast", count, to=graph.double))
+    covariance = graph.add("Add", covariance, RIDGE * np.eye(3))
+    linear = graph.add("Cast", draw_optimal_map(graph, covariance, target), to=graph.single)
+    centred = graph.add("Sub", flat, graph.add("Cast", own, to=graph.single))
+    moved = graph.add("MatMul", linear, centred)
+    moved = graph.add("Add", moved, graph.add("Cast", mean, to=graph.single))
+    clipped = graph.add("Clip", moved, np.float32(0), np.float32(1))
+    return graph.add("Reshape", clipped, graph.add("Shape", "photo"))
+
+
+def draw_optimal_map(graph: Graph, covariance: str, target: str) -> str:
+    """``color.optimal_map`` by products alone.
+
+    With factors C = K K^T and T = L L^T the map is A = K^-T (B B^T)^1/2 K^-1, where B = K^T L, as
+    A is symmetric and A C A = T. Of a polar decomposition B = H U that root is H = B U^T, and so
+    A = L U^T K^-1. Neither B B^T nor a root of it is ever taken: where T is flat, as of a grey
+    style, its rounding would be larger than it.
+    """
+    lower, inverse = draw_cholesky(graph, covariance)
+    # As much as FLAT added to the variances of B B^T.
+    least = np.float64(FLAT**0.5)
+    faint = graph.add("Mul", graph.add("Transpose", inverse, perm=[1, 0]), least)
+    factor = graph.add("Concat", target, faint, axis=1)
+    turned = graph.add("Transpose", lower, perm=[1, 0])
+    inside = graph.add("MatMul", turned, target)
+    inside = graph.add("Concat", inside, least * np.eye(3), axis=1)
+    rotation = draw_rotation(graph, inside)
+    middle = graph.add("Gemm", factor, rotation, transB=1)
+    return graph.add("MatMul", middle, inverse)
+
+
+def draw_cholesky(graph: Graph, matrix: str) -> tuple[str, str]:
+    """The lower triangle that times itself turned is a matrix (3, 3), and the triangle's inverse:
+    written out, since ONNX has no solvers."""
+
+    def minus(x: str, *pairs: tuple[str, str]) -> str:
+        for pair in pairs:
+            x = graph.add("Sub", x, graph.add("Mul", *pair))
+        return x
+
+    def root(x: str) -> str:  # no pivot is less than the ridge but by rounding
+        return graph.add("Sqrt", graph.add("Max", x, np.array([RIDGE])))
+
+    def over(x: str, *others: str) -> str:
+        for other in others:
+            x = graph.add("Div", x, other)
+        return x
+
+    flat = graph.add("Reshape", matrix, whole(-1))
+    names = [f"c{row}{column}" for row in range(3) for column in range(3)]
+    c00, _, _, c10, c11, _, c20, c21, c22 = graph.add_many("Split", flat, names=names, axis=0)
+    k00 = root(c00)
+    k10, k20 = over(c10, k00), over(c20, k00)
+    k11 = root(minus(c11, (k10, k10)))
+    k21 = over(minus(c21, (k20, k10)), k11)
+    k22 = root(minus(c22, (k20, k20), (k21, k21)))
+    one, zero = graph.keep(np.ones(1)), graph.keep(np.zeros(1))
+    i00, i11, i22 = over(one, k00), over(one, k11), over(one, k22)
+    i10, i21 = (over(graph.add("Neg", k), *by) for k, by in ((k10, (k00, k11)), (k21, (k11, k22))))
+    i20 = over(minus(graph.add("Mul", k10, k21), (k20, k11)), k00, k11, k22)
+    triangles = ((k00, k10, k11, k20, k21, k22), (i00, i10, i11, i20, i21, i22))
+    lower, inverse = (
+        graph.add("Reshape", graph.add("Concat", *rows, axis=0), whole(3, 3))
+        for a, b, c, d, e, f in triangles
+        for rows in [(a, zero, zero, b, c, zero, d, e, f)]
+    )
+    return lower, inverse
+
+
+def draw_rotation(graph: Graph, matrix: str) -> str:
+    """U of the polar decomposition H U of a matrix (3, n), by the Newton-Schulz iteration (Higham
+    2008, eq. 8.20): every singular value goes to 1."""
+    length = graph.add("Sqrt", graph.add("ReduceSumSquare", matrix, keepdims=1))
+    x = graph.add("Div", matrix, length)
+    for _ in range(STEPS):
+        step = graph.add("Gemm", x, x, 1.5 * np.eye(3), alpha=-0.5, transB=1)
+        x = graph.add("MatMul", step, x)
+    return x

@@ -1,0 +1,221 @@
+"""Painting in one pass: after any picture, or after styles that a net has learnt.
+
+A photograph takes its style's colours and goes through a net once (``networks``).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from impasto.errors import ImageError, OptionError
+from impasto.images.color_transfer import carry_moments
+from impasto.images.picture import ImageSource
+from impasto.images.reading import read_image
+from impasto.images.resizing import fit_size
+from impasto.instant.engines import Engine, choose_engine
+from impasto.instant.model_file import NETS as NETS
+from impasto.instant.model_file import NetFile, find_net, load_net
+from impasto.instant.options import InstantOptions
+from impasto.instant.palette import Palette, join_palettes
+from impasto.instant.styles import AnyStyles, LearntStyles, Styles
+from impasto.instant.tiled_pass import FEWEST_PIXELS, measure_cost, paint_in_tiles, place_net
+from impasto.options import format_memory
+from impasto.painting.inputs import Region, Sample, Scene, fill_transparent
+from impasto.painting.loop import write_recipe
+from impasto.painting.memory_plan import grant_memory
+from impasto.painting.options import PaintOptions
+from impasto.painting.painter import list_styles
+from impasto.painting.result import Painting
+from impasto.system.devices import Machine, choose_machine, settle_precision
+from impasto.system.memory import resident_memory
+
+COPIES = 8  # of the picture, while it is painted
+
+
+class Instant:
+    """A painter that has seen its styles, for any number of pictures.
+
+    >>> paint = impasto.Instant("picture.jpg")
+    >>> paint("photo.jpg").save("painted.png")
+
+    With a ``model``, styles are names of those that it has learnt.
+    """
+
+    def __init__(
+        self,
+        style: ImageSource | Sequence[ImageSource] | None = None,
+        options: InstantOptions | Mapping[str, Any] | None = None,
+    ) -> None:
+        if not isinstance(options, InstantOptions):
+            options = InstantOptions.read(dict(options or {}))
+        if options.blend and options.style_mask:
+            raise OptionError("styles are blended, or each goes where its mask says; not both")
+        self.options = options
+        if style is None or (isinstance(style, tuple | list) and not style):
+            named: list[ImageSource] = []
+        else:
+            named = list_styles(style)
+        file = open_net(options.model or "any")
+        self.machine = settle_precision(choose_machine(options.device), options.precision)
+        self.styles: Styles
+        if file.reader is not None:
+            self.styles = AnyStyles(file, named, options, self.machine)
+        else:
+            self.styles = LearntStyles(file, named, options)
+        self.net = file.net
+        self.notes = list(self.styles.notes)
+        self.engine: Engine | None = None
+        self.turn = threading.Lock()  # an engine is chosen once
+
+    def __call__(self, content: ImageSource) -> Painting:
+        """The photograph, painted."""
+        options = self.options
+        picture = read_image(content, max_megapixels=options.max_megapixels)
+        size = picture.size if options.size is None else fit_size(*picture.size, options.size)
+        is_tiled = self._must_tile(*size)
+        scene = Scene(picture, self.styles.pictures, self._describe_scene(), size)
+        view = scene.whole
+        # The mask is laid on at last, once.
+        pairs = zip(view.regions, scene.regions, strict=True)
+        regions = [replace(region, mask=own.mask) for region, own in pairs]
+        painted = scene.spread(view.photo, regions, partial(self._paint, view.photo, is_tiled))
+        if options.strength < 1:
+            painted = view.photo.lerp(painted, options.strength)
+        notes = [f"{picture.name}: {note}" for note in picture.notes] + scene.notes
+        notes = [*self.notes, *notes, *([f"{size[0]} x {size[1]}: in tiles"] if is_tiled else ())]
+        inputs = {"content": picture.name, "style": self.styles.names}
+        # How much memory there was matters to tiles alone.
+        kept = options if is_tiled else options.model_copy(update={"memory": None})
+        recipe = write_recipe("instant", inputs, kept)
+        return Painting(scene.finish(painted).clamp_(0, 1), scene.alpha, [], recipe, notes)
+
+    def _describe_scene(self) -> PaintOptions:
+        """What paintings by the loop and these have in common."""
+        options = self.options
+        shared = {
+            name: getattr(options, name)
+            for name in ("size", "mask", "style_mask", "feather", "color", "max_megapixels")
+        }
+        return PaintOptions(**shared, recolor=False, style_blend=tuple(self.styles.shares))
+
+    def _paint(
+        self, photo: Tensor, is_tiled: bool, region: Region, weights: Tensor | None
+    ) -> Tensor:
+        manner = self.styles.read(region.samples, max(photo.shape[2:]))
+        colored = carry_moments(photo, manner.mean, manner.covariance, weights).clamp_(0, 1)
+        return self.lay(colored, manner.numbers, is_tiled=is_tiled)
+
+    @torch.no_grad()
+    def lay(self, photo: Tensor, numbers: Tensor, *, is_tiled: bool = False) -> Tensor:
+        """Strokes on a photograph (1, 3, H, W) that is in its style's colours."""
+        height, width = photo.shape[2:]
+        if not is_tiled:
+            return self._choose_engine(height, width)(photo, numbers).clamp_(0, 1)
+        room = self._find_room(0)
+        most = FEWEST_PIXELS if room is None else max(FEWEST_PIXELS, int(room / self._cost()))
+        net = place_net(self.net, self.machine)
+        return paint_in_tiles(net, self.machine, photo, numbers, most).clamp_(0, 1)
+
+    def _cost(self) -> float:
+        is_torch = self.options.engine == "torch"  # others may work in float32
+        return measure_cost(self.net, self.machine.precision if is_torch else torch.float32)
+
+    def _must_tile(self, width: int, height: int) -> bool:
+        """Whether a picture goes through in tiles; an error where not even they fit."""
+        room, cost = self._find_room(width * height), self._cost()
+        if room is None or width * height * cost <= room:
+            return False
+        least = min(FEWEST_PIXELS, width * height) * cost
+        if room < least:
+            granted = grant_memory(self.machine.device, self.options.memory) or 0
+            raise ImageError(
+                f"{width} x {height} needs {format_memory(granted + least - room)} or more, and "
+                f"{format_memory(granted)} are granted; grant more with --memory, or paint it "
+                "smaller with --size"
+            )
+        if self.options.engine in ("onnx", "openvino"):
+            needed = format_memory(width * height * cost)
+            raise OptionError(
+                f"{width} x {height} takes about {needed} at once; in tiles: --engine torch"
+            )
+        return True
+
+    def _find_room(self, pixels: int) -> int | None:
+        """Bytes that there are for features, beside copies of the picture that are yet to come."""
+        device = self.machine.device
+        granted = grant_memory(device, self.options.memory)
+        if granted is None:
+            return None
+        used = (resident_memory() or 0) if device.type == "cpu" else 0
+        return granted - used - COPIES * 12 * pixels
+
+    def _choose_engine(self, height: int, width: int) -> Engine:
+        with self.turn:
+            if self.engine is None:
+                self.engine, note = choose_engine(
+                    self.options.engine, self.net, self.machine, (height, width)
+                )
+                self.notes += [note] if note else []
+            return self.engine
+
+
+class Impression:
+    """One painting in one pass, by a painter that is there already or a new one."""
+
+    def __init__(
+        self,
+        content: ImageSource,
+        style: ImageSource | Sequence[ImageSource] | None = None,
+        options: InstantOptions | None = None,
+        *,
+        painter: Instant | None = None,
+    ) -> None:
+        self.content, self.painter = content, painter or Instant(style, options)
+        self.notes = list(self.painter.notes)
+        self.painted: Painting | None = None
+
+    @classmethod
+    def many(cls, options: InstantOptions) -> Callable[[str, Sequence[str]], Impression]:
+        """What begins one painting after another; they come by style, and each is read once."""
+
+        @lru_cache(maxsize=1)
+        def find_painter(styles: tuple[str, ...]) -> Instant:
+            return Instant(styles, options)
+
+        return lambda content, styles: cls(content, painter=find_painter(tuple(styles)))
+
+    def steps(self) -> Iterator[None]:
+        self.painted = self.painter(self.content)
+        yield
+
+    def result(self) -> Painting:
+        if self.painted is None:
+            raise RuntimeError("nothing is painted before steps()")
+        return self.painted
+
+
+def open_net(model: str) -> NetFile:
+    """A net that travels with the package, by its name, or one of the user's own."""
+    return load_net(find_net(model))
+
+
+def read_palette(style: Sequence[ImageSource], model: str | None, side: int) -> Palette:
+    """Styles as rows: those of a model, all or by name, or pictures seen at that long side."""
+    options = InstantOptions(model=model, style_size=None if model else side)
+    file = open_net(model or "any")
+    if file.palette is not None:
+        return LearntStyles(file, style or file.palette.names, options).rows
+    styles = AnyStyles(file, style, options, Machine(torch.device("cpu")))
+    samples = [
+        Sample(fill_transparent(picture.pixels, picture.alpha), picture.alpha, 1.0, i)
+        for i, picture in enumerate(styles.pictures)
+    ]
+    seen = join_palettes([styles.see(sample, side) for sample in samples])
+    return replace(seen, names=tuple(styles.stems))

@@ -1,0 +1,162 @@
+"""Random squares of the photographs of a folder: what networks learn from.
+
+One bad file stops nothing: it is left out, and remembered.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from impasto.errors import ImageError, ImpastoError, MissingFileError
+from impasto.images.folders import walk
+from impasto.images.picture import Picture
+from impasto.images.reading import DEFAULT_MEGAPIXELS, list_suffixes, read_image
+from impasto.images.resizing import fit_size, resize_pixels
+
+MEMORY = 2**30  # bytes of pictures that are held
+LONGEST = 480
+
+Batch = TypeVar("Batch")
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def list_photographs(source: str | os.PathLike[str] | Sequence[str | Path]) -> list[Path]:
+    """Every picture below a folder, in the order of their names; a list stays as it is."""
+    if not isinstance(source, str | os.PathLike):
+        photos = [Path(each) for each in source]
+        where = "the list"
+    else:
+        folder = Path(source)
+        if not folder.exists():
+            raise MissingFileError(f"no such folder: {str(folder)!r} (of photographs)")
+        if not folder.is_dir():
+            raise MissingFileError(f"photographs lie in a folder; {str(folder)!r} is a file")
+        readable, where = list_suffixes(), repr(str(folder))
+        found = (path for path in walk(folder) if path.suffix.lower() in readable)
+        photos = [folder / path for path in sorted(found, key=Path.as_posix)]
+    if not photos:
+        raise MissingFileError(f"no photographs in {where}; put some there, or name another folder")
+    return photos
+
+
+class Crops:
+    """Photographs, read when they are first asked for, and held as small as they may be."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        longest: int = LONGEST,
+        *,
+        memory: int = MEMORY,
+        max_megapixels: float = DEFAULT_MEGAPIXELS,
+    ) -> None:
+        self.paths, self.longest, self.max_megapixels = list(paths), longest, max_megapixels
+        self.room = memory  # bytes; what finds no room is read again whenever it is asked for
+        self.held: dict[int, np.ndarray] = {}
+        self.failed: dict[int, str] = {}  # what was wrong with those that cannot be read
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, number: int) -> np.ndarray | None:
+        """A photograph (H, W, 3) as bytes; None if it cannot be read."""
+        if number in self.held:
+            return self.held[number]
+        if number not in self.failed:
+            try:
+                picture = read_image(self.paths[number], max_megapixels=self.max_megapixels)
+            except ImpastoError as error:
+                self.failed[number] = str(error)
+        if number in self.failed:
+            if len(self.failed) == len(self.paths):
+                count, first = len(self.paths), self.failed[0]
+                raise ImageError(f"none of the photographs, {count} in all, can be read: {first}")
+            return None
+        values = shrink(fill_in(picture), self.longest)
+        if values.nbytes <= self.room:
+            self.room -= values.nbytes
+            self.held[number] = values
+        return values
+
+    def cut(self, draw: random.Random, side: int, short: float) -> Tensor:
+        """A square (1, 3, side, side) of a random one, resized so that its short side is about
+        ``short``, and turned from left to right half of the time. It follows from ``draw`` alone:
+        what cannot be read is drawn and passed over each time."""
+        while (picture := self.read(draw.randrange(len(self.paths)))) is None:
+            pass
+        height, width = picture.shape[:2]
+        scale = max(short, side) / min(height, width)
+        box = min(side / scale, height, width)
+        left, top = draw.uniform(0, width - box), draw.uniform(0, height - box)
+        return cut_out(picture, (left, top, left + box, top + box), side, flip=draw.random() < 0.5)
+
+    def middles(self, side: int) -> Iterator[Tensor]:
+        """The largest square in the middle of each photograph, in their order."""
+        for number in range(len(self.paths)):
+            if (picture := self.read(number)) is not None:
+                height, width = picture.shape[:2]
+                box = min(height, width)
+                left, top = (width - box) / 2, (height - box) / 2
+                yield cut_out(picture, (left, top, left + box, top + box), side)
+
+    def notes(self) -> list[str]:
+        """What was left out."""
+        if not self.failed:
+            return []
+        first = self.failed[min(self.failed)]
+        count = len(self.failed)
+        return [f"left out: {count} photograph{'s' * (count > 1)} that cannot be read; {first}"]
+
+
+def fill_in(picture: Picture) -> Tensor:
+    """Its pixels over the mean colour of what is not transparent."""
+    if picture.alpha is None:
+        return picture.pixels
+    share = picture.alpha / picture.alpha.sum().clamp_min(1e-12)
+    mean = (picture.pixels * share).sum((2, 3), keepdim=True)
+    return torch.lerp(mean, picture.pixels, picture.alpha)
+
+
+def shrink(pixels: Tensor, longest: int) -> np.ndarray:
+    """(H, W, 3) as bytes, its long side at most ``longest``."""
+    height, width = pixels.shape[2:]
+    if max(height, width) > longest:
+        pixels = resize_pixels(pixels, *fit_size(width, height, longest))
+    return (pixels[0].permute(1, 2, 0) * 255).round().to(torch.uint8).contiguous().numpy()
+
+
+def cut_out(picture: np.ndarray, box: Box, side: int, *, flip: bool = False) -> Tensor:
+    """A square box of a picture, at another size."""
+    image = Image.fromarray(picture).resize(
+        (side, side), Image.Resampling.BICUBIC, box, reducing_gap=3.0
+    )
+    if flip:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    values = np.asarray(image, dtype=np.float32) / 255
+    return torch.from_numpy(values).permute(2, 0, 1)[None].contiguous()
+
+
+def draw_all(draw: Callable[[int], Batch], steps: range, *, ahead: bool) -> Iterator[Batch]:
+    """Each step's batch; or, drawn ahead in a thread of its own, while that before is learnt."""
+    if not ahead:
+        yield from map(draw, steps)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        waiting = deque[Future[Batch]]()
+        for step in steps:
+            waiting.append(pool.submit(draw, step))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        for last in waiting:
+            yield last.result()

@@ -1,0 +1,1 @@
+"""Many paintings in one go."""

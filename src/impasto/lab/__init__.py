@@ -1,0 +1,1 @@
+"""The laboratory: what networks see, and which options are best."""

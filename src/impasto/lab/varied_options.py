@@ -1,0 +1,119 @@
+"""What is varied: an option and its values, read from one line, shown in one word, crossed.
+
+An axis is a list of points, and a point the options that it sets: mostly one, {option: value}.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from impasto.errors import OptionError, suggest
+from impasto.painting.loop import hide_folders
+from impasto.painting.options import PaintOptions
+
+Point = Mapping[str, Any]
+Axis = Sequence[Point]
+
+
+# --- values -------------------------------------------------------------------------------------
+
+
+def show_value(name: str, value: Any) -> str:
+    """A value of an option as one word: 0.1, relu1_1+relu2_1, mask.png."""
+    value = list(value) if isinstance(value, tuple) else value
+    value = hide_folders({name: value})[name]
+    if isinstance(value, list):
+        return "+".join(show_value("", each) for each in value)
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def describe_values(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={show_value(name, value)}" for name, value in values.items())
+
+
+def kinds_of(annotation: Any) -> set[type]:
+    """The types that an option's values may have: float; int and None; tuple."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return kinds_of(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return set().union(*map(kinds_of, get_args(annotation)))
+    if origin is Literal:
+        return {str}
+    return {origin or annotation}
+
+
+def split_setting(text: str, example: str) -> tuple[str, str]:
+    """(option, what is said of it) of ``style_weight=1,0.1``."""
+    name, _, said = text.partition("=")
+    name = name.strip().replace("-", "_")
+    if not (name and said.strip()):
+        raise OptionError(f"{text!r} names no values of an option; give it as {example}")
+    if name not in PaintOptions.model_fields:
+        raise OptionError(f"unknown option {name!r}{suggest(name, PaintOptions.model_fields)}")
+    return name, said.strip()
+
+
+def is_number(name: str) -> bool:
+    return bool(kinds_of(PaintOptions.model_fields[name].annotation) & {int, float})
+
+
+def is_whole(name: str) -> bool:
+    return float not in kinds_of(PaintOptions.model_fields[name].annotation)
+
+
+def read_value(name: str, word: Any) -> Any:
+    """A checked value of an option; what is a tuple is joined by a plus."""
+    many = tuple in kinds_of(PaintOptions.model_fields[name].annotation)
+    value = word.strip().split("+") if many and isinstance(word, str) else word
+    return getattr(PaintOptions.read({name: value}), name)
+
+
+def parse_vary(text: str) -> tuple[str, list[Any]]:
+    """(option, values) of ``style_weight=1,0.1``, or of ``style_weight=1:100:5``."""
+    name, said = split_setting(text, "style_weight=1,0.1,0.01")
+    found = re.fullmatch(r"([^:,]+):([^:,]+):(\d+)", said)
+    words: Sequence[Any] = said.split(",")
+    if found and is_number(name):
+        low, high = (read_value(name, end) for end in found.groups()[:2])
+        words = spread_numbers(low, high, int(found[3]), whole=is_whole(name))
+    values = [read_value(name, word) for word in words]
+    for number, value in enumerate(values):
+        if value in values[:number]:
+            raise OptionError(f"{name}: {show_value(name, value)} is given twice")
+    return name, values
+
+
+def spread_numbers(low: float, high: float, count: int, *, whole: bool) -> list[float]:
+    """So many numbers from one end to the other: by ratio if both ends are above 0, else evenly.
+    Four digits are enough; whole numbers come once each."""
+    if count < 2:
+        raise OptionError(f"a range has at least 2 values, not {count}; give FIRST:LAST:COUNT")
+    shares = [i / (count - 1) for i in range(count)]
+    by_ratio = min(low, high) > 0
+    numbers = [low * (high / low) ** s if by_ratio else low + (high - low) * s for s in shares]
+    numbers = [low, *(float(f"{number:.4g}") for number in numbers[1:-1]), high]
+    return list(dict.fromkeys(map(round, numbers))) if whole else list(dict.fromkeys(numbers))
+
+
+def read_axis(given: str | Axis) -> Axis:
+    if not isinstance(given, str):
+        return given
+    name, values = parse_vary(given)
+    return [{name: value} for value in values]
+
+
+def names_in(axis: Axis) -> set[str]:
+    return {name for point in axis for name in point}
+
+
+def cross_axes(axes: Sequence[Axis]) -> list[dict[str, Any]]:
+    """Every combination of the axes' points; the last axis turns fastest."""
+    return [
+        {name: value for point in points for name, value in point.items()}
+        for points in itertools.product(*axes)
+    ]

@@ -1,0 +1,1 @@
+"""How far features are from those of a style or a photograph."""

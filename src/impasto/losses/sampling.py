@@ -1,0 +1,75 @@
+"""Positions of a picture that the losses which sample look at, and the features there.
+
+Positions are (n, 2), fractions (y, x) in [0, 1), so that they mean the same at every layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from impasto.errors import OptionError
+from impasto.images.tiles import Cells
+from impasto.losses.statistics import Weights, in_full
+
+Features = tuple[Tensor, ...]
+
+
+def draw_positions(
+    weights: Weights, count: int, draw: torch.Generator, shape: tuple[int, int] | None = None
+) -> Tensor:
+    """Positions (n, 2) in proportion to the weights, one of each of ``count`` equal shares of them.
+
+    Where ``count`` suffices for every cell of a mask without shades, these are the cells' centres.
+    Of weights that are one number, the layer's ``shape`` must be said.
+    """
+    flat = None  # weights of the cells (n,); None if all are the same
+    if isinstance(weights, Tensor):
+        shape = (weights.shape[-2], weights.shape[-1])
+        flat = weights.detach().cpu().double().flatten()  # (H*W,)
+        cells = flat.nonzero().squeeze(1)  # cells of no weight take no part
+        if len(cells) == 0:
+            raise OptionError("weights of zeros leave no position to look at")
+        flat, number = flat[cells], len(cells)
+    else:
+        assert shape is not None
+        number = shape[0] * shape[1]
+        cells = torch.arange(number if count >= number else 0)
+    offsets = torch.full((len(cells), 2), 0.5, dtype=torch.float64)
+    if count < number or (flat is not None and flat.max() > flat.min() * (1 + 1e-6)):
+        shares = torch.arange(count) + torch.rand(count, generator=draw, dtype=torch.float64)
+        if flat is None:
+            cells = (shares / count * number).long().clamp_max(number - 1)
+        else:
+            sums = flat.cumsum(0)
+            picked = torch.searchsorted(sums, shares / count * sums[-1], right=True)
+            cells = cells[picked.clamp_max(len(cells) - 1)]
+        # Anywhere in the cell, so that finer layers see all of theirs; not on its very edge, where
+        # rounding would give it to the neighbour.
+        offsets = 0.01 + 0.98 * torch.rand(count, 2, generator=draw, dtype=torch.float64)
+    corners = torch.stack([cells // shape[1], cells % shape[1]], 1)  # (n, 2)
+    return ((corners + offsets) / torch.tensor(shape)).float()
+
+
+def sample_features(
+    features: Features, positions: Tensor, cells: Sequence[Cells] | None = None
+) -> Tensor:
+    """Features at the nearest cells, all layers side by side (n, sum of C); zeros where a position
+    lies in none of the ``cells`` that these features are, so that tiles add up to the whole."""
+    columns = []
+    for i, layer in enumerate(features):
+        place = cells[i] if cells else None
+        height, width = place.whole if place else layer.shape[-2:]
+        y = (positions[:, 0] * height).long().clamp_max(height - 1)
+        x = (positions[:, 1] * width).long().clamp_max(width - 1)
+        if place is None or place.is_whole:
+            columns.append(in_full(layer[0].permute(1, 2, 0)[y, x]))  # (n, C)
+            continue
+        y, x = y - place.box.top, x - place.box.left
+        tall, wide = place.box.shape
+        inside = (y >= 0) & (y < tall) & (x >= 0) & (x < wide)
+        found = in_full(layer[0].permute(1, 2, 0)[y[inside], x[inside]])
+        columns.append(found.new_zeros(len(positions), layer.shape[1]).index_put((inside,), found))
+    return torch.cat(columns, 1)

@@ -1,0 +1,1 @@
+"""VGG-shaped networks that look at pictures: features, weights, speed."""

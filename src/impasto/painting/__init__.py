@@ -1,0 +1,1 @@
+"""Painting by optimisation, step by step, from coarse to fine."""

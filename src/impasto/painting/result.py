@@ -1,0 +1,65 @@
+"""Finished pictures: how their losses fell, and the recipe that makes them again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from impasto.images.writing import to_pil, write_image
+from impasto.system.files import replace_file
+from impasto.work import Step
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+HISTORY_COLUMNS = (
+    "style_weight",
+    "epoch",
+    "total_loss",
+    "style_loss",
+    "content_loss",
+    "tv_loss",
+    "width",
+    "height",
+    "seconds",
+)
+
+
+@dataclass(frozen=True)
+class Painting:
+    """A finished picture, how its losses fell, and the recipe that paints it again."""
+
+    pixels: Tensor
+    alpha: Tensor | None
+    history: list[Step]
+    recipe: dict[str, Any]
+    notes: list[str]
+
+    def to_pil(self) -> Image.Image:
+        return to_pil(self.pixels, self.alpha)
+
+    def save(self, path: str | os.PathLike[str], *, metadata: bool = True) -> tuple[str, ...]:
+        """Write the picture, with its recipe inside; what the format could not keep is returned."""
+        recipe = json.dumps(self.recipe, ensure_ascii=False) if metadata else None
+        return write_image(path, self.pixels, alpha=self.alpha, recipe=recipe)
+
+
+def write_history(painting: Painting, path: str | os.PathLike[str]) -> None:
+    """The losses of every step as CSV; what else was measured stands in columns of its own."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    more = list(painting.history[0].more) if painting.history else []
+    writer.writerow([*HISTORY_COLUMNS, *more])
+    weight = painting.recipe["options"].get("style_weight", "")
+    for step in painting.history:
+        losses = (step.total, step.style, step.content, step.tv)
+        others = [step.more[name] for name in more]
+        writer.writerow([weight, step.number, *losses, *step.size, f"{step.seconds:.3f}", *others])
+    replace_file(Path(path), text.getvalue().encode())

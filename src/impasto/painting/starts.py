@@ -1,0 +1,93 @@
+"""What a painting starts from: a table of pictures made of the photograph and the style."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from impasto.errors import OptionError, suggest
+from impasto.images.reading import read_image
+from impasto.images.resizing import resize_pixels
+from impasto.system.devices import seeded
+
+
+def start_from_content(content: Tensor, _style: Tensor, _seed: int) -> Tensor:
+    return content
+
+
+def start_from_style(content: Tensor, style: Tensor, _seed: int) -> Tensor:
+    """The style, cut (not squeezed) to the content's shape."""
+    height, width = content.shape[-2:]
+    scale = max(height / style.shape[-2], width / style.shape[-1])
+    tall, wide = (math.ceil(side * scale) for side in style.shape[-2:])
+    grown = resize_pixels(style, wide, tall)
+    top, left = (tall - height) // 2, (wide - width) // 2
+    return grown[..., top : top + height, left : left + width]
+
+
+def start_from_noise(content: Tensor, _style: Tensor, seed: int) -> Tensor:
+    noise = torch.rand(content.shape, generator=seeded(seed))
+    return (0.5 + (noise - 0.5) * 0.5).to(content.device)
+
+
+def start_from_grey(content: Tensor, _style: Tensor, _seed: int) -> Tensor:
+    return torch.full_like(content, 0.5)
+
+
+def start_from_statistics(content: Tensor, style: Tensor, seed: int) -> Tensor:
+    """The style's spectrum with random phases, the same for its three colours: noise that has the
+    style's means, covariances and correlations over distances (Galerne et al. 2011)."""
+    picture = make_periodic(start_from_style(content, style, seed))
+    noise = torch.randn(picture.shape[-2:], generator=seeded(seed)).to(picture)
+    phases = torch.fft.rfft2(noise)
+    phases = phases / phases.abs().clamp_min(1e-12)
+    phases[0, 0] = 1  # keeps the mean
+    spectrum = torch.fft.rfft2(picture) * phases
+    mixed: Tensor = torch.fft.irfft2(spectrum, s=picture.shape[-2:])
+    return mixed.clamp(0, 1)
+
+
+def make_periodic(picture: Tensor) -> Tensor:
+    """The picture less what its opposite edges differ by, spread as smoothly as can be: the jump
+    from edge to edge would be lines across and down in whatever is made of its spectrum (Moisan
+    2011, "Periodic plus Smooth Image Decomposition")."""
+    height, width = picture.shape[-2:]
+    jumps = torch.zeros_like(picture)
+    for dim, size in ((-2, height), (-1, width)):
+        jump = picture.select(dim, size - 1) - picture.select(dim, 0)
+        jumps.select(dim, 0).add_(jump)
+        jumps.select(dim, size - 1).sub_(jump)
+    down, across = torch.fft.fftfreq(height), torch.fft.rfftfreq(width)
+    bend = 2 * torch.cos(2 * math.pi * down)[:, None] + 2 * torch.cos(2 * math.pi * across) - 4
+    bend[0, 0] = 1  # where the jumps, which cancel out, have nothing
+    smooth = torch.fft.rfft2(jumps) / bend.to(picture)
+    periodic: Tensor = picture - torch.fft.irfft2(smooth, s=picture.shape[-2:])
+    return periodic
+
+
+STARTS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
+    "content": start_from_content,
+    "style": start_from_style,
+    "noise": start_from_noise,
+    "grey": start_from_grey,
+    "statistics": start_from_statistics,
+}
+
+
+def start_picture(
+    init: str, content: Tensor, style: Tensor, *, seed: int = 0, max_megapixels: float = 100.0
+) -> Tensor:
+    """The picture that the coarsest size starts from: by a start's name, or from a file."""
+    if start := STARTS.get(init):
+        return start(content, style, seed)
+    try:
+        pixels = read_image(init, max_megapixels=max_megapixels).pixels
+    except FileNotFoundError:
+        if "." in init or "/" in init:
+            raise
+        hint = suggest(init, STARTS)
+        raise OptionError(f"unknown init {init!r}{hint}, or give a picture's path") from None
+    return resize_pixels(pixels, content.shape[-1], content.shape[-2]).to(content.device)

@@ -1,0 +1,1 @@
+"""What the machine gives: devices, memory, files, processes, checkpoints, optional libraries."""

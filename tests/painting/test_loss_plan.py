@@ -1,0 +1,101 @@
+"""What is minimised, by the options: which losses look at which layers, and with which weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conftest import draw_picture
+
+import impasto
+from impasto.errors import ImageError, OptionError
+from impasto.losses.style import STYLE_LOSSES
+from impasto.painting.loss_plan import PIXELS, layers_of, plan_losses, plan_terms
+from impasto.painting.options import PaintOptions
+
+QUICK = {"steps": 3, "start_size": 64, "precision": "float32", "recolor": False}
+
+
+def read_options(**values: Any) -> PaintOptions:
+    given = {"layer_weights": "given", "style_layer": ["relu1_1", "relu3_1"]}
+    return PaintOptions.read({**given, **values})
+
+
+def name_groups(compact, **values: Any) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    style, content = plan_terms(compact, read_options(**values))
+    return [group for _, group, _ in style], [group for _, group, _ in content]
+
+
+def test_each_layer_is_a_term_with_its_share(compact):
+    style, content = plan_terms(
+        compact,
+        read_options(style_layer=["relu1_1=3", "relu3_1"], style_loss=["gram=2", "moments"]),
+    )
+    assert [(group, weight) for _, group, weight in style] == [
+        (("relu1_1",), pytest.approx(1.5)),
+        (("relu3_1",), pytest.approx(0.5)),
+        (("relu1_1",), pytest.approx(0.75)),
+        (("relu3_1",), pytest.approx(0.25)),
+    ]
+    assert [(group, weight) for _, group, weight in content] == [(("relu4_1",), 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("values", "layers"),
+    [
+        ({}, ["relu1_1", "relu3_1", "relu4_1"]),
+        ({"content_weight": 0}, ["relu1_1", "relu3_1"]),
+        ({"style_weight": 0}, ["relu4_1"]),
+        ({"style_weight": 0, "content_weight": 0}, []),
+        ({"style_layer": ["relu1_1", "relu5_1=0"]}, ["relu1_1", "relu4_1"]),
+        ({"style_loss": ["gram", "chained=0"]}, ["relu1_1", "relu3_1", "relu4_1"]),
+        ({"content_layer": ["relu2_2=0", "relu3_2"]}, ["relu1_1", "relu3_1", "relu3_2"]),
+        ({"content_loss": ["features=0", "laplacian"]}, ["relu1_1", "relu3_1"]),
+        ({"style_loss": ["histogram-pixels"], "content_loss": ["laplacian"]}, []),
+    ],
+    ids=str,
+)
+def test_what_weighs_nothing_is_not_looked_at(compact, values, layers):
+    assert layers_of(compact, read_options(**values)) == layers
+
+
+def test_no_weight_no_terms(compact):
+    assert name_groups(compact, style_weight=0) == ([], [("relu4_1",)])
+    assert name_groups(compact, content_weight=0) == ([("relu1_1",), ("relu3_1",)], [])
+    assert name_groups(compact, content_weight=0, style_weight=0) == ([], [])
+    assert name_groups(compact, content_loss=["laplacian"])[1] == [(PIXELS,)]
+
+
+def test_what_weighs_nothing_is_checked_all_the_same(compact):
+    with pytest.raises(OptionError, match="unknown loss 'grams'; did you mean 'gram'"):
+        plan_terms(compact, read_options(style_weight=0, style_loss=["grams"]))
+    with pytest.raises(OptionError, match="unknown layer 'relu9_1' for compact"):
+        plan_terms(compact, read_options(content_weight=0, content_layer=["relu9_1"]))
+    with pytest.raises(OptionError, match="chained needs more layers than relu1_1"):
+        plan_losses(STYLE_LOSSES, ("chained",), {"relu1_1": 1.0})
+
+
+def test_a_layer_that_weighs_nothing_asks_for_no_size():
+    """30 pixels do not reach relu5_1, which matters only where it is looked at."""
+    photo, style = draw_picture(30, 30, 1), draw_picture(40, 40, 2)
+    shallow = {**QUICK, "content_layer": ["relu2_1"]}
+    with pytest.raises(ImageError, match="30 x 30 is too small for layer relu5_1"):
+        impasto.paint(photo, style, shallow)
+    painting = impasto.paint(photo, style, {**shallow, "style_weight": 0, "init": "noise"})
+    assert painting.history[-1].total < painting.history[0].total
+    deep = {**QUICK, "style_layer": ["relu1_1", "relu2_1"], "content_layer": ["relu5_1"]}
+    with pytest.raises(ImageError, match="30 x 30 is too small for layer relu5_1"):
+        impasto.paint(photo, style, deep)
+    painting = impasto.paint(photo, style, {**deep, "content_weight": 0})
+    assert all(step.content == 0 for step in painting.history)
+    assert painting.history[-1].style < painting.history[0].style
+
+
+@pytest.mark.parametrize("how", ["none", "l1", "pixel"])
+def test_neither_style_nor_content_leaves_total_variation(how):
+    options = {**QUICK, "style_weight": 0, "content_weight": 0, "normalize_gradients": how}
+    painting = impasto.paint(draw_picture(64, 48, 1), draw_picture(40, 40, 2), options)
+    first, last = painting.history[0], painting.history[-1]
+    assert first.style == first.content == 0
+    assert first.total == pytest.approx(5 * first.tv, rel=1e-5)
+    assert last.tv < first.tv
