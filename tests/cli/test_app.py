@@ -449,7 +449,8 @@ def test_names_with_brackets_are_no_markup(photo, picture, tmp_path, monkeypatch
 
 INTERRUPTED_AT_STEP_3 = """
 import os, signal, sys
-from impasto import cli, painter
+from impasto.cli import app as cli
+from impasto.painting import painter
 steps = painter.Painter.steps
 
 def steps_interrupted(self):

@@ -305,7 +305,8 @@ def test_without_matplotlib_one_line_says_what_mends_it(arguments, text, monkeyp
 
 BROKEN_OFF_AT_STEP_4 = """
 import os, sys
-from impasto import cli, loop
+from impasto.cli import app as cli
+from impasto.painting import loop
 by, work = int(sys.argv.pop(1)), loop.Work.steps
 
 def steps_broken_off(self):

@@ -206,8 +206,8 @@ def test_what_it_says_when_it_is_stopped_is_so(photos, picture, tmp_path):
     """At the second Ctrl-C amid the third step, or amid the first where nothing can be saved."""
     program = """
 import os, signal, sys
-from impasto import training
-from impasto.cli import run
+from impasto.instant import training
+from impasto.cli.app import run
 at, sys.argv[1:] = int(sys.argv[1]), sys.argv[2:]
 class Broken(training.Training):
     def _measure(self, *batch):
@@ -258,8 +258,8 @@ def test_teaching_that_is_broken_off_goes_on_to_the_same_weights(by, photos, pic
     assert run([*told, "-o", str(whole), "-q"]) == 0
     program = f"""
 import os, sys
-from impasto import training
-from impasto.cli import run
+from impasto.instant import training
+from impasto.cli.app import run
 class Broken(training.Training):
     def preview(self):
         sheet = super().preview()

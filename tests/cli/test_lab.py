@@ -277,7 +277,10 @@ def test_without_optuna_one_line_says_what_mends_it(monkeypatch, capsys):
 
 BROKEN_OFF = """
 import os, sys
-from impasto import cli, cli_explore, cli_lab, cli_run
+from impasto.cli import app as cli
+from impasto.cli import explore as cli_explore
+from impasto.cli import lab as cli_lab
+from impasto.cli import running as cli_run
 by, at, follow = int(sys.argv.pop(1)), int(sys.argv.pop(1)), cli_run.follow_moments
 
 class BrokenOff:

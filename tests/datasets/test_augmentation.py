@@ -228,7 +228,7 @@ def test_one_too_small_for_the_network_is_told(tmp_path, styles):
 
 PROGRAM = """
 import os, signal, sys
-from impasto.augmentation import augment
+from impasto.datasets.augmentation import augment
 if __name__ == "__main__":
     source, out, styles, styliser, jobs, end = sys.argv[1:]
     def tell(moment):

@@ -280,8 +280,8 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from safetensors.torch import save_file
-from impasto import training
-from impasto.instant_options import TrainOptions
+from impasto.instant import training
+from impasto.instant.options import TrainOptions
 options, photos, output, kill, *styles = sys.argv[1:]
 training.SAVE_EVERY = 0
 work = training.Training(

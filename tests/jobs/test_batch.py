@@ -286,7 +286,8 @@ PROGRAM = """
 import os, signal
 from dataclasses import replace
 from pathlib import Path
-from impasto import cli, painter
+from impasto.cli import app as cli
+from impasto.painting import painter
 
 steps = painter.Painter.steps
 

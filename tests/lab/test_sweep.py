@@ -148,9 +148,9 @@ def test_no_folder_is_told_of(photo, picture, tmp_path):
 
 KILLED = """
 import os, signal, sys
-from impasto import checkpoints
-from impasto.painter import Painter
-from impasto.sweeps import sweep
+from impasto.system import checkpoints
+from impasto.painting.painter import Painter
+from impasto.lab.sweep import sweep
 
 checkpoints.SHARE = float("inf")  # saved at each step
 steps, done = Painter.steps, []

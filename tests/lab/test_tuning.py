@@ -120,9 +120,9 @@ def test_the_knee_by_hand(points, knee):
 
 KILLED = """
 import os, signal, sys
-from impasto import checkpoints
-from impasto.painter import Painter
-from impasto.tuning import Journal, tune
+from impasto.system import checkpoints
+from impasto.painting.painter import Painter
+from impasto.lab.tuning import Journal, tune
 
 checkpoints.SHARE = float("inf")  # saved at each step
 steps, tell, done = Painter.steps, Journal.tell, []

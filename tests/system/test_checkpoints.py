@@ -237,7 +237,9 @@ def test_the_memory_that_it_was_begun_with_is_kept(photo, picture, tmp_path, mon
 
 KILLED = """
 import os, signal, sys
-from impasto import checkpoints, cli, painter
+from impasto.system import checkpoints
+from impasto.cli import app as cli
+from impasto.painting import painter
 
 die_at, die_saving = int(os.environ["DIE_AT"]), int(os.environ.get("DIE_SAVING", 0))
 checkpoints.SHARE = float("inf")  # saved at each step
@@ -366,7 +368,8 @@ def test_from_the_last_painting_it_goes_on_though_that_is_written_over(photo, pi
 
 INTERRUPTED = """
 import os, signal
-from impasto import cli, optimizers
+from impasto.cli import app as cli
+from impasto.painting import optimizers
 step, count = optimizers.BoundedLBFGS.step, []
 
 def step_interrupted(*arguments):

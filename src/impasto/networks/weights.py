@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
+from importlib import resources
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -35,7 +36,7 @@ from impasto.networks.weight_formats import (
 )
 from impasto.system.files import locked, replace_file, replacing
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(str(resources.files("impasto"))) / "data"
 NETWORK = ("conv", "preprocess")  # how the names of what a backbone needs begin
 
 Progress = Callable[[int, int | None], None]
