@@ -16,7 +16,8 @@ PACKAGE = Path(__file__).parent.parent / "src" / "impasto"
 # Imports go only to an earlier level; folders of one level never import each other.
 LEVELS = (
     ("errors",),
-    ("options", "work", "system"),
+    ("options", "system"),
+    ("work",),
     ("images", "figures", "samples", "networks"),
     ("recipes", "losses"),
     ("painting",),

@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -62,7 +63,13 @@ def _check_memory(text: str) -> str:
     return text
 
 
-PICTURES = ("mask", "style_mask", "teach_mask", "labels")  # options that name pictures
+@dataclass(frozen=True)
+class File:
+    """Marks an option that names a file: what to upload, to hide in recipes, or to resolve."""
+
+    kind: Literal["picture", "model"] = "picture"
+    names: tuple[str, ...] = ()  # values that are names and no files
+
 
 Memory = Annotated[str, AfterValidator(_check_memory)]
 Weighted = Annotated[tuple[str, ...], AfterValidator(_check_weights)]
@@ -77,8 +84,18 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @classmethod
+    def parse(cls, options: Self | Mapping[str, Any] | None) -> Self:
+        """Return checked options from what a Python caller gave."""
+        if isinstance(options, cls):
+            return options
+        if options is not None and not isinstance(options, Mapping):
+            kind = type(options).__name__
+            raise OptionError(f"options are a mapping or {cls.__name__}, not a {kind}")
+        return cls.read(options or {})
+
+    @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:
-        """Checked options; what is wrong is said in one line that names the option."""
+        """Return checked options; what is wrong is one line that names the option."""
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
@@ -92,8 +109,36 @@ class Options(BaseModel):
         field.description = description or field.description
         return field
 
+    @classmethod
+    def file_marks(cls) -> dict[str, File]:
+        """Return the mark of every option that names files."""
+        return {
+            name: mark
+            for name, field in cls.model_fields.items()
+            for mark in field.metadata
+            if isinstance(mark, File)
+        }
+
+    def files(self) -> dict[str, tuple[str, ...]]:
+        """Return the files that these options name, by option."""
+        found = {}
+        for name, mark in self.file_marks().items():
+            value = getattr(self, name)
+            values = value if isinstance(value, tuple) else (value,)
+            if files := tuple(each for each in values if each and each not in mark.names):
+                found[name] = files
+        return found
+
+    def with_files(self, change: Callable[[str], str]) -> Self:
+        """Return these options with the path of each file changed."""
+        changes: dict[str, Any] = {}
+        for name, files in self.files().items():
+            changed = tuple(map(change, files))
+            changes[name] = changed if isinstance(getattr(self, name), tuple) else changed[0]
+        return self.model_copy(update=changes)
+
     def changed(self) -> dict[str, Any]:
-        """The options that differ from their defaults."""
+        """Return the options that differ from their defaults."""
         return self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
 
 

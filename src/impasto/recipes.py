@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping, Sequence
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from impasto.errors import MissingFileError, OptionError, suggest
+from impasto.options import Options
 
-# --- recipes ------------------------------------------------------------------------------------
+Given = TypeVar("Given", bound=Options)
 
 
 def list_recipes() -> dict[str, str]:
@@ -49,3 +52,20 @@ def parse_recipe(text: str, name: str) -> dict[str, Any]:
     if not isinstance(options, dict):
         raise OptionError(f"recipe {name!r} has no options")
     return options
+
+
+def write_recipe(
+    operation: str, inputs: Mapping[str, str | Sequence[str]], options: Options
+) -> dict[str, Any]:
+    """Return what a picture carries: what made it, of what, and how; folders are private."""
+    return {
+        "impasto": version("impasto"),
+        "operation": operation,
+        **inputs,
+        "options": hide_folders(options).model_dump(mode="json", by_alias=True),
+    }
+
+
+def hide_folders(options: Given) -> Given:
+    """Return options as others may read them: files by their names, without folders."""
+    return options.with_files(lambda path: Path(path).name)

@@ -232,8 +232,8 @@ from impasto.datasets.augmentation import augment
 if __name__ == "__main__":
     source, out, styles, styliser, jobs, end = sys.argv[1:]
     def tell(moment):
-        print(moment.done, flush=True)
-        if end == "kill" and moment.done > 100:
+        print(moment.number, flush=True)
+        if end == "kill" and moment.number > 100:
             os.kill(os.getpid(), signal.SIGKILL)
     options = {"styliser": styliser, "per_image": 2, "noise": ["gaussian", "blur", "spots"]}
     try:

@@ -32,13 +32,19 @@ from impasto.figures.plots import (
     save_figure,
     settle,
 )
-from impasto.work import Step
+from impasto.work import LOSSES, Step
+
+
+def step_of(number, steps, *losses, seconds=1.0, width=32):
+    measured = dict(zip(LOSSES, losses, strict=True))
+    return Step(number, steps, size=(width, width), measured=measured, seconds=seconds)
+
 
 HISTORY = [
-    Step(n, 4, (32 * (1 + n // 3), 32), 10.0 / n, 5.0 / n, 1.0 / n, 0.1, 0.5 * n)
+    step_of(n, 4, 10.0 / n, 5.0 / n, 1.0 / n, 0.1, seconds=0.5 * n, width=32 * (1 + n // 3))
     for n in (1, 2, 3, 4)
 ]
-FLAT = [Step(n, 3, (32, 32), 5.0, 5.0, 0.0, 0.0, 1.0) for n in (1, 2, 3)]
+FLAT = [step_of(n, 3, 5.0, 5.0, 0.0, 0.0) for n in (1, 2, 3)]
 LONG = "style_layer=relu1_1+relu2_1+relu3_1, content_layer=relu4_1, style_weight=46.4"
 THUMBNAIL = Image.fromarray(draw_picture(24, 16))
 
@@ -166,7 +172,7 @@ def test_nothing_but_zeros_is_not_logarithmic():
 
 @pytest.mark.parametrize("span", [1.5, 30, 1e4, 1e12])
 def test_logarithmic_axes_have_plain_numbers(span):
-    history = [Step(n, 9, (8, 8), 0.4 * span ** (n / 9), 1, 1, 1, n) for n in range(10)]
+    history = [step_of(n, 9, 0.4 * span ** (n / 9), 1, 1, 1, seconds=n, width=8) for n in range(10)]
     figure = plot_progress(history, [])
     check_text(figure)
     (axes,) = figure.axes
@@ -178,7 +184,7 @@ def test_logarithmic_axes_have_plain_numbers(span):
 
 
 def test_progress_marks_the_kept_pictures():
-    history = [Step(n, 50, (8, 8), 100.0 / n, 1, 1, 1, n) for n in range(1, 51)]
+    history = [step_of(n, 50, 100.0 / n, 1, 1, 1, seconds=n, width=8) for n in range(1, 51)]
     figure = plot_progress(history, [25, 1, 50, 2, 900])
     (axes,) = figure.axes
     lines = lines_of(axes)

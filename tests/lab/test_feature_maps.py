@@ -117,7 +117,7 @@ def test_the_folder_holds_maps_matrices_and_a_table(photo, tmp_path):
         "relu3_1-maps.png",
         "statistics.csv",
     ]
-    assert [(moment.done, moment.total, moment.text) for moment in moments] == [
+    assert [(moment.number, moment.steps, moment.text) for moment in moments] == [
         (1, 2, "relu1_1"),
         (2, 2, "relu3_1"),
     ]

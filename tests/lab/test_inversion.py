@@ -94,7 +94,7 @@ def test_work_that_is_broken_off_goes_on_to_the_same_bytes(whole, tmp_path):
     work = Inversions(photo, QUICK, folder=tmp_path / "out")
     steps = work.steps()
     for moment in steps:
-        if moment.done == STEPS + 3:
+        if moment.number == STEPS + 3:
             break
     steps.close()
     held = read_files(tmp_path / "out")

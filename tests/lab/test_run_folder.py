@@ -32,7 +32,8 @@ def facts(options: PaintOptions = OPTIONS, vary: dict | None = None, **what: obj
 
 
 def make_step(number: int, total: float, size: tuple[int, int] = (64, 48)) -> Step:
-    return Step(number, 3, size, total, total / 10, total / 100, 0.5, number / 4)
+    measured = {"total": total, "style": total / 10, "content": total / 100, "tv": 0.5}
+    return Step(number, 3, size=size, measured=measured, seconds=number / 4)
 
 
 def make_run(name: str = "01", **values: object) -> Run:

@@ -125,10 +125,10 @@ def test_sheet_figures_and_film(whole):
 
 def test_moments_count_all_steps(whole):
     _, _, moments = whole
-    assert [moment.done for moment in moments] == [
+    assert [moment.number for moment in moments] == [
         done for run in range(4) for done in (3 * run + 1, 3 * run + 2, 3 * run + 3, 3 * run + 3)
     ]
-    assert {moment.total for moment in moments} == {12}
+    assert {moment.steps for moment in moments} == {12}
     assert moments[4].text == "2/4 style_weight=1 tv_weight=5"
 
 
@@ -181,7 +181,7 @@ def test_killed_it_goes_on_to_the_same_bytes(pair, whole, tmp_path):
     moments = []
     result = sweep(*pair, VARY, folder, QUICK, on_step=moments.append)
     assert "taken up at step 2" in result.notes
-    assert [moment.done for moment in moments[:3]] == [3, 5, 6]
+    assert [moment.number for moment in moments[:3]] == [3, 5, 6]
     unbroken = whole[0]
     assert pictures_in(folder) == pictures_in(unbroken)
     for table in ("results.csv", "losses.csv"):
@@ -197,7 +197,7 @@ def test_closed_it_tells_of_what_is_finished(pair, whole, tmp_path):
     work = Sweep(*pair, options, folder, film=tmp_path / "film.gif")
     steps = work.steps()
     for moment in steps:
-        if moment.done == 8:
+        if moment.number == 8:
             break
     steps.close()
     assert len(read_table(folder / "results.csv")) == 2

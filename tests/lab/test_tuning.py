@@ -221,7 +221,7 @@ def test_more_trials_go_on_from_there(tmp_path, capfd):
     moments = []
     both = tune(PHOTO, STYLE, tmp_path / "out", {**options, "trials": 2}, on_step=moments.append)
     assert [row.run.values for row in both.rows][:1] == [row.run.values for row in first.rows]
-    assert [(moment.done, moment.total) for moment in moments] == [(1, 2), (2, 2), (2, 2)]
+    assert [(moment.number, moment.steps) for moment in moments] == [(1, 2), (2, 2), (2, 2)]
     record = json.loads((tmp_path / "out" / "record.json").read_text())
     assert record["runs"] == 2
     fewer = tune(PHOTO, STYLE, tmp_path / "out", {**options, "trials": 1})

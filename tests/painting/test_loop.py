@@ -14,10 +14,11 @@ from torch import Tensor
 
 from impasto.errors import DivergedError, OptionError
 from impasto.painting.canvas import PixelCanvas
-from impasto.painting.loop import Goal, Progress, Work, hide_folders, keep_state, optimise, prepare
+from impasto.painting.loop import Goal, Progress, Work, keep_state, optimise, prepare
 from impasto.painting.memory_plan import Level
-from impasto.painting.options import LoopOptions
+from impasto.painting.options import LoopOptions, PaintOptions
 from impasto.painting.result import Painting
+from impasto.recipes import hide_folders
 from impasto.system.checkpoints import Checkpoint
 from impasto.system.devices import Machine
 from impasto.work import Step
@@ -97,7 +98,7 @@ def go(goal: Distance, count: int = 30, **values: Any) -> tuple[Progress, list[f
     losses = []
     for total, _ in optimise(goal, canvas, optimizer, count, progress, options):
         losses.append(total)
-        progress.history.append(Step(len(losses), count, (2, 2), total, 0, 0, 0, seconds=0))
+        progress.history.append(Step(len(losses), count, measured={"total": total}))
     return progress, losses
 
 
@@ -149,7 +150,9 @@ def test_a_state_that_was_kept_goes_on_as_if_it_had_not_been(optimizer):
 
 
 def test_progress_is_packed_and_unpacked():
-    step = Step(1, 2, (8, 4), 3.5, 1.0, 2.0, 0.5, seconds=0.25, more={"score": 4.0})
+    step = Step(
+        1, 2, size=(8, 4), measured={"total": 3.5, "style": 1.0, "score": 4.0}, seconds=0.25
+    )
     tensors = {"values": torch.ones(2), "optimizer.step": torch.tensor(3.0)}
     progress = Progress(torch.zeros(1, 3, 2, 2), [step], 1, 2, 3.5, tensors)
     packed, facts = progress.pack()
@@ -229,17 +232,17 @@ def test_a_checkpoint_is_of_its_inputs_and_options(tmp_path):
 
 
 def test_recipes_have_no_folders():
-    options = {"init": "/home/me/start.png", "mask": "/a/b.png", "style_mask": ["c/d.png", "e"]}
-    shown = hide_folders({**options, "labels": None, "seed": 3})
-    assert shown == {
-        "init": "start.png",
-        "mask": "b.png",
-        "style_mask": ["d.png", "e"],
-        "labels": None,
-        "seed": 3,
+    files = {"init": "/home/me/start.png", "mask": "/a/b.png", "style_mask": ["c/d.png", "e"]}
+    options = PaintOptions.read({**files, "seed": 3})
+    shown = hide_folders(options)
+    assert shown.init == "start.png"
+    assert shown.mask == "b.png"
+    assert shown.style_mask == ("d.png", "e")
+    assert shown.changed() == {**options.changed(), "init": "start.png", "mask": "b.png"} | {
+        "style_mask": ["d.png", "e"]
     }
-    assert hide_folders({"init": "noise"}) == {"init": "noise"}
-    assert hide_folders({"steps": 3}) == {"steps": 3}
+    plain = PaintOptions.read({"init": "noise", "steps": 3})
+    assert hide_folders(plain) == plain
 
 
 def test_a_canvas_begins_as_its_start():

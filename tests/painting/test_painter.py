@@ -26,6 +26,7 @@ from impasto.painting.canvas import CANVASES
 from impasto.painting.optimizers import OPTIMIZERS
 from impasto.painting.options import PaintOptions
 from impasto.recipes import list_recipes, read_recipe_file
+from impasto.work import Step
 
 QUICK = {"steps": 6, "size": 64, "start_size": 32, "precision": "float32"}
 
@@ -216,7 +217,7 @@ def test_before_the_first_step_the_result_is_the_photograph(photo, picture):
 
 
 def history_of(*totals: float) -> list[painter.Step]:
-    return [painter.Step(i, 99, (8, 8), t, t, 0, 0, 0) for i, t in enumerate(totals, 1)]
+    return [Step(i, 99, measured={"total": t}) for i, t in enumerate(totals, 1)]
 
 
 def test_when_a_size_has_settled():

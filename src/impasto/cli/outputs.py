@@ -64,7 +64,7 @@ class Extras(Habits):
             if getattr(self, name) is not None:
                 raise OptionError(f"--{name} goes with {one}, not with several")
 
-    def files(self) -> dict[str, Path]:
+    def list_written(self) -> dict[str, Path]:
         """What is written, by the names of its flags."""
         named = {name: getattr(self, name) for name in ("history", "plot", "film", "checkpoint")}
         return {name: path for name, path in named.items() if path is not None}
@@ -98,7 +98,7 @@ def check_apart(output: Path, read: Iterable[Path], extras: Extras, mend: str) -
     """Nothing that is read may be written over, and no file written twice."""
     read_files = {path.resolve(): path for path in read}
     written: dict[Path, str] = {}
-    for name, path in {"output": output, **extras.files()}.items():
+    for name, path in {"output": output, **extras.list_written()}.items():
         if path.resolve() in read_files:
             raise OptionError(
                 f"--{name} {str(path)!r} is one of the pictures that are read, and would be "

@@ -19,7 +19,7 @@ from impasto.cli.running import INTERRUPTED, follow
 from impasto.errors import MissingFileError, OptionError
 from impasto.jobs.batch import BatchOptions, Outcome, Pairs, Task, is_many, plan_batch, run_batch
 from impasto.operations import OPERATIONS
-from impasto.options import PICTURES, Options
+from impasto.options import Options
 from impasto.painting.options import PaintOptions
 from impasto.system.files import make_folder
 
@@ -140,11 +140,8 @@ def name_inputs(
 
 def list_read(task: Task, options: BatchOptions) -> list[Path]:
     """Every picture that a painting is made from."""
-    named: list[str] = []
-    for name in (*PICTURES, "init"):
-        value = getattr(options, name, None) or ()
-        named += [value] if isinstance(value, str) else value
-    return [task.content, *task.styles, *(Path(name) for name in named if name)]
+    named = [name for names in options.files().values() for name in names]
+    return [task.content, *task.styles, *map(Path, named)]
 
 
 # --- what must not be -----------------------------------------------------------------------------

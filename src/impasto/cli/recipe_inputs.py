@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from impasto.cli.outputs import check_named
 from impasto.errors import MissingFileError, OptionError
 from impasto.operations import OPERATIONS
-from impasto.options import PICTURES, Options
+from impasto.options import Options
 from impasto.recipes import list_recipes, parse_recipe, read_recipe_file
 
 Given = TypeVar("Given", bound=Options)
@@ -33,9 +33,11 @@ def apply_recipe(recipe: str | None, given: Given, operation: str) -> Given:
     fields = type(given).model_fields
     known = {fields[name].alias or name for name in said}
     values = {name: value for name, value in values.items() if name not in known}
+    base = type(given).read(values)
     if recipe not in list_recipes():
-        values = find_pictures_of(values, Path(recipe).parent)
-    return type(given).read({**values, **{fields[n].alias or n: v for n, v in said.items()}})
+        base = find_files_of(base, Path(recipe).parent)
+    values = {name: getattr(base, name) for name in base.model_fields_set}
+    return type(given).parse(values | said)
 
 
 def check_options_of(values: Iterable[str], recipe: str, options: type[Options]) -> None:
@@ -93,13 +95,6 @@ def find_beside(name: str, folder: Path) -> str:
     )
 
 
-def find_pictures_of(options: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A recipe knows its masks, its network, and the picture it starts from, by their names."""
-    found = dict(options)
-    for name in (*PICTURES, "init", "model"):
-        value = found.get(name)
-        if isinstance(value, list):
-            found[name] = [find_beside(str(each), folder) for each in value]
-        elif isinstance(value, str) and (name in PICTURES or set("./") & set(value)):
-            found[name] = find_beside(value, folder)
-    return found
+def find_files_of(options: Given, folder: Path) -> Given:
+    """Find the files of a recipe's options: masks, a network, a picture to start from."""
+    return options.with_files(lambda name: find_beside(name, folder))

@@ -129,7 +129,7 @@ def follow_moments(work: Any, *, quiet: bool) -> bool:
             with closing(work.steps()) as moments:
                 for moment in moments:
                     progress.update(
-                        bar, completed=moment.done, total=moment.total, losses=moment.text
+                        bar, completed=moment.number, total=moment.steps, losses=moment.text
                     )
                     if asked.is_set():
                         finished = False

@@ -38,7 +38,7 @@ from impasto.painting.inputs import fill_transparent
 from impasto.system.devices import has_fast_bfloat16, seeded
 from impasto.system.files import LOCK, make_folder, replace_file, working_in
 from impasto.system.processes import work_in_processes
-from impasto.work import Moment
+from impasto.work import Step
 
 BATCH = 32  # copies that are held and painted at once, and
 BATCH_PIXELS = 2**21  # the pixels that they may have
@@ -270,14 +270,14 @@ class Augmentation:
             for suffix in sorted(set(suffixes) - set(WRITABLE)):
                 self.notes.append(f"copies of {suffixes[suffix]} {suffix} pictures are .png")
 
-    def steps(self) -> Iterator[Moment]:
+    def steps(self) -> Iterator[Step]:
         """Write what is not there yet, yielding after each chunk."""
         make_folder(self.out)
         with working_in(self.out):
             self._begin()
             yield from self._write()
 
-    def _write(self) -> Iterator[Moment]:
+    def _write(self) -> Iterator[Step]:
         tally, total = self.tally, sum(len(list(chunk.files())) for chunk in self.chunks)
         left = []
         for chunk in self.chunks:
@@ -289,12 +289,12 @@ class Augmentation:
                 left.append(chunk)
         if tally.kept:
             self.notes.append(f"taken up: {tally.kept} of {total} files are there")
-            yield Moment(tally.kept, total, "taken up")
+            yield Step(tally.kept, total, "taken up")
         done = tally.kept
         try:
             for made in self._make(left):
                 done += self._count(made)
-                yield Moment(done, total, tally.speed())
+                yield Step(done, total, tally.speed())
         finally:
             self._write_tables()
             self._say_notes()
@@ -417,7 +417,7 @@ def augment(
     options: AugmentOptions | Mapping[str, Any] | None = None,
     *,
     jobs: int = 1,
-    on_step: Callable[[Moment], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
 ) -> Augmented:
     """Write copies of a labelled set of pictures, painted after the styles and disturbed."""
     if options is not None and not isinstance(options, AugmentOptions):

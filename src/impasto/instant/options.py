@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from impasto.errors import OptionError, suggest
-from impasto.options import DeviceOptions, Scale, Side, Weight, parse_weight
+from impasto.options import DeviceOptions, File, Scale, Side, Weight, parse_weight
+
+MODELS = ("any", "painters")  # the networks that travel with the package
 
 
 def parse_blend(entries: Sequence[str], names: Sequence[str]) -> list[float]:
@@ -71,7 +73,7 @@ class InstantOptions(DeviceOptions):
     strength: Annotated[float, Field(ge=0, le=1)] = Field(
         default=1.0, description="How much of the painting is laid on; 0: the photograph."
     )
-    model: str | None = Field(
+    model: Annotated[str | None, File("model", names=MODELS)] = Field(
         default=None,
         description="Paint with this network, which 'impasto train' made, or painters, the one "
         "that travels with the package; without it, with the one for any style.",
@@ -91,11 +93,11 @@ class InstantOptions(DeviceOptions):
     style_scale: Scale = Field(
         default=1.0, description="Times that size: 0.5 for strokes half as large."
     )
-    style_mask: tuple[str, ...] = Field(
+    style_mask: Annotated[tuple[str, ...], File()] = Field(
         default=(),
         description="Mask of the photograph for each style, in their order: where it is painted.",
     )
-    mask: str | None = Field(
+    mask: Annotated[str | None, File()] = Field(
         default=None,
         description="Picture of what is painted: white is painted, black stays the photograph.",
     )

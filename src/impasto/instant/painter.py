@@ -28,11 +28,11 @@ from impasto.instant.styles import AnyStyles, LearntStyles, Styles
 from impasto.instant.tiled_pass import FEWEST_PIXELS, measure_cost, paint_in_tiles, place_net
 from impasto.options import format_memory
 from impasto.painting.inputs import Region, Sample, Scene, fill_transparent
-from impasto.painting.loop import write_recipe
 from impasto.painting.memory_plan import grant_memory
 from impasto.painting.options import PaintOptions
 from impasto.painting.painter import list_styles
 from impasto.painting.result import Painting
+from impasto.recipes import write_recipe
 from impasto.system.devices import Machine, choose_machine, settle_precision
 from impasto.system.memory import resident_memory
 

@@ -28,7 +28,7 @@ from impasto.networks.weights import load_backbone
 from impasto.painting.inputs import make_opaque
 from impasto.system.devices import choose_machine
 from impasto.system.files import make_folder, replace_file
-from impasto.work import Moment
+from impasto.work import Step
 
 COLUMNS = ("layer", "channel", "mean", "deviation", "least", "most", "alight", "mean_square")
 
@@ -113,7 +113,7 @@ class Features:
             raise OptionError(f"features go to a folder; {folder.name!r} is a file")
         make_folder(folder)
 
-    def steps(self) -> Iterator[Moment]:
+    def steps(self) -> Iterator[Step]:
         """Look once, and show layer by layer."""
         pixels = resize_pixels(self.photo.pixels, *self.size).to(self.machine.device)
         with torch.no_grad():
@@ -123,7 +123,7 @@ class Features:
             self.seen[name] = LayerFeatures(name, features, self._choose_channels(features))
             if self.folder is not None:
                 self._draw(self.seen[name], self.folder)
-            yield Moment(number, len(self.layers), name)
+            yield Step(number, len(self.layers), name)
         if self.folder is not None:
             text = io.StringIO()
             writer = csv.writer(text, lineterminator="\n")
@@ -159,7 +159,7 @@ def features(
     folder: str | os.PathLike[str] | None = None,
     options: FeaturesOptions | Mapping[str, Any] | None = None,
     *,
-    on_step: Callable[[Moment], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
 ) -> dict[str, LayerFeatures]:
     """What layers give for a picture, by their names; drawn and tabled in a folder if one is
     given."""

@@ -35,7 +35,7 @@ from impasto.painting.objective import RANGE_WEIGHT
 from impasto.painting.result import Painting
 from impasto.system.checkpoints import Checkpoint
 from impasto.system.files import replace_file, working_in
-from impasto.work import Moment, Step
+from impasto.work import Step
 
 ALPHA = 6.0  # the power of the pixel norm
 RANGE = 80 / 255  # B: how far the pixels of photographs lie from grey
@@ -169,12 +169,12 @@ class Inversions:
         digest.update(self.photo.pixels.contiguous().numpy().tobytes())
         return facts | {"digest": digest.hexdigest()}
 
-    def steps(self) -> Iterator[Moment]:
+    def steps(self) -> Iterator[Step]:
         """Find what the folder does not hold yet, yielding how far it has come after each step."""
         with working_in(self.record.folder):
             yield from self._find_all()
 
-    def _find_all(self) -> Iterator[Moment]:
+    def _find_all(self) -> Iterator[Step]:
         total = self.steps_each * len(self.options)
         for number, options in enumerate(self.options):
             (layer,) = options.layer
@@ -183,9 +183,9 @@ class Inversions:
             if not path.is_file():
                 with closing(self._find(options, path)) as steps:
                     for step in steps:
-                        yield Moment(number * self.steps_each + step.number, total, text)
+                        yield Step(number * self.steps_each + step.number, total, text)
             self._take_in(layer, path)
-            yield Moment((number + 1) * self.steps_each, total, text)
+            yield Step((number + 1) * self.steps_each, total, text)
 
     def _find(self, options: InvertOptions, path: Path) -> Generator[Step, None, None]:
         """One layer's picture, or what is left of the work."""
@@ -231,7 +231,7 @@ def invert_layers(
     folder: Place,
     options: InvertOptions | Mapping[str, Any] | None = None,
     *,
-    on_step: Callable[[Moment], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
 ) -> dict[str, float]:
     """A picture for each of several layers, and a sheet of them, in a folder; how near each comes,
     in dB."""

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from impasto.options import MachineOptions, Memory, Options, Scale, Side, Weight
-from impasto.painting.options import LoopOptions, PaintOptions, StyleOptions
+from impasto.options import File, MachineOptions, Memory, Options, Scale, Side, Weight
+from impasto.painting.options import START_NAMES, LoopOptions, PaintOptions, StyleOptions
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -39,7 +39,7 @@ class TextureOptions(StyleOptions):
     style_scale: Scale = Field(
         default=1.0, description="How large the texture is seen: 0.5 for half its size."
     )
-    init: str = Field(
+    init: Annotated[str, File(names=START_NAMES)] = Field(
         default="statistics",
         description="What to start from: statistics (noise with the texture's colours and "
         "spectrum), noise, grey, style (the texture itself), or a picture's path.",

@@ -22,11 +22,10 @@ from impasto.images.picture import ImageSource
 from impasto.images.reading import read_image
 from impasto.lab.runs import Row, Run, has_diverged, read_step
 from impasto.lab.varied_options import show_value
-from impasto.options import PICTURES
-from impasto.painting.loop import hide_folders
 from impasto.painting.options import PaintOptions
 from impasto.painting.painter import list_styles
 from impasto.painting.result import HISTORY_COLUMNS, Painting, write_history
+from impasto.recipes import hide_folders
 from impasto.system.checkpoints import Checkpoint
 from impasto.system.files import make_folder, replace_file, working_in
 from impasto.work import Step
@@ -55,7 +54,7 @@ def describe_work(
         **what,
         "content": pictures[0].name,
         "style": [picture.name for picture in pictures[1:]],
-        "options": hide_folders(options.changed()),
+        "options": hide_folders(options).changed(),
         "vary": {
             name: [show_value(name, value) for value in values] for name, values in vary.items()
         },
@@ -72,11 +71,13 @@ def describe_work(
 
 def list_files(options: PaintOptions, vary: Mapping[str, Sequence[Any]]) -> list[Path]:
     """The files that options name: masks, and a picture to start from."""
-    named = (*PICTURES, "init")
-    said = [getattr(options, name) for name in named]
-    said += [value for name in named for value in vary.get(name, ())]
-    names = [each for v in said for each in (v if isinstance(v, tuple) else (v,))]
-    return [Path(name) for name in names if name and Path(name).is_file()]
+    varied = [
+        options.model_copy(update={name: value})
+        for name in vary.keys() & options.file_marks()
+        for value in vary[name]
+    ]
+    names = [name for each in (options, *varied) for some in each.files().values() for name in some]
+    return [Path(name) for name in dict.fromkeys(names) if Path(name).is_file()]
 
 
 class Record:
@@ -191,7 +192,7 @@ class Record:
     ) -> None:
         """What differs from the defaults, as a recipe file; pictures by name, and that of another
         run, to ``start`` from, by where it lies beside the recipe."""
-        values = {"about": about, **hide_folders(options.changed())}
+        values = {"about": about, **hide_folders(options).changed()}
         if start is not None:
             values["init"] = start.relative_to(self.folder).as_posix()
         lines = [f"{key} = {json.dumps(v, ensure_ascii=False)}\n" for key, v in values.items()]

@@ -12,7 +12,7 @@ from impasto.lab.distances import Distances
 from impasto.lab.varied_options import show_value
 from impasto.painting.options import PaintOptions
 from impasto.painting.result import Painting
-from impasto.work import Step
+from impasto.work import LOSSES, Step
 
 LONGEST_NAME = 120  # characters; file systems take 255 bytes
 
@@ -63,7 +63,8 @@ def read_step(line: Mapping[str, str], steps: int) -> Step:
         float(line[f"{name}_loss"]) for name in ("total", "style", "content", "tv")
     )
     size, seconds = (int(line["width"]), int(line["height"])), float(line["seconds"])
-    return Step(int(line["epoch"]), steps, size, total, style, content, tv, seconds)
+    measured = {"total": total, "style": style, "content": content, "tv": tv}
+    return Step(int(line["epoch"]), steps, size=size, measured=measured, seconds=seconds)
 
 
 def describe_row(row: Row | None, rank: str = "") -> str:
@@ -78,11 +79,12 @@ def describe_row(row: Row | None, rank: str = "") -> str:
 
 def mark_diverged(painting: Painting) -> Painting:
     """With a last step that measured no number, by which a diverged run is known."""
-    nan = math.nan
     last = painting.history[-1] if painting.history else None
     size = last.size if last else (painting.pixels.shape[-1], painting.pixels.shape[-2])
     seconds = last.seconds if last else 0.0
-    lost = Step(len(painting.history) + 1, 0, size, nan, nan, nan, nan, seconds)
+    measured = dict.fromkeys(LOSSES, math.nan)
+    number = len(painting.history) + 1
+    lost = Step(number, 0, size=size, measured=measured, seconds=seconds)
     return replace(painting, history=[*painting.history, lost])
 
 

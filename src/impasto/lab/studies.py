@@ -26,7 +26,7 @@ from impasto.lab.varied_options import (
     read_axis,
 )
 from impasto.painting.options import PaintOptions
-from impasto.work import Moment
+from impasto.work import Step
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def study(
     options: PaintOptions | Mapping[str, Any] | None = None,
     *,
     film: str | Path | None = None,
-    on_step: Callable[[Moment], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
 ) -> SweepResult:
     """Paint one of the papers' figures, ``STUDIES``, of these pictures into a folder."""
     asked = SweepOptions.read(list_said(options))

@@ -35,7 +35,7 @@ from impasto.lab.varied_options import (
 from impasto.painting.options import PaintOptions
 from impasto.system.files import working_in
 from impasto.video.film import Film, check_film
-from impasto.work import Moment
+from impasto.work import Step
 
 Style = ImageSource | Sequence[ImageSource]
 
@@ -153,7 +153,7 @@ class Sweep:
     def notes(self) -> list[str]:
         return [*self.easel.notes, *self.record.notes()]
 
-    def steps(self) -> Iterator[Moment]:
+    def steps(self) -> Iterator[Step]:
         """Paint, yielding how far it has come after each step of each picture."""
         with working_in(self.record.folder):
             try:
@@ -162,16 +162,16 @@ class Sweep:
             finally:
                 self._tell()
 
-    def _paint(self) -> Iterator[Moment]:
+    def _paint(self) -> Iterator[Step]:
         total, done = sum(run.options.steps for run in self.runs), 0
         for number, run in enumerate(self.runs, 1):
             text = f"{number}/{len(self.runs)} {describe_values(run.values)}".strip()
             with closing(self.easel.paint(self._link(run), self.keep_at)) as steps:
                 for step in steps:
-                    yield Moment(done + step.number, total, text)
+                    yield Step(done + step.number, total, text)
             done += run.options.steps
             self._write_tables()
-            yield Moment(done, total, text)
+            yield Step(done, total, text)
 
     def result(self) -> SweepResult:
         rows = list(self.easel.rows.values())
@@ -315,7 +315,7 @@ def sweep(
     options: PaintOptions | Mapping[str, Any] | None = None,
     *,
     film: str | Path | None = None,
-    on_step: Callable[[Moment], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
 ) -> SweepResult:
     """Paint a picture for each crossing of ``vary``, {option: values}, into a folder."""
     if isinstance(vary, Mapping):
@@ -336,7 +336,7 @@ def list_said(options: PaintOptions | Mapping[str, Any] | None) -> dict[str, Any
     return dict(options or {})
 
 
-def follow(steps: Iterator[Moment], on_step: Callable[[Moment], None] | None) -> None:
+def follow(steps: Iterator[Step], on_step: Callable[[Step], None] | None) -> None:
     for moment in steps:
         if on_step is not None:
             on_step(moment)

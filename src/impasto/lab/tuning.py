@@ -36,7 +36,7 @@ from impasto.lab.varied_options import (
 )
 from impasto.painting.options import PaintOptions
 from impasto.system.files import working_in
-from impasto.work import Moment
+from impasto.work import Step
 
 JOURNAL = "journal.log"
 EXAMPLE = "style_weight=1:1000"
@@ -238,7 +238,7 @@ class Tuning:
             self.easel.note([f"each picture has a long side of {size}; --size for another"])
         self.easel.note(notes)
 
-    def steps(self) -> Iterator[Moment]:
+    def steps(self) -> Iterator[Step]:
         """Paint, yielding how far it has come after each step of each trial."""
         with working_in(self.record.folder):
             try:
@@ -247,7 +247,7 @@ class Tuning:
             finally:
                 self._tell()
 
-    def _paint(self) -> Iterator[Moment]:
+    def _paint(self) -> Iterator[Step]:
         journal = Journal(self.record.folder / JOURNAL, self.searches, self.base.seed)
         count, done = max(self.trials, journal.count()), 0
         self.record.write_facts(runs=count)
@@ -260,11 +260,11 @@ class Tuning:
             text = f"{number + 1}/{count} {describe_values(values)}"
             with closing(self.easel.paint(run)) as steps:
                 for step in steps:
-                    yield Moment(done + min(step.number, self.base.steps), total, text)
+                    yield Step(done + min(step.number, self.base.steps), total, text)
             journal.tell(number, self.easel.rows[run.name])
             done += self.base.steps
             self._write_tables()
-            yield Moment(done, total, text)
+            yield Step(done, total, text)
 
     @property
     def notes(self) -> list[str]:
@@ -319,7 +319,7 @@ def tune(
     folder: str | Path,
     options: PaintOptions | Mapping[str, Any] | None = None,
     *,
-    on_step: Callable[[Moment], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
 ) -> TuneResult:
     """Search options, ``trials`` pictures in all, for what is near to both pictures."""
     work = Tuning(content, style, TuneOptions.read(list_said(options)), folder)

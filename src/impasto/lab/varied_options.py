@@ -8,11 +8,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from impasto.errors import OptionError, suggest
-from impasto.painting.loop import hide_folders
 from impasto.painting.options import PaintOptions
 
 Point = Mapping[str, Any]
@@ -24,10 +24,10 @@ Axis = Sequence[Point]
 
 def show_value(name: str, value: Any) -> str:
     """A value of an option as one word: 0.1, relu1_1+relu2_1, mask.png."""
-    value = list(value) if isinstance(value, tuple) else value
-    value = hide_folders({name: value})[name]
-    if isinstance(value, list):
-        return "+".join(show_value("", each) for each in value)
+    if isinstance(value, tuple | list):
+        return "+".join(show_value(name, each) for each in value)
+    if isinstance(value, str) and name in PaintOptions.file_marks():
+        return Path(value).name
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 

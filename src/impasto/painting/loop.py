@@ -12,9 +12,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -23,13 +21,12 @@ from torch.nn import functional
 
 from impasto.errors import DivergedError
 from impasto.networks.vgg import Backbone
-from impasto.options import PICTURES, Options
 from impasto.painting.canvas import CANVASES, Canvas
 from impasto.painting.memory_plan import Level
 from impasto.painting.optimizers import OPTIMIZERS, Optimizer
 from impasto.painting.options import LoopOptions
 from impasto.painting.result import Painting
-from impasto.painting.starts import STARTS
+from impasto.recipes import write_recipe
 from impasto.system.checkpoints import Checkpoint
 from impasto.system.devices import Machine
 from impasto.system.memory import give_memory_back, keeping_memory
@@ -69,7 +66,7 @@ class Progress:
             tensors["best"] = self.best
         least = None if math.isinf(self.least) else self.least
         facts = {"level": self.level, "done": self.done, "least": least}
-        return tensors, facts | {"history": [asdict(step) for step in self.history]}
+        return tensors, facts | {"history": [step.pack() for step in self.history]}
 
     @classmethod
     def unpack(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Progress:
@@ -252,21 +249,17 @@ class Work(ABC):
                 for total, parts in optimise(
                     goal, canvas, optimizer, level.steps, progress, options
                 ):
-                    known = {name: parts.pop(name, 0.0) for name in ("style", "content", "tv")}
-                    count, seconds = len(progress.history) + 1, time.perf_counter() - began
                     step = Step(
-                        count,
+                        len(progress.history) + 1,
                         options.steps,
-                        level.size,
-                        total,
-                        **known,
-                        seconds=seconds,
-                        more=parts,
+                        size=level.size,
+                        measured={"total": total, "style": 0.0, "content": 0.0, "tv": 0.0} | parts,
+                        seconds=time.perf_counter() - began,
                     )
                     progress.history.append(step)
                     progress.remarks += goal.remarks
                     goal.remarks.clear()
-                    yield step
+                    yield replace(step, look=self.result)
                 del goal, canvas, optimizer
             progress.state = {}  # the best is all that is needed of it
 
@@ -300,31 +293,3 @@ class Work(ABC):
     def recipe(self) -> dict[str, Any]:
         """All that is needed to make this picture again."""
         return write_recipe(self.operation, self.describe_inputs(), self.options)
-
-
-def write_recipe(operation: str, inputs: Mapping[str, Any], options: Options) -> dict[str, Any]:
-    """What a picture carries: what made it, of what, and how."""
-    said = options.model_dump(mode="json", by_alias=True)
-    return {
-        "impasto": version("impasto"),
-        "operation": operation,
-        **inputs,
-        "options": hide_folders(said),
-    }
-
-
-def hide_folders(options: dict[str, Any]) -> dict[str, Any]:
-    """Options as others may read them: pictures by their names."""
-    shown = dict(options)
-    if options.get("init") not in {None, *STARTS}:
-        shown["init"] = Path(options["init"]).name
-    for name in (*PICTURES, "model"):
-        if name in options:
-            shown[name] = without_folders(options[name])
-    return shown
-
-
-def without_folders(value: Any) -> Any:
-    if isinstance(value, list):
-        return [without_folders(each) for each in value]
-    return Path(value).name if isinstance(value, str) else value

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from impasto.options import MachineOptions, Scale, Side, Weight, Weighted
+from impasto.options import File, MachineOptions, Scale, Side, Weight, Weighted
+
+START_NAMES = ("content", "style", "noise", "grey", "statistics")  # what a painting may start from
 
 
 class LoopOptions(MachineOptions):
@@ -131,19 +133,19 @@ class PaintOptions(StyleOptions):
     style_scale: tuple[Scale, ...] = Field(
         default=(), description="Times that size: 0.5 for strokes half as large."
     )
-    mask: str | None = Field(
+    mask: Annotated[str | None, File()] = Field(
         default=None,
         description="Picture of what is painted: white is painted, black stays the photograph.",
     )
-    style_mask: tuple[str, ...] = Field(
+    style_mask: Annotated[tuple[str, ...], File()] = Field(
         default=(),
         description="Mask of the photograph for each style, in their order: where it is painted.",
     )
-    teach_mask: tuple[str, ...] = Field(
+    teach_mask: Annotated[tuple[str, ...], File()] = Field(
         default=(),
         description="Mask of each style picture, in their order: the part of it that teaches.",
     )
-    labels: tuple[str, str] | None = Field(
+    labels: Annotated[tuple[str, str] | None, File()] = Field(
         default=None,
         description="Two maps, of the photograph and of the style: what has one colour in both "
         "is painted from one another.",
@@ -169,7 +171,7 @@ class PaintOptions(StyleOptions):
     )
 
     # --- what it starts from
-    init: str = Field(
+    init: Annotated[str, File(names=(*START_NAMES, "last"))] = Field(
         default="content",
         description="What to start from: content, style, noise, grey, statistics (noise with the "
         "style's colours and spectrum), last (what OUTPUT holds), or a picture's path.",
