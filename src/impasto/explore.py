@@ -40,6 +40,7 @@ ALPHA = 6.0  # the power of the pixel norm
 RANGE = 80 / 255  # B: how far the pixels of photographs lie from grey
 LARGEST = 65536  # pixels of an exemplar's long side, as it is seen
 NOISE = 0.05  # deviation of what nothing is started from
+STILL = 0.5  # the share of a class's steps in which its shifts grow to their full reach
 
 # --- textures -----------------------------------------------------------------------------------
 
@@ -345,7 +346,7 @@ class Excitement:
     def __call__(self, pixels: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         options = self.options
         draw = seeded((options.seed + 7919 * step) % 2**63)
-        reach = options.jitter
+        reach = self.find_reach(pixels, step)
         down, across = torch.randint(-reach, reach + 1, (2,), generator=draw).tolist()
         shifted = torch.roll(pixels, (down, across), (-2, -1))
         score = self.score(shifted)
@@ -354,6 +355,19 @@ class Excitement:
         outside = range_penalty(pixels) / pixels.numel()
         total = -score + options.l2_weight * l2 + options.tv_weight * tv + RANGE_WEIGHT * outside
         return total, {"score": score, "tv": tv, "l2": l2}
+
+    def find_reach(self, pixels: Tensor, step: int) -> int:
+        """How far the picture is shifted at this step, at most.
+
+        Of a class, small pictures are shifted as much less as they are smaller, and at first
+        hardly: until there is something to see, each shift pulls another way, and whether anything
+        came of it in time hung on the rounding of a processor.
+        """
+        if self.dream.classifier is None:
+            return self.options.jitter
+        size = max(pixels.shape[-2:]) / max(self.dream.size)
+        grown = min(1.0, step / (STILL * self.options.steps))
+        return round(self.options.jitter * size * grown)
 
     def score(self, pixels: Tensor) -> Tensor:
         dream = self.dream
