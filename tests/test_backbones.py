@@ -19,6 +19,8 @@ from impasto.backbones import BACKBONES, Architecture, Backbone, resolve_layer
 from impasto.devices import Machine
 from impasto.errors import ImageError, OptionError, WeightsError
 
+pytestmark = pytest.mark.arithmetic
+
 
 def test_vgg_19_has_its_sixteen_convolutions():
     convs = BACKBONES["vgg19"].convs()

@@ -26,6 +26,8 @@ from impasto.batch_losses import (
 from impasto.devices import seeded
 from impasto.style_losses import GaussianLoss
 
+pytestmark = pytest.mark.arithmetic
+
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
     """Features whose channels hang together, with a mean."""

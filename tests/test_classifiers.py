@@ -18,6 +18,8 @@ from impasto.errors import OptionError, WeightsError
 from impasto.images import read_image
 from impasto.weights import load_backbone, load_tensors, stored_path
 
+pytestmark = pytest.mark.arithmetic
+
 
 @pytest.fixture(scope="module")
 def small() -> Classifier:

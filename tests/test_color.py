@@ -24,6 +24,8 @@ from impasto.color import (
 )
 from impasto.errors import ImageError
 
+pytestmark = pytest.mark.arithmetic
+
 LINEAR = [match_color, match_cholesky, match_pca]
 CARRIERS = [*LINEAR, match_histogram, match_lab]
 every_carrier = pytest.mark.parametrize("carry", CARRIERS)

@@ -26,6 +26,8 @@ from impasto.loop import Work
 from impasto.options import parse_recipe
 from impasto.paintings import Painting
 
+pytestmark = pytest.mark.arithmetic
+
 SEEN = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 RANGE = 80 / 255
 

@@ -19,6 +19,8 @@ from impasto.networks import LAYOUTS, PaintingNet
 from impasto.palettes import Palette, save_net
 from impasto.samples import draw_style
 
+pytestmark = pytest.mark.arithmetic
+
 PLAIN = {"precision": "float32", "engine": "torch"}
 
 

@@ -18,6 +18,8 @@ from impasto.images import read_image, read_recipe
 from impasto.inversions import Inversions, invert_layers, measure_psnr
 from impasto.lab_options import InvertOptions
 
+pytestmark = pytest.mark.arithmetic
+
 STEPS = 30
 LAYERS = ("relu1_1", "relu2_1")
 QUICK = InvertOptions(layer=LAYERS, steps=STEPS, size=48, precision="float32", layout="planes")

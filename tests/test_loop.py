@@ -21,6 +21,8 @@ from impasto.options import LoopOptions
 from impasto.paintings import Painting, Step
 from impasto.plan import Level
 
+pytestmark = pytest.mark.arithmetic
+
 SIZES = ((4, 2), (8, 4), (16, 8))
 
 

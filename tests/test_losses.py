@@ -10,6 +10,8 @@ from torch import Tensor
 from impasto import losses
 from impasto.losses import CONTENT_LOSSES
 
+pytestmark = pytest.mark.arithmetic
+
 EVERY = pytest.mark.parametrize("loss", CONTENT_LOSSES.values(), ids=CONTENT_LOSSES)
 NORMALIZATIONS = pytest.mark.parametrize("normalization", ["relative", "paper"])
 

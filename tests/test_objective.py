@@ -29,6 +29,8 @@ from impasto.style_losses import STYLE_LOSSES
 from impasto.targets import Targets
 from impasto.terms import resolve_layers, style_layers
 
+pytestmark = pytest.mark.arithmetic
+
 QUICK = {"steps": 6, "start_size": 64, "precision": "float32"}
 SAMPLED = [name for name, loss in STYLE_LOSSES.items() if loss.samples]
 every_style_loss = pytest.mark.parametrize("loss", STYLE_LOSSES)

@@ -24,6 +24,8 @@ from impasto.optimizers import OPTIMIZERS
 from impasto.options import PaintOptions, list_recipes, read_recipe_file
 from impasto.weights import import_weights
 
+pytestmark = pytest.mark.arithmetic
+
 QUICK = {"steps": 6, "size": 64, "start_size": 32, "precision": "float32"}
 
 

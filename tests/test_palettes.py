@@ -23,6 +23,8 @@ from impasto.palettes import (
     save_net,
 )
 
+pytestmark = pytest.mark.arithmetic
+
 
 def make_net(seed: int = 0) -> PaintingNet:
     torch.manual_seed(seed)

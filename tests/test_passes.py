@@ -10,6 +10,8 @@ from impasto.errors import ImageError
 from impasto.networks import LAYOUTS, TINY, Layout, PaintingNet
 from impasto.passes import cut_tiles, measure_cost, measure_norm, normalise, paint_in_tiles
 
+pytestmark = pytest.mark.arithmetic
+
 MACHINE = Machine(torch.device("cpu"), torch.float32)
 
 

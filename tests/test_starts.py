@@ -14,6 +14,8 @@ from impasto.errors import MissingFileError, OptionError
 from impasto.images import read_image, resize_pixels
 from impasto.starts import STARTS, make_periodic, start_picture
 
+pytestmark = pytest.mark.arithmetic
+
 every_start = pytest.mark.parametrize("name", STARTS)
 
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from impasto import sums
 from impasto.sums import Sums, in_full, sum_squares
 
+pytestmark = pytest.mark.arithmetic
+
 SHAPE = (1, 5, 7, 6)
 LAYOUTS = pytest.mark.parametrize("layout", ["planes", "channels_last", "cropped", "both"])
 WEIGHTS = pytest.mark.parametrize("kind", ["number", "zero", "mask"])

@@ -17,6 +17,8 @@ from impasto.painter import Painter
 from impasto.targets import Targets
 from impasto.weights import import_weights
 
+pytestmark = pytest.mark.arithmetic
+
 
 def measure(seed: int = 0) -> list[tuple[Tensor, ...]]:
     """Two losses' statistics, of every shape and kind there is."""

@@ -38,6 +38,8 @@ from impasto.tiles import (
 )
 from impasto.weights import load_backbone
 
+pytestmark = pytest.mark.arithmetic
+
 LAYERS = ("relu1_1", "relu2_1", "relu3_1")  # reach: 14 pixels, so tiles of 48 are small enough
 EVERY_STYLE_LOSS = pytest.mark.parametrize("loss", STYLE_LOSSES)
 EVERY_CONTENT_LOSS = pytest.mark.parametrize("loss", CONTENT_LOSSES)
