@@ -34,6 +34,7 @@ from impasto.losses.content import CONTENT_LOSSES
 from impasto.losses.style import STYLE_LOSSES
 from impasto.networks.layers import BACKBONES
 from impasto.networks.vgg import Backbone
+from impasto.networks.weights import load_backbone
 from impasto.painting.inputs import Scene
 from impasto.painting.objective import Objective
 from impasto.painting.options import PaintOptions
@@ -358,8 +359,8 @@ def in_double(monkeypatch):
     def choose_double(_, machine, *__):
         return replace(machine, precision=torch.float64)
 
-    monkeypatch.setattr("impasto.painter.load_backbone", load_double)
-    monkeypatch.setattr("impasto.painter.choose_numbers", choose_double)
+    monkeypatch.setattr("impasto.painting.painter.load_backbone", load_double)
+    monkeypatch.setattr("impasto.painting.painter.choose_numbers", choose_double)
 
 
 @pytest.mark.usefixtures("in_double")
