@@ -11,12 +11,8 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from impasto.cli import explore as cli_explore
-from impasto.cli import instant as cli_instant
-from impasto.cli import lab as cli_lab
-from impasto.cli import train as cli_train
+from impasto.cli import explore, instant, lab, paint, train
 from impasto.cli.console import describe_default, print_table, say, unwrapped
-from impasto.cli.paint import paint, show_help
 from impasto.cli.recipe_inputs import read_painting_recipe
 from impasto.cli.running import INTERRUPTED
 from impasto.cli.weights import weights
@@ -34,27 +30,34 @@ app = App(
     version=lambda: __import__("impasto").__version__,
     suppress_keyboard_interrupt=False,  # told in run()
 )
-for command, show, usage in (
-    (cli_explore.texture, cli_explore.show_help, "texture STYLE [--output PICTURE]"),
-    (cli_explore.invert, cli_explore.show_help, "invert PHOTO [--layer LAYER] [--output PICTURE]"),
-    (cli_explore.dream, cli_explore.show_help, "dream [PHOTO] --class CLASS | --layer LAYER"),
-    (cli_explore.features, cli_explore.show_help, "features PHOTO [--layer LAYER]"),
-    (cli_explore.classes, None, "classes [WORDS]"),
-    (cli_lab.study, cli_lab.show_help, "study SUBJECT CONTENT STYLE [--output FOLDER]"),
-    (cli_lab.sweep, cli_lab.show_help, "sweep CONTENT STYLE --vary OPTION=VALUES"),
-    (cli_lab.tune, cli_lab.show_help, "tune CONTENT STYLE [--trials NUMBER]"),
-    (cli_lab.augment, None, "augment SOURCE OUT --styles FOLDER"),
-    (cli_lab.report, None, "report FOLDER"),
+COMMANDS = (
+    (explore.texture_command, explore.show_explore_help, "STYLE [--output PICTURE]"),
+    (explore.invert_command, explore.show_explore_help, "PHOTO [--layer LAYER] [--output PICTURE]"),
+    (explore.dream_command, explore.show_explore_help, "[PHOTO] --class CLASS | --layer LAYER"),
+    (explore.features_command, explore.show_explore_help, "PHOTO [--layer LAYER]"),
+    (explore.classes_command, None, "[WORDS]"),
+    (lab.study_command, lab.show_lab_help, "SUBJECT CONTENT STYLE [--output FOLDER]"),
+    (lab.sweep_command, lab.show_lab_help, "CONTENT STYLE --vary OPTION=VALUES"),
+    (lab.tune_command, lab.show_lab_help, "CONTENT STYLE [--trials NUMBER]"),
+    (lab.augment_command, None, "SOURCE OUT --styles FOLDER"),
+    (lab.report_command, None, "FOLDER"),
     (
-        cli_train.train,
-        cli_train.show_train_help,
-        "train --style PICTURE --photos FOLDER [--output MODEL]",
+        train.train_command,
+        train.show_train_help,
+        "--style PICTURE --photos FOLDER [--output MODEL]",
     ),
-    (cli_instant.export, None, "export --style PICTURE | --model MODEL [--output NETWORK]"),
-    (cli_instant.instant, cli_instant.show_help, "instant PHOTOGRAPH --style PICTURE"),
-    (paint, show_help, "paint PHOTOGRAPH --style PICTURE [--output PAINTING]"),
-):
-    app.command(command, help_formatter=show, usage=f"Usage: impasto {usage} [OPTIONS]")
+    (instant.export_command, None, "--style PICTURE | --model MODEL [--output NETWORK]"),
+    (instant.instant_command, instant.show_instant_help, "PHOTOGRAPH --style PICTURE"),
+    (paint.paint_command, paint.show_paint_help, "PHOTOGRAPH --style PICTURE [--output PAINTING]"),
+)
+for command, show, usage in COMMANDS:
+    name = command.__name__.removesuffix("_command")
+    app.command(
+        command,
+        name=name,
+        help_formatter=show,
+        usage=f"Usage: impasto {name} {usage} [OPTIONS]",
+    )
 app.command(weights)
 
 # --- what there is ------------------------------------------------------------------------------

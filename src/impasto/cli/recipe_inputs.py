@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from impasto.cli.outputs import check_named
 from impasto.errors import MissingFileError, OptionError
-from impasto.operations import OPERATIONS
+from impasto.operations import DEFAULT_OPERATION, OPERATIONS
 from impasto.options import Options
 from impasto.recipes import list_recipes, parse_recipe, read_recipe_file
 
@@ -24,7 +24,7 @@ def apply_recipe(recipe: str | None, given: Given, operation: str) -> Given:
     if recipe is None:
         return given
     painted = read_painting_recipe(recipe)
-    made_by = "paint" if painted is None else painted.get("operation", "paint")
+    made_by = (painted or {}).get("operation", DEFAULT_OPERATION)
     if painted is not None and made_by != operation:
         raise OptionError(f"{recipe!r} was made by 'impasto {made_by}', not {operation}")
     values = read_recipe_file(recipe) if painted is None else painted["options"]
@@ -98,3 +98,35 @@ def find_beside(name: str, folder: Path) -> str:
 def find_files_of(options: Given, folder: Path) -> Given:
     """Find the files of a recipe's options: masks, a network, a picture to start from."""
     return options.with_files(lambda name: find_beside(name, folder))
+
+
+def name_inputs(
+    content: Sequence[str],
+    style: Sequence[str] | None,
+    recipe: str | None,
+    *,
+    by_name: bool = False,
+    command: str = DEFAULT_OPERATION,
+) -> tuple[list[str], list[str]]:
+    """Return the photographs and styles that are named, or those that a painting was made from.
+
+    Styles ``by_name`` are no files, and need not be named.
+    """
+    check_named(*content, *(style or ()))
+    if content and (style or (by_name and recipe is None)):
+        return list(content), list(style or ())
+    made_from = read_painting_recipe(recipe) if recipe is not None else None
+    if made_from is None:
+        if by_name and content:
+            return list(content), []
+        what = "a photograph" if not content else "a picture: --style PICTURE"
+        raise OptionError(f"{command} needs {what}")
+    styles = made_from.get("style") or []
+    styles = [styles] if isinstance(styles, str) else styles
+    if not (made_from.get("content") and styles):
+        raise OptionError(f"recipe {recipe!r} does not say what it was painted from")
+    folder = Path(str(recipe)).parent
+    sources = list(content) or [find_beside(str(made_from["content"]), folder)]
+    if style or by_name:
+        return sources, list(style or styles)
+    return sources, [find_beside(str(name), folder) for name in styles]

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from impasto.cli.console import catch_interrupt, make_progress, say, show_panels, unwrapped
-from impasto.cli.instant import Styles
+from impasto.cli.flags import QuietFlag, StyleFlag
 from impasto.cli.running import INTERRUPTED
 from impasto.errors import ImpastoError, OptionError
 from impasto.instant.options import TrainOptions
-from impasto.operations import OPERATIONS
+from impasto.operations import find_operation
+from impasto.work import Request
 
 show_train_help = show_panels(
     {
@@ -27,13 +28,13 @@ show_train_help = show_panels(
 
 
 @unwrapped
-def train(
+def train_command(
     *,
-    style: Styles = None,
+    style: StyleFlag = None,
     photos: Path | None = None,
     output: Annotated[Path, Parameter(alias="-o")] = Path("model.safetensors"),
     start: str | None = None,
-    quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False,
+    quiet: QuietFlag = False,
     options: Annotated[TrainOptions, Parameter(name="*")] = TrainOptions(),  # noqa: B008
 ) -> int:
     """Teach a network to paint in one pass, after one style or many; then: impasto instant --model.
@@ -57,9 +58,13 @@ def train(
         raise OptionError("train needs a picture to learn: --style PICTURE")
     if photos is None:
         raise OptionError("train needs photographs to learn from: --photos FOLDER")
+    from impasto.instant.training import Training
+
     preview = output.with_name(f"{output.stem}-preview.png") if options.preview_every else None
     check_teaching(style, photos, output, preview, start)
-    work = OPERATIONS["train"].start(style, photos, options=options, output=output, start=start)
+    inputs = {"styles": tuple(style), "photos": (str(photos),), "start": (start,) if start else ()}
+    work = find_operation("train").start(Request(inputs, options, output=output))
+    assert isinstance(work, Training)
     quiet = quiet or not work.is_first  # of several processes
     tell, told = (lambda _: None) if quiet else say, work.notes
     for note in told:
