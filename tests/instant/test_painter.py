@@ -177,7 +177,7 @@ def test_size_is_the_long_side(photo, styles):
 
 
 def test_little_memory_means_tiles_and_the_same_picture(styles, monkeypatch):
-    picture = Picture(torch.rand(1, 3, 400, 700, generator=seeded(3)), name="large")
+    picture = Picture(torch.rand(1, 3, 300, 420, generator=seeded(3)), name="large")
     paint = Instant(styles[0], PLAIN)
     whole = paint(picture)
     monkeypatch.setattr(Instant, "_find_room", lambda *_: 70_000 * 340)

@@ -245,10 +245,16 @@ def test_a_loss_that_is_no_number_is_left_out_and_then_told(photos, styles, monk
 # --- broken off and taken up --------------------------------------------------------------------
 
 
+WHOLE: list[bytes] = []  # made once
+
+
 @pytest.fixture
 def whole(photos, styles, tmp_path) -> bytes:
     """The model of a run that was never broken off."""
-    return finish(Training(styles[:2], photos, read_options()), tmp_path / "whole.safetensors")
+    if not WHOLE:
+        work = Training(styles[:2], photos, read_options())
+        WHOLE.append(finish(work, tmp_path / "whole.safetensors"))
+    return WHOLE[0]
 
 
 def test_broken_off_it_goes_on_to_the_same_bytes(whole, photos, styles, tmp_path):
