@@ -24,7 +24,7 @@ from impasto.instant.model_file import load_net, save_net
 from impasto.instant.net import LAYOUTS, CodeReader, PaintingNet, draw_grain
 from impasto.instant.options import TrainOptions
 from impasto.instant.training import Lesson, Training, check_memory, rate_at
-from impasto.samples.photographs import draw_style
+from impasto.samples.style_pictures import open_style
 
 QUICK = {
     "steps": 8,
@@ -52,7 +52,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def drawn() -> dict[str, Image.Image]:
-    return {name: draw_style(name, size=(96, 96)) for name in ("strokes", "dots", "waves")}
+    return {name: open_style(name, 96) for name in ("strokes", "dots", "waves")}
 
 
 @pytest.fixture
