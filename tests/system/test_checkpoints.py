@@ -30,7 +30,7 @@ from impasto.painting.optimizers import BoundedLBFGS
 from impasto.painting.options import PaintOptions
 from impasto.painting.painter import Painter
 from impasto.system import checkpoints
-from impasto.system.checkpoints import Checkpoint
+from impasto.system.checkpoints import Checkpoint, fingerprint
 
 STEPS = 5  # shared out over two sizes, 3 and 2
 LAYOUT = ["--layout", "planes"]  # on a busy machine, two processes may find another one faster
@@ -382,3 +382,53 @@ def step_interrupted(*arguments):
 optimizers.BoundedLBFGS.step = step_interrupted
 cli.main()
 """
+
+
+# --- fingerprints -------------------------------------------------------------------------------
+
+
+def test_equal_things_have_one_fingerprint():
+    tensor = torch.arange(6.0).view(2, 3)
+    key = fingerprint(["gram", 3], (tensor, None))
+    assert fingerprint(["gram", 3], (tensor.clone(), None)) == key
+    lying_otherwise = tensor.T.contiguous().T
+    assert fingerprint(["gram", 3], (lying_otherwise, None)) == key
+    assert len(key) == 64
+    assert not set(key) - set("0123456789abcdef")
+
+
+def test_whatever_differs_has_another_fingerprint():
+    numbers = torch.arange(6.0)
+    changed = numbers.clone()
+    changed[5] = torch.nextafter(changed[5], torch.tensor(9.0))
+    mask = torch.ones(2)
+    asked = [
+        (["gram"], (numbers.view(2, 3),)),
+        (["gram"], (numbers.view(3, 2),)),
+        (["gram"], (numbers,)),
+        (["gram"], (changed.view(2, 3),)),
+        (["gram"], (numbers.view(2, 3), mask)),
+        (["gram"], (numbers.view(2, 3), mask * 0.5)),
+        (["emd"], (numbers.view(2, 3),)),
+        (["gram", 0], (numbers.view(2, 3),)),
+        (["gram", "0"], (numbers.view(2, 3),)),
+        (["gram"], (numbers[:3], numbers[3:])),
+        (["gram"], (numbers[:2], numbers[2:])),
+        (["gram"], ()),
+    ]
+    keys = [fingerprint(*each) for each in asked]
+    assert len(set(keys)) == len(asked)
+
+
+def test_files_count_by_their_bytes(tmp_path):
+    for name, content in (("a", b"x"), ("b", b"x"), ("c", b"y")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (fingerprint([], files=[tmp_path / name]) for name in "abc")
+    assert a == b != c
+    assert a != fingerprint([])
+
+
+def test_every_type_of_number_has_a_fingerprint():
+    kinds = (torch.float32, torch.bfloat16, torch.int64, torch.bool)
+    tensors = [torch.zeros(shape, dtype=kind) for kind in kinds for shape in ((), (0,), (3,))]
+    assert len({fingerprint([], [tensor]) for tensor in tensors}) == len(tensors)
