@@ -125,7 +125,9 @@ OPERATIONS = {
         "lab.texture:Texture",
     ),
     "invert": Operation(InvertOptions, (PHOTO,), "picture", "lab.inversion:Inversion"),
-    "invert-layers": Operation(InvertOptions, (PHOTO,), "folder", "lab.layer_inversions:Inversions"),
+    "invert-layers": Operation(
+        InvertOptions, (PHOTO,), "folder", "lab.layer_inversions:Inversions"
+    ),
     "dream": Operation(
         DreamOptions,
         (Input("content", "picture", "what to start from; noise, if not given", least=0),),
