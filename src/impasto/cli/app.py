@@ -65,7 +65,7 @@ app.command(weights)
 
 @app.command
 def recipes() -> None:
-    """The recipes that --recipe knows by name."""
+    """List the recipes that --recipe knows by name."""
     print_table(list_recipes().items(), ("recipe", "what it is"))
 
 
@@ -117,7 +117,7 @@ def samples(folder: Path, /, *, size: int = 512) -> None:
 
 @app.command
 def doctor() -> None:
-    """What this machine has (device, libraries, weights, memory), and what that means."""
+    """Say what this machine has (device, libraries, weights, memory), and what that means."""
     from impasto.cli.doctor import examine
 
     print_table(examine())

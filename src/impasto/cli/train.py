@@ -88,7 +88,7 @@ def train_command(
 def check_teaching(
     styles: list[str], photos: Path, output: Path, preview: Path | None, start: str | None
 ) -> None:
-    """Nothing that is read, and no model that is done, may be written over."""
+    """Raise an error where something that is read, or a finished model, would be written over."""
     from impasto.instant.model_file import find_net
     from impasto.instant.training_photos import list_photographs
     from impasto.system.files import check_place
@@ -119,7 +119,7 @@ def check_teaching(
 
 
 def describe_stop(work: Any) -> str:
-    """Where it stands, and what the same command does."""
+    """Return where the training stands, and what the same command does."""
     stopped = f"stopped at step {work.number} of {work.options.steps}"
     if work.kept is None or not work.checkpoint.path.exists():
         return f"{stopped}; nothing was saved: the same command begins anew"

@@ -17,7 +17,7 @@ weights = App(name="weights", help="Weight files: list, fetch, import, verify, p
 
 @weights.command(name="list")
 def list_weights() -> None:
-    """The weight files that Impasto knows, and which of them are here."""
+    """List the weight files that Impasto knows, and which of them are here."""
     from impasto.networks.weights import WEIGHTS, is_stored
 
     for name, file in WEIGHTS.items():

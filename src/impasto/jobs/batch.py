@@ -48,7 +48,7 @@ class PaintingOutcome:
 
 
 def is_many(source: str) -> bool:
-    """Whether this names a folder or a pattern, and not one file."""
+    """Return whether this names a folder or a pattern, and not one file."""
     path = Path(source)
     return path.is_dir() or (not path.exists() and glob.has_magic(source))
 
@@ -77,7 +77,7 @@ def find_pictures(source: str, painted: Path) -> list[Path]:
 
 
 def is_painting(path: Path, folder: Path) -> bool:
-    """Whether this lies in the folder and carries a recipe."""
+    """Return whether this lies in the folder and carries a recipe."""
     if path.resolve().parent != folder.resolve():
         return False
     from impasto.images.reading import read_recipe
@@ -97,7 +97,7 @@ def plan_batch(
     *,
     by_name: bool = False,
 ) -> list[PaintingTask]:
-    """Every photograph with every style, or the first with the first and so on.
+    """Plan paintings of every photograph after every style, or of the first after the first.
 
     Several styles that are files are blended in each painting, but with pairs in step; a folder of
     styles gives one painting for each. Styles ``by_name`` are a network's own, and no files.
@@ -133,7 +133,7 @@ def plan_batch(
 
 
 def name_paintings(couples: Sequence[tuple[Path, StylePaths]]) -> list[str]:
-    """``photo-style``; with whole names where stems are not enough: a.jpg and a.png."""
+    """Name paintings ``photo-style``; with suffixes where stems are alike: a.jpg and a.png."""
     stems = ["-".join(path.stem for path in (photo, *blend)) for photo, blend in couples]
     known = Counter(map(str.casefold, stems))  # some file systems take A for a
     names = [
