@@ -1,4 +1,4 @@
-"""The family of errors, their exit codes, and "did you mean".
+"""The family of errors, their exit codes, and the words that they share: "did you mean", "2 steps".
 
 Every error that a user can mend is an ``ImpastoError``: one line in lower case that names what is
 wrong, what was found, and what is allowed or what mends it. Each also inherits the builtin that
@@ -74,3 +74,8 @@ def suggest(name: str, choices: Iterable[str]) -> str:
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; choose from {', '.join(choices)}"
+
+
+def plural(count: int, noun: str, many: str = "") -> str:
+    """Return ``1 step`` or ``2 steps``; ``many`` is for nouns that take more than an s."""
+    return f"{count} {noun if count == 1 else many or noun + 's'}"

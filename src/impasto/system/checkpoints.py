@@ -1,27 +1,49 @@
 """The state of a broken-off run in one file: tensors by name, and what is no tensor beside them.
 
-A safetensors file, whole or absent, that only the run it was made by takes up again.
+A safetensors file, whole or absent, that only the run with the same fingerprint takes up again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from impasto.errors import OptionError, describe_reason
-from impasto.system.files import check_place, replacing, resolve_path
+from impasto.system.files import check_place, hash_file, replacing, resolve_path
 
 SHARE = 0.05  # of the time, at most, goes into saving: the file is large
 FIRST_COST = 0.25  # seconds that a save is taken to last before one was measured
+
+
+def fingerprint(
+    facts: object, tensors: Iterable[Tensor | None] = (), files: Iterable[Path] = ()
+) -> str:
+    """Return a digest of all that a result depends on.
+
+    ``facts`` is plain data (strings, numbers, lists, mappings, dataclasses of them); of tensors
+    type, shape and values count, and of files their bytes and not their names.
+    """
+    digest = hashlib.sha256(repr(facts).encode())
+    for tensor in tensors:
+        kind = None if tensor is None else (tensor.dtype, tuple(tensor.shape))
+        digest.update(repr(kind).encode())
+        if tensor is not None:
+            flat = tensor.detach().cpu().contiguous().flatten()
+            digest.update(flat.view(torch.uint8).numpy().data)
+    for path in files:
+        digest.update(hash_file(path).encode())
+    return digest.hexdigest()
 
 
 class Checkpoint:

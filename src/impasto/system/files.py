@@ -3,6 +3,7 @@ renamed; and locks, where one process at a time is to write."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import stat
@@ -129,6 +130,12 @@ def replace_file(path: Path, content: bytes) -> None:
     """Put ``content`` at ``path`` in one step."""
     with replacing(path) as beside:
         beside.write_bytes(content)
+
+
+def hash_file(path: Path, algorithm: str = "sha256") -> str:
+    """Return the digest of a file's bytes in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 @contextmanager
