@@ -58,7 +58,7 @@ def texture(
         Options to begin with: a .toml file, or a texture that Impasto made.
     """
     options = apply_recipe(recipe, options, "texture")
-    style = find_input(style, recipe, "style", "texture needs a picture of one: STYLE")
+    style = find_input(style, recipe, "style", "texture needs a picture of one: STYLE", extras.tell)
     output = output or Path(f"{Path(style).stem}-texture.png")
     check_outputs(output, [Path(style), Path(options.init)], extras, mend=OTHER)
     from impasto.painting.style_cache import keep_targets
@@ -94,7 +94,7 @@ def invert(
         Options to begin with: a .toml file, or an inversion that Impasto made.
     """
     options = apply_recipe(recipe, options, "invert")
-    photo = find_input(photo, recipe, "content", "invert needs a photograph: PHOTO")
+    photo = find_input(photo, recipe, "content", "invert needs a photograph: PHOTO", extras.tell)
     if len(options.layer) > 1 or options.layer == ("all",):
         extras.refuse_for_many("one layer")
         folder = output or Path(f"{Path(photo).stem}-inverted")
@@ -136,8 +136,8 @@ def dream(
     options = apply_recipe(recipe, options, "dream")
     if photo is not None:
         check_named(photo)
-    elif recipe is not None and "content" in (read_painting_recipe(recipe) or {}):
-        photo = find_input(None, recipe, "content", "a dream needs its photograph")
+    elif recipe is not None and (painted := read_painting_recipe(recipe)) and painted.inputs:
+        photo = find_input(None, recipe, "content", "a dream needs its photograph", extras.tell)
     output = output or Path(f"{name_dream(photo, options)}.png")
     check_outputs(output, [Path(photo)] if photo else [], extras, mend=OTHER)
     work = OPERATIONS["dream"].start(photo, options=options, checkpoint=extras.checkpoint)

@@ -11,8 +11,8 @@ from cyclopts.validators import Number
 
 from impasto.cli.console import say, show_panels, unwrapped
 from impasto.cli.outputs import Extras, Habits, check_outputs
-from impasto.cli.paint import Several, list_read, name_inputs, paint_many
-from impasto.cli.recipe_inputs import apply_recipe
+from impasto.cli.paint import Several, list_read, paint_many
+from impasto.cli.recipe_inputs import apply_recipe, name_inputs
 from impasto.errors import OptionError
 from impasto.instant.options import InstantOptions
 from impasto.jobs.batch import Task, is_many, plan_batch
@@ -60,7 +60,9 @@ def instant(
     """
     options = apply_recipe(recipe, options, "instant")
     by_name = options.model is not None
-    sources, styles = name_inputs(content, style, recipe, by_name=by_name, command="instant")
+    sources, styles = name_inputs(
+        content, style, recipe, by_name=by_name, command="instant", tell=habits.tell
+    )
     if by_name and several.pairs == "step":
         raise OptionError("--pairs step goes with pictures of styles, not with a model's own")
     if len(sources) > 1 or any(map(is_many, sources if by_name else (*sources, *styles))):

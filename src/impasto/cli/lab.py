@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from pydantic import Field
 
-from impasto.cli.console import say, show_panels, unwrapped
+from impasto.cli.console import print_line, say, show_panels, unwrapped
 from impasto.cli.explore import follow_folder
 from impasto.cli.outputs import Extras, check_folder, check_named
 from impasto.cli.paint import PANELS as PAINT_PANELS
@@ -207,7 +207,7 @@ def report(folder: Path, /) -> None:
     """
     from impasto.lab.report import write_report
 
-    print(write_report(folder))
+    print_line(write_report(folder))
 
 
 def name_styles(content: str, more: Sequence[str], manner: Manner) -> list[str]:

@@ -13,7 +13,7 @@ from pydantic import Field
 from impasto.cli.console import say
 from impasto.errors import OptionError
 from impasto.options import Options
-from impasto.system.files import check_place
+from impasto.system.files import check_place, resolve_path
 
 if TYPE_CHECKING:
     from impasto.painting.result import Painting
@@ -96,19 +96,19 @@ def check_outputs(
 
 def check_apart(output: Path, read: Iterable[Path], extras: Extras, mend: str) -> None:
     """Nothing that is read may be written over, and no file written twice."""
-    read_files = {path.resolve(): path for path in read}
+    read_files = {resolve_path(path): path for path in read}
     written: dict[Path, str] = {}
     for name, path in {"output": output, **extras.list_written()}.items():
-        if path.resolve() in read_files:
+        if resolve_path(path) in read_files:
             raise OptionError(
                 f"--{name} {str(path)!r} is one of the pictures that are read, and would be "
                 f"written over; {mend}"
             )
-        if other := written.get(path.resolve()):
+        if other := written.get(resolve_path(path)):
             raise OptionError(f"--{name} and --{other} are the same file, {str(path)!r}")
-        written[path.resolve()] = name
+        written[resolve_path(path)] = name
     if extras.every:
-        output = output.resolve()
+        output = resolve_path(output)
         growth = re.compile(rf"{re.escape(output.stem)}-\d{{4,}}{re.escape(output.suffix)}")
         for path in (*read_files, *written):
             if path.parent == output.parent and growth.fullmatch(path.name):

@@ -14,14 +14,14 @@ from pydantic import Field
 
 from impasto.cli.console import make_progress, say, show_panels, unwrapped
 from impasto.cli.outputs import Extras, Habits, check_outputs
-from impasto.cli.recipe_inputs import apply_recipe, find_beside, read_painting_recipe
+from impasto.cli.recipe_inputs import apply_recipe, name_inputs
 from impasto.cli.running import INTERRUPTED, follow
 from impasto.errors import MissingFileError, OptionError
 from impasto.jobs.batch import BatchOptions, Outcome, Pairs, Task, is_many, plan_batch, run_batch
 from impasto.operations import OPERATIONS
 from impasto.options import Options
 from impasto.painting.options import PaintOptions
-from impasto.system.files import make_folder
+from impasto.system.files import make_folder, resolve_path
 
 PANELS = {  # the first flag of each panel of help
     "--style": "Pictures",
@@ -93,7 +93,7 @@ def paint(
         Impasto painted; it is painted again if no other is named.
     """
     options = apply_recipe(recipe, options, "paint")
-    sources, styles = name_inputs(content, style, recipe)
+    sources, styles = name_inputs(content, style, recipe, tell=extras.tell)
     if len(sources) > 1 or any(map(is_many, (*sources, *styles))):
         refuse_for_many(extras, options)
         folder = output or Path("painted")
@@ -105,37 +105,6 @@ def paint(
 
 
 # --- what is named, and where it is -------------------------------------------------------------
-
-
-def name_inputs(
-    content: Sequence[str],
-    style: Sequence[str] | None,
-    recipe: str | None,
-    *,
-    by_name: bool = False,
-    command: str = "paint",
-) -> tuple[list[str], list[str]]:
-    """The photographs and styles that are named, or those that a painting was made from; styles
-    ``by_name`` are no files, and need not be named."""
-    if not all((*content, *(style or ()))):
-        raise OptionError("a picture has an empty name")
-    if content and (style or (by_name and recipe is None)):
-        return list(content), list(style or ())
-    made_from = read_painting_recipe(recipe) if recipe is not None else None
-    if made_from is None:
-        if by_name and content:
-            return list(content), []
-        what = "a photograph" if not content else "a picture: --style PICTURE"
-        raise OptionError(f"{command} needs {what}")
-    styles = made_from.get("style") or []
-    styles = [styles] if isinstance(styles, str) else styles
-    if not (made_from.get("content") and styles):
-        raise OptionError(f"recipe {recipe!r} does not say what it was painted from")
-    folder = Path(str(recipe)).parent
-    sources = list(content) or [find_beside(str(made_from["content"]), folder)]
-    if style or by_name:
-        return sources, list(style or styles)
-    return sources, [find_beside(str(name), folder) for name in styles]
 
 
 def list_read(task: Task, options: BatchOptions) -> list[Path]:
@@ -195,9 +164,9 @@ def paint_many(
 ) -> int:
     """Paint a batch behind a progress bar; what went wrong is told at the end."""
     begin_folder(tasks[0].output.parent)
-    read = {path.resolve() for task in tasks for path in list_read(task, options)}
+    read = {resolve_path(path) for task in tasks for path in list_read(task, options)}
     for task in tasks:
-        if task.output.resolve() in read:
+        if resolve_path(task.output) in read:
             raise OptionError(
                 f"{str(task.output)!r} is one of the pictures that are read, and would be written "
                 "over; name another folder with --output"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -25,21 +26,12 @@ class Picture:
     alpha: Tensor | None = None  # (1, 1, H, W) in [0, 1], None when opaque everywhere
     notes: tuple[str, ...] = ()  # what was done in the user's stead, one short line each
     name: str = "picture"  # file name without folders, for messages
-    file_digest: str = ""  # of the file's bytes, where it was read from one
+    digest: str = ""  # what recipes know it by, beside its name, if it came from a file
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height), as PIL has it."""
         return self.pixels.shape[-1], self.pixels.shape[-2]
-
-    @property
-    def digest(self) -> str:
-        """What recipes know the picture by, whatever it is called.
-
-        A file goes by its bytes: two versions of a decoder may differ in a pixel. What comes from
-        elsewhere has nothing but pixels.
-        """
-        return self.file_digest or self.hash_pixels()
 
     def hash_pixels(self) -> str:
         """Return a digest of pixels and alpha."""
@@ -48,6 +40,21 @@ class Picture:
             if tensor is not None:
                 digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:_DIGEST_LENGTH]
+
+
+def describe_pictures(
+    pictures: InputPictures,
+) -> tuple[dict[str, str | list[str]], dict[str, str | list[str]]]:
+    """Return what recipes say of pictures: their names, and their digests."""
+    names: dict[str, str | list[str]] = {}
+    digests: dict[str, str | list[str]] = {}
+    for kind, given in pictures.items():
+        if isinstance(given, Picture):
+            names[kind], digests[kind] = given.name, given.digest
+        else:
+            names[kind] = [each.name for each in given]
+            digests[kind] = [each.digest for each in given]
+    return names, digests
 
 
 def hash_picture_file(file: BinaryIO) -> str:
@@ -61,3 +68,4 @@ def hash_picture_file(file: BinaryIO) -> str:
 
 
 ImageSource = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor | Picture
+InputPictures = Mapping[str, Picture | Sequence[Picture]]  # "content", "style" -> what goes in

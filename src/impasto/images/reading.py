@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -51,10 +52,12 @@ def read_image(source: ImageSource, *, max_megapixels: float = DEFAULT_MEGAPIXEL
     if isinstance(source, Tensor | np.ndarray):
         return _picture_from_values(source, max_megapixels)
     if isinstance(source, Image.Image):
-        name = Path(str(getattr(source, "filename", ""))).name or "picture"
+        name = Path(str(getattr(source, "filename", ""))).name or Picture.name
         with _setting_pil_aside(name):
             loaded, notes = _load(source, name, max_megapixels)
-        return _picture_from_pil(loaded, name, notes)
+        picture = _picture_from_pil(loaded, name, notes)
+        named = name != Picture.name
+        return replace(picture, digest=picture.hash_pixels()) if named else picture
     try:
         path = Path(source)
     except TypeError as error:
@@ -63,8 +66,9 @@ def read_image(source: ImageSource, *, max_megapixels: float = DEFAULT_MEGAPIXEL
     with _open_file(path) as file:
         with _decoding(file, path.name) as image:
             loaded, notes = _load(image, path.name, max_megapixels)
+        # Of its bytes: two versions of a decoder may differ in a pixel.
         digest = hash_picture_file(file)
-    return _picture_from_pil(loaded, path.name, notes, digest)
+    return replace(_picture_from_pil(loaded, path.name, notes), digest=digest)
 
 
 def is_same_picture(path: str | os.PathLike[str], digest: str) -> bool:
@@ -197,9 +201,7 @@ def _load(image: Image.Image, name: str, max_megapixels: float) -> tuple[Image.I
     return image, notes
 
 
-def _picture_from_pil(
-    image: Image.Image, name: str, notes: list[str], file_digest: str = ""
-) -> Picture:
+def _picture_from_pil(image: Image.Image, name: str, notes: list[str]) -> Picture:
     profile = image.info.get("icc_profile")
     if image.mode == "F" or image.mode.startswith("I"):
         pixels, alpha, more = _read_deep_grey(image, name)
@@ -209,7 +211,7 @@ def _picture_from_pil(
         colour, alpha = _split_alpha(image)
         colour, more = _to_srgb(colour, profile)
         pixels = _to_float(colour)
-    return Picture(pixels, _unless_opaque(alpha), (*notes, *more), name, file_digest)
+    return Picture(pixels, _unless_opaque(alpha), (*notes, *more), name)
 
 
 def _to_float(image: Image.Image) -> Tensor:

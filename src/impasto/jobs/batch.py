@@ -20,6 +20,7 @@ from impasto.errors import ImpastoError, MissingFileError, OptionError
 from impasto.instant.options import InstantOptions
 from impasto.operations import OPERATIONS, Work
 from impasto.painting.options import PaintOptions
+from impasto.system.files import resolve_path
 from impasto.system.processes import work_in_processes
 
 Pairs = Literal["every", "step"]
@@ -79,7 +80,7 @@ def find_pictures(source: str, painted: Path) -> list[Path]:
 
 def is_painting(path: Path, folder: Path) -> bool:
     """Whether this lies in the folder and carries a recipe."""
-    if path.resolve().parent != folder.resolve():
+    if resolve_path(path).parent != resolve_path(folder):
         return False
     from impasto.images.reading import read_recipe
 
@@ -122,7 +123,7 @@ def plan_batch(
             (photo, manner)
             for manner in manners
             for photo in photos
-            if photo.resolve() not in [style.resolve() for style in manner]
+            if resolve_path(photo) not in [resolve_path(style) for style in manner]
         ]
     if not couples:
         raise OptionError("no photograph that is not the style itself")
