@@ -12,11 +12,11 @@ from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
 from impasto.cli import explore, instant, lab, paint, train
-from impasto.cli.console import describe_default, print_table, say, unwrapped
-from impasto.cli.recipe_inputs import read_painting_recipe
+from impasto.cli.console import describe_default, print_line, print_table, say, unwrapped
+from impasto.cli.recipe_inputs import find_maker, read_painting_recipe
 from impasto.cli.running import INTERRUPTED
 from impasto.cli.weights import weights
-from impasto.errors import ImpastoError, OptionError
+from impasto.errors import ImpastoError, OptionError, describe_reason
 from impasto.operations import OPERATIONS
 from impasto.options import describe_error
 from impasto.painting.options import PaintOptions
@@ -84,18 +84,16 @@ def recipe(
         Also the options that are as they are by default.
     """
     painted = read_painting_recipe(painting)
-    made_by = painted.get("operation", "paint") if painted else "paint"
-    known = OPERATIONS.get(made_by, OPERATIONS["paint"]).options
-    options = known.read(painted["options"] if painted else read_recipe_file(painting))
-    if painted:
-        styles = painted.get("style", [])
-        styles = styles if isinstance(styles, str) else ", ".join(map(str, styles))
-        of = " after ".join(filter(None, [painted.get("content"), styles]))
-        print(f"# impasto {painted.get('impasto')}, {made_by}{f': {of}' if of else ''}")
+    values = read_recipe_file(painting) if painted is None else painted.options
+    made_by = find_maker(painted)
+    options = OPERATIONS[made_by].options.read(values)
+    if painted is not None:
+        of = " after ".join(map(", ".join, painted.inputs.values()))
+        print_line(f"# impasto {painted.version}, {made_by}{f': {of}' if of else ''}")
     shown = options.model_dump(mode="json", by_alias=True) if all_options else options.changed()
     for name, value in shown.items():
         if value is not None:
-            print(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+            print_line(f"{name} = {json.dumps(value, ensure_ascii=False)}")
 
 
 @app.command
@@ -112,7 +110,7 @@ def samples(folder: Path, /, *, size: int = 512) -> None:
     from impasto.samples.photographs import write_samples
 
     for path in write_samples(folder, size=size):
-        print(path)
+        print_line(path)
 
 
 @app.command
@@ -127,7 +125,7 @@ def doctor() -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code. Errors are one line on standard error."""
+    """Run one command and return its exit code; errors are one line on standard error."""
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except ImpastoError as error:
@@ -140,7 +138,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return report_usage(error)
     except OSError as error:  # a full disk, a folder that was taken away
         where = f" {Path(str(error.filename)).name!r}" if error.filename else ""
-        say(f"impasto:{where} {str(error.strerror or error).lower()}")
+        say(f"impasto:{where} {describe_reason(error)}")
         return ImpastoError.exit_code
     except KeyboardInterrupt:
         say("stopped")
@@ -149,7 +147,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def report_usage(error: CycloptsError) -> int:
-    """A mistake in the flags, in one line; pydantic's is told in our words."""
+    """Say what is wrong with the flags in one line; pydantic's errors are told in our words."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ValidationError):
         cause = cause.__cause__ or cause.__context__
@@ -159,4 +157,5 @@ def report_usage(error: CycloptsError) -> int:
 
 
 def main() -> None:
+    """Run the command in ``sys.argv`` and exit with its code."""
     sys.exit(run())

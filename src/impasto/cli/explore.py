@@ -58,7 +58,7 @@ def texture_command(
         Options to begin with: a .toml file, or a texture that Impasto made.
     """
     options = apply_recipe(recipe, options, "texture")
-    style = find_input(style, recipe, "style", "texture needs a picture of one: STYLE")
+    style = find_input(style, recipe, "style", "texture needs a picture of one: STYLE", extras.tell)
     output = output or Path(f"{Path(style).stem}-texture.png")
     return make_picture("texture", Request({"style": (style,)}, options), output, extras)
 
@@ -86,7 +86,7 @@ def invert_command(
         Options to begin with: a .toml file, or an inversion that Impasto made.
     """
     options = apply_recipe(recipe, options, "invert")
-    photo = find_input(photo, recipe, "content", "invert needs a photograph: PHOTO")
+    photo = find_input(photo, recipe, "content", "invert needs a photograph: PHOTO", extras.tell)
     if len(options.layer) > 1 or options.layer == ("all",):
         extras.refuse_for_many("one layer")
         folder = output or Path(f"{Path(photo).stem}-inverted")
@@ -124,8 +124,8 @@ def dream_command(
     options = apply_recipe(recipe, options, "dream")
     if photo is not None:
         check_named(photo)
-    elif recipe is not None and "content" in (read_painting_recipe(recipe) or {}):
-        photo = find_input(None, recipe, "content", "a dream needs its photograph")
+    elif recipe is not None and (painted := read_painting_recipe(recipe)) and painted.inputs:
+        photo = find_input(None, recipe, "content", "a dream needs its photograph", extras.tell)
     output = output or Path(f"{name_dream(photo, options)}.png")
     request = Request({"content": (photo,) if photo else ()}, options)
     return make_picture("dream", request, output, extras)

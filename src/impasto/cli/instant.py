@@ -59,7 +59,9 @@ def instant_command(
     """
     options = apply_recipe(recipe, options, "instant")
     by_name = options.model is not None
-    sources, styles = name_inputs(content, style, recipe, by_name=by_name, command="instant")
+    sources, styles = name_inputs(
+        content, style, recipe, by_name=by_name, command="instant", tell=habits.tell
+    )
     if by_name and batch.pairs == "step":
         raise OptionError("--pairs step goes with pictures of styles, not with a model's own")
     if len(sources) > 1 or any(map(is_many, sources if by_name else (*sources, *styles))):

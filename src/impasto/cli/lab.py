@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from impasto.cli.console import say, show_panels, unwrapped
+from impasto.cli.console import print_line, say, show_panels, unwrapped
 from impasto.cli.flags import FolderFlags, OutputFlag, QuietFlag, StyleFlag
 from impasto.cli.outputs import check_folder, check_named
 from impasto.cli.paint import PAINT_PANELS
@@ -206,4 +206,4 @@ def report_command(folder: Path, /) -> None:
         What 'impasto study', 'sweep' or 'tune' made; the page is FOLDER/report.html.
     """
     request = Request({"folder": (str(folder),)}, ReportOptions())
-    print(finish(find_operation("report").start(request)))
+    print_line(finish(find_operation("report").start(request)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from impasto.cli.flags import Extras
 from impasto.errors import OptionError
 from impasto.operations import DEFAULT_OPERATION, find_operation
-from impasto.system.files import check_place
+from impasto.system.files import check_place, resolve_path
 from impasto.work import Request
 
 if TYPE_CHECKING:
@@ -51,15 +51,15 @@ def check_outputs(
 
 def check_apart(output: Path, read: Iterable[Path], extras: Extras, mend: str) -> None:
     """Raise an error where a file that is read would be written over, or one is written twice."""
-    read_files = {path.resolve() for path in read}
+    read_files = {resolve_path(path) for path in read}
     written: dict[Path, str] = {}
     for name, path in {"output": output, **extras.list_written()}.items():
         refuse_overwriting(f"--{name}", path, read_files, mend)
-        if other := written.get(path.resolve()):
+        if other := written.get(resolve_path(path)):
             raise OptionError(f"--{name} and --{other} are the same file, {str(path)!r}")
-        written[path.resolve()] = name
+        written[resolve_path(path)] = name
     if extras.every:
-        output = output.resolve()
+        output = resolve_path(output)
         growth = re.compile(rf"{re.escape(output.stem)}-\d{{4,}}{re.escape(output.suffix)}")
         for path in (*read_files, *written):
             if path.parent == output.parent and growth.fullmatch(path.name):
@@ -68,7 +68,7 @@ def check_apart(output: Path, read: Iterable[Path], extras: Extras, mend: str) -
 
 def refuse_overwriting(what: str, path: Path, read: Iterable[Path], mend: str) -> None:
     """Raise an error where ``path`` is one of the files, resolved, that are read."""
-    if path.resolve() in read:
+    if resolve_path(path) in read:
         raise OptionError(
             f"{what} {str(path)!r} is one of the pictures that are read, and would be written "
             f"over; {mend}"

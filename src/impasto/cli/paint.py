@@ -22,7 +22,7 @@ from impasto.jobs.batch import PaintingOutcome, PaintingTask, is_many, plan_batc
 from impasto.operations import find_operation
 from impasto.options import DeviceOptions
 from impasto.painting.options import PaintOptions
-from impasto.system.files import make_folder
+from impasto.system.files import make_folder, resolve_path
 from impasto.work import Request
 
 PAINT_PANELS = {  # the first flag of each panel of help
@@ -70,7 +70,7 @@ def paint_command(
         Impasto painted; it is painted again if no other is named.
     """
     options = apply_recipe(recipe, options, "paint")
-    sources, styles = name_inputs(content, style, recipe)
+    sources, styles = name_inputs(content, style, recipe, tell=extras.tell)
     if len(sources) > 1 or any(map(is_many, (*sources, *styles))):
         extras.refuse_for_many("one painting")
         folder = output or Path("painted")
@@ -150,9 +150,9 @@ class Batch:
         """Raise an error where a picture that is read would be written over."""
         named = [Path(name) for names in self.options.files().values() for name in names]
         inputs = [path for task in self.tasks for path in (task.content, *task.styles)]
-        read = {path.resolve() for path in (*named, *inputs)}
+        read = {resolve_path(path) for path in (*named, *inputs)}
         for task in self.tasks:
-            if task.output.resolve() in read:
+            if resolve_path(task.output) in read:
                 raise OptionError(
                     f"{str(task.output)!r} is one of the pictures that are read, and would be "
                     "written over; name another folder with --output"

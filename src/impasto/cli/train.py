@@ -91,25 +91,25 @@ def check_teaching(
     """Raise an error where something that is read, or a finished model, would be written over."""
     from impasto.instant.model_file import find_net
     from impasto.instant.training_photos import list_photographs
-    from impasto.system.files import check_place
+    from impasto.system.files import check_place, resolve_path
 
     check_place(output, "a model", [".safetensors"])
     for style in styles:
         if Path(style).is_dir():
             raise OptionError(f"{style!r} is a folder; name each picture with its own --style")
-    read = {path.resolve() for path in (*map(Path, styles), *list_photographs(photos))}
+    read = {resolve_path(path) for path in (*map(Path, styles), *list_photographs(photos))}
     for what, path in (("--output", output), ("the preview", preview)):
-        if path is not None and path.resolve() in read:
+        if path is not None and resolve_path(path) in read:
             raise OptionError(
                 f"{what} {str(path)!r} is one of the pictures that are read, and would be written "
                 "over; name another output"
             )
-    if start is not None and find_net(start).resolve() == output.resolve():
+    if start is not None and resolve_path(find_net(start)) == resolve_path(output):
         raise OptionError(
             f"--output {str(output)!r} is the model to start from, and would be written over; "
             "name another output"
         )
-    if preview is not None and preview.resolve().is_relative_to(photos.resolve()):
+    if preview is not None and resolve_path(preview).is_relative_to(resolve_path(photos)):
         raise OptionError(
             f"the preview {str(preview)!r} would lie among the photographs; name another output, "
             "or no preview: --preview-every 0"

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from impasto.errors import ImageError
-from impasto.images.masks import _say_resized, resize_mask
+from impasto.images.masks import describe_resizing, resize_mask
 from impasto.images.picture import ImageSource, Picture
 from impasto.images.reading import DEFAULT_MEGAPIXELS, read_image
 
@@ -221,7 +221,7 @@ def _say_labels(side: _LabelMap, labels: Tensor, size: tuple[int, int]) -> list[
         given = f"gave {_percent(moved)} of its pixels to the nearest of {kept}"
         notes.append(f"label map {side.name!r} has {len(side.colors)} colours: {given}")
     height, width = side.index.shape
-    return notes + _say_resized(f"label map {side.name!r} is", (width, height), size)
+    return notes + describe_resizing(f"label map {side.name!r} is", (width, height), size)
 
 
 def _hex(color: Tensor) -> str:

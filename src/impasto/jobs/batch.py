@@ -19,6 +19,7 @@ from typing import Literal
 from impasto.errors import ImpastoError, MissingFileError, OptionError
 from impasto.operations import DEFAULT_OPERATION, Operation, find_operation
 from impasto.options import DeviceOptions
+from impasto.system.files import resolve_path
 from impasto.system.processes import work_in_processes
 from impasto.work import Request, Work, finish
 
@@ -78,7 +79,7 @@ def find_pictures(source: str, painted: Path) -> list[Path]:
 
 def is_painting(path: Path, folder: Path) -> bool:
     """Return whether this lies in the folder and carries a recipe."""
-    if path.resolve().parent != folder.resolve():
+    if resolve_path(path).parent != resolve_path(folder):
         return False
     from impasto.images.reading import read_recipe
 
@@ -121,7 +122,7 @@ def plan_batch(
             (photo, blend)
             for blend in blends
             for photo in photos
-            if photo.resolve() not in [style.resolve() for style in blend]
+            if resolve_path(photo) not in [resolve_path(style) for style in blend]
         ]
     if not couples:
         raise OptionError("no photograph that is not the style itself")

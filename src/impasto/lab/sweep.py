@@ -33,7 +33,7 @@ from impasto.lab.varied_options import (
     show_value,
 )
 from impasto.painting.options import PaintOptions
-from impasto.system.files import working_in
+from impasto.system.files import resolve_path, working_in
 from impasto.video.film import Film, check_film
 from impasto.work import Step
 
@@ -113,7 +113,7 @@ class Sweep:
         film: str | Path | None,
     ) -> None:
         check_axes(axes, options)
-        own_folder = film is not None and Path(film).resolve().parent == Path(folder).resolve()
+        own_folder = film is not None and resolve_path(film).parent == resolve_path(folder)
         if film is not None:
             # What lies in the folder that is made below has a place there.
             check_film(Path(film).name if own_folder else film)
