@@ -94,6 +94,7 @@ class Request:
     output: Path | None = None  # where the work itself writes: a folder, a model
     checkpoint: Path | None = None  # the file that keeps the state of work that is broken off
     jobs: int = 1  # processes that share the work
+    film: Path | None = None  # where a film of all pictures goes
 
     def one(self, name: str) -> str:
         """Return the input of that name, of which there is one."""
