@@ -17,12 +17,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from impasto.errors import DependencyError, OptionError
+from impasto.errors import DependencyError, MissingFileError, OptionError
 from impasto.figures.plots import save_figure
 from impasto.images.picture import ImageSource, Picture
 from impasto.images.reading import read_image
 from impasto.lab.runs import MEASURED, Outcome, Row, has_diverged, read_outcomes, read_step
 from impasto.lab.varied_options import show_value
+from impasto.lab.words import list_words
 from impasto.painting.options import PaintOptions
 from impasto.painting.painter import list_styles
 from impasto.painting.result import HISTORY_COLUMNS, Painting, write_history
@@ -32,7 +33,7 @@ from impasto.system.files import make_folder, replace_file, working_in
 from impasto.work import LOSSES, Step
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from impasto.figures.plots import Figure
 
 RECORD = "record.json"
 _OWN_NAMES = (
@@ -146,6 +147,23 @@ class RunFolder:
                 folder.write_facts()
             (path / "runs").mkdir(exist_ok=True)
         return folder
+
+    @classmethod
+    def read(cls, path: Path, operations: Collection[str]) -> Self:
+        """Take up a folder to read what one of ``operations`` left in it."""
+        record = path / RECORD
+        if not record.is_file():
+            raise MissingFileError(
+                f"no study in {str(path)!r}: it has no {RECORD}, which {list_words(operations)} "
+                "write"
+            )
+        try:
+            facts = json.loads(record.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise OptionError(f"{str(record)!r} is damaged: {error}") from None
+        if not isinstance(facts, dict) or facts.get("operation") not in operations:
+            raise OptionError(f"{str(record)!r} is the record of no sweep, study or tuning")
+        return cls(path, facts)
 
     def write_facts(self, **others: Any) -> None:
         """Write what the work is; ``others`` take the place of what was known before."""

@@ -24,7 +24,7 @@ from impasto.system.files import working_in
 from impasto.work import Request, Step
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from impasto.figures.plots import Figure
 
 AnyRun = TypeVar("AnyRun")
 Given = TypeVar("Given", bound=PaintOptions)
