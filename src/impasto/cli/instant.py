@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from impasto.cli.console import say, show_panels, unwrapped
 from impasto.cli.flags import BatchFlags, Extras, Habits, OutputFlag, QuietFlag, StyleFlag
-from impasto.cli.paint import Batch
+from impasto.cli.paint import PaintingBatch
 from impasto.cli.recipe_inputs import apply_recipe, name_inputs
 from impasto.cli.running import make_picture
 from impasto.errors import OptionError
@@ -67,7 +67,7 @@ def instant_command(
     if len(sources) > 1 or any(map(is_many, sources if by_name else (*sources, *styles))):
         folder = output or Path("painted")
         tasks = plan_batch(sources, styles, folder, batch.pairs, batch.suffix, by_name=by_name)
-        return Batch("instant", tasks, options, batch, habits).paint()
+        return PaintingBatch("instant", tasks, options, batch, habits).paint()
     stems = "-".join(Path(path).stem for path in (*sources, *(styles or [options.model or ""])))
     output = output or Path(f"{stems}{batch.suffix}")
     request = Request({"content": tuple(sources), "style": tuple(styles)}, options)

@@ -75,7 +75,7 @@ def paint_command(
         extras.refuse_for_many("one painting")
         folder = output or Path("painted")
         tasks = plan_batch(sources, styles, folder, batch.pairs, batch.suffix)
-        return Batch("paint", tasks, options, batch, extras).paint()
+        return PaintingBatch("paint", tasks, options, batch, extras).paint()
     stems = "-".join(Path(path).stem for path in (*sources, *styles))
     output = output or Path(f"{stems}{batch.suffix}")
     request = Request({"content": tuple(sources), "style": tuple(styles)}, options)
@@ -93,7 +93,7 @@ def paint_command(
 
 
 @dataclass
-class Batch:
+class PaintingBatch:
     """Paintings of one operation, made behind a progress bar."""
 
     operation: str

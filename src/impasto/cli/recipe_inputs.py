@@ -19,13 +19,13 @@ from impasto.recipes import (
     read_recipe_file,
 )
 
-Given = TypeVar("Given", bound=Options)
+_Given = TypeVar("_Given", bound=Options)
 
 
 # --- options ------------------------------------------------------------------------------------
 
 
-def apply_recipe(recipe: str | None, given: Given, operation: str) -> Given:
+def apply_recipe(recipe: str | None, given: _Given, operation: str) -> _Given:
     """Return the options: what the user said, else what the recipe says, else the default."""
     if recipe is None:
         return given
@@ -66,7 +66,7 @@ def list_options(options: type[Options]) -> list[str]:
     return [field.alias or name for name, field in options.model_fields.items()]
 
 
-def find_files_of(options: Given, folder: Path) -> Given:
+def find_files_of(options: _Given, folder: Path) -> _Given:
     """Find the files of a recipe's options: masks, a network, a picture to start from."""
     for option, names in options.files().items():
         for name in names:
@@ -118,7 +118,7 @@ def find_input(
         return given
     if painted is None or kind not in painted.inputs:
         raise OptionError(lack)
-    return find_pictures(painted, kind, str(recipe))[0]
+    return find_recipe_pictures(painted, kind, str(recipe))[0]
 
 
 def name_inputs(
@@ -145,16 +145,16 @@ def name_inputs(
         raise OptionError(f"{command} needs {what}")
     if not ("content" in painted.inputs and "style" in painted.inputs):
         raise OptionError(f"recipe {recipe!r} does not say what it was painted from")
-    sources = list(content) or find_pictures(painted, "content", str(recipe))
+    sources = list(content) or find_recipe_pictures(painted, "content", str(recipe))
     if style or by_name:
         return sources, list(style or painted.inputs["style"])
-    return sources, find_pictures(painted, "style", str(recipe))
+    return sources, find_recipe_pictures(painted, "style", str(recipe))
 
 
 # --- the pictures that recipes name ---------------------------------------------------------------
 
 
-def find_pictures(painted: PictureRecipe, kind: str, recipe: str) -> list[str]:
+def find_recipe_pictures(painted: PictureRecipe, kind: str, recipe: str) -> list[str]:
     """Find what a picture was made from, here or beside it; refuse others of the same name."""
     from impasto.images.reading import is_same_picture
 
