@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from impasto.cli import paint as cli_paint
-from impasto.cli.app import run
+from impasto.cli.app import COMMANDS, run
 from impasto.cli.outputs import Extras
 from impasto.cli.paint import PANELS, Several
 from impasto.images.reading import read_image, read_recipe
@@ -538,3 +539,21 @@ def test_styles_are_measured_once_for_all_runs(photo, picture, tmp_path):
     assert paint(photo, "-s", picture, "-o", outputs[1], *QUICK) == 0
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
     assert list(kept[0].parent.iterdir()) == kept
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_the_list_of_commands_says_what_their_docstrings_say(command):
+    place, _, usage, about = command
+    module, name = place.split(":")
+    function = getattr(importlib.import_module(f"impasto.cli.{module}"), name)
+    assert function.__doc__.splitlines()[0] == about
+    assert usage.startswith(f"{name} ")
+
+
+def test_the_list_of_commands_loads_none_of_them():
+    program = (
+        "import sys; from impasto.cli.app import run; run(['--help']); "
+        "sys.exit(bool({'impasto.operations', 'impasto.options'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()

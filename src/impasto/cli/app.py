@@ -1,30 +1,112 @@
-"""The app: all commands, and how one of them is run."""
+"""The app: all commands, and how one of them is run.
+
+A command's module, with its options' pydantic models, is imported when the command runs or its help
+is asked for: `impasto --help` needs none of them.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from impasto.cli import explore as cli_explore
-from impasto.cli import instant as cli_instant
-from impasto.cli import lab as cli_lab
-from impasto.cli import train as cli_train
 from impasto.cli.console import describe_default, print_table, say, unwrapped
-from impasto.cli.paint import paint, show_help
-from impasto.cli.recipe_inputs import read_painting_recipe
-from impasto.cli.running import INTERRUPTED
-from impasto.cli.weights import weights
 from impasto.errors import ImpastoError, OptionError
-from impasto.operations import OPERATIONS
-from impasto.options import describe_error
-from impasto.painting.options import PaintOptions
-from impasto.recipes import list_recipes, read_recipe_file
+
+COMMANDS = (  # function, how help shows its flags, usage, the first line of its docstring
+    (
+        "explore:texture",
+        "explore:show_help",
+        "texture STYLE [--output PICTURE]",
+        "Make more of a texture than there is, at any size, and seamless if asked.",
+    ),
+    (
+        "explore:invert",
+        "explore:show_help",
+        "invert PHOTO [--layer LAYER] [--output PICTURE]",
+        "Find a picture from nothing but a photograph's features: what a layer still knows of it.",
+    ),
+    (
+        "explore:dream",
+        "explore:show_help",
+        "dream [PHOTO] --class CLASS | --layer LAYER",
+        "Make a picture that excites a class, a channel, or whatever a layer sees in a photograph.",
+    ),
+    (
+        "explore:features",
+        "explore:show_help",
+        "features PHOTO [--layer LAYER]",
+        "Show what layers of a network give for a picture: maps, Gram matrices, numbers.",
+    ),
+    (
+        "explore:classes",
+        None,
+        "classes [WORDS]",
+        "List the classes that dream --class knows by name.",
+    ),
+    (
+        "lab:study",
+        "lab:show_help",
+        "study SUBJECT CONTENT STYLE [--output FOLDER]",
+        "Make one of the papers' figures of your own pictures.",
+    ),
+    (
+        "lab:sweep",
+        "lab:show_help",
+        "sweep CONTENT STYLE --vary OPTION=VALUES",
+        "Paint a photograph with options crossed, measure every picture, and name the best.",
+    ),
+    (
+        "lab:tune",
+        "lab:show_help",
+        "tune CONTENT STYLE [--trials NUMBER]",
+        "Search for settings that come near to both, the style and the photograph.",
+    ),
+    (
+        "lab:augment",
+        None,
+        "augment SOURCE OUT --styles FOLDER",
+        "Write painted and disturbed copies of a labelled set of pictures, with the same labels.",
+    ),
+    (
+        "lab:report",
+        None,
+        "report FOLDER",
+        "Tell a study, sweep or search in one HTML page that needs nothing else.",
+    ),
+    (
+        "train:train",
+        "train:show_train_help",
+        "train --style PICTURE --photos FOLDER [--output MODEL]",
+        "Teach a network to paint in one pass, after one style or many; then: impasto instant "
+        "--model.",
+    ),
+    (
+        "instant:export",
+        None,
+        "export --style PICTURE | --model MODEL [--output NETWORK]",
+        "Write a network as ONNX, for other programs: photograph in, painting out, at any size.",
+    ),
+    (
+        "instant:instant",
+        "instant:show_help",
+        "instant PHOTOGRAPH --style PICTURE",
+        "Paint a photograph in one pass, after any picture or with a network that was taught "
+        "styles.",
+    ),
+    (
+        "paint:paint",
+        "paint:show_help",
+        "paint PHOTOGRAPH --style PICTURE [--output PAINTING]",
+        "Paint a photograph in the manner of a picture, or of several.",
+    ),
+)
 
 app = App(
     name="impasto",
@@ -34,35 +116,31 @@ app = App(
     version=lambda: __import__("impasto").__version__,
     suppress_keyboard_interrupt=False,  # told in run()
 )
-for command, show, usage in (
-    (cli_explore.texture, cli_explore.show_help, "texture STYLE [--output PICTURE]"),
-    (cli_explore.invert, cli_explore.show_help, "invert PHOTO [--layer LAYER] [--output PICTURE]"),
-    (cli_explore.dream, cli_explore.show_help, "dream [PHOTO] --class CLASS | --layer LAYER"),
-    (cli_explore.features, cli_explore.show_help, "features PHOTO [--layer LAYER]"),
-    (cli_explore.classes, None, "classes [WORDS]"),
-    (cli_lab.study, cli_lab.show_help, "study SUBJECT CONTENT STYLE [--output FOLDER]"),
-    (cli_lab.sweep, cli_lab.show_help, "sweep CONTENT STYLE --vary OPTION=VALUES"),
-    (cli_lab.tune, cli_lab.show_help, "tune CONTENT STYLE [--trials NUMBER]"),
-    (cli_lab.augment, None, "augment SOURCE OUT --styles FOLDER"),
-    (cli_lab.report, None, "report FOLDER"),
-    (
-        cli_train.train,
-        cli_train.show_train_help,
-        "train --style PICTURE --photos FOLDER [--output MODEL]",
-    ),
-    (cli_instant.export, None, "export --style PICTURE | --model MODEL [--output NETWORK]"),
-    (cli_instant.instant, cli_instant.show_help, "instant PHOTOGRAPH --style PICTURE"),
-    (paint, show_help, "paint PHOTOGRAPH --style PICTURE [--output PAINTING]"),
-):
-    app.command(command, help_formatter=show, usage=f"Usage: impasto {usage} [OPTIONS]")
-app.command(weights)
+
+
+def import_later(place: str) -> Callable[..., Any]:
+    """Return a function that stands for ``MODULE:NAME`` of this folder, imported when called."""
+    module, name = place.split(":")
+    return lambda *given: getattr(import_module(f"impasto.cli.{module}"), name)(*given)
+
+
+for place, shown, usage, about in COMMANDS:
+    app.command(
+        f"impasto.cli.{place}",
+        help=about,
+        help_formatter=import_later(shown) if shown else None,
+        usage=f"Usage: impasto {usage} [OPTIONS]",
+    )
+app.command("impasto.cli.weights:weights", help="Weight files: list, fetch, import, verify, path.")
 
 # --- what there is ------------------------------------------------------------------------------
 
 
 @app.command
 def recipes() -> None:
-    """The recipes that --recipe knows by name."""
+    """List the recipes that --recipe knows by name."""
+    from impasto.recipes import list_recipes
+
     print_table(list_recipes().items(), ("recipe", "what it is"))
 
 
@@ -80,6 +158,10 @@ def recipe(
     all_options
         Also the options that are as they are by default.
     """
+    from impasto.cli.recipe_inputs import read_painting_recipe
+    from impasto.operations import OPERATIONS
+    from impasto.recipes import read_recipe_file
+
     painted = read_painting_recipe(painting)
     made_by = painted.get("operation", "paint") if painted else "paint"
     known = OPERATIONS.get(made_by, OPERATIONS["paint"]).options
@@ -97,14 +179,14 @@ def recipe(
 
 @app.command
 def samples(folder: Path, /, *, size: int = 512) -> None:
-    """Write pictures to begin with: photographs, and style pictures that Impasto draws itself.
+    """Write pictures to begin with: four photographs and five style pictures.
 
     Parameters
     ----------
     folder
         Where they go; made if it is not there.
     size
-        Side of the style pictures in pixels.
+        Side of the style pictures in pixels, at most 640.
     """
     from impasto.samples.photographs import write_samples
 
@@ -114,7 +196,7 @@ def samples(folder: Path, /, *, size: int = 512) -> None:
 
 @app.command
 def doctor() -> None:
-    """What this machine has (device, libraries, weights, memory), and what that means."""
+    """Show what this machine has (device, libraries, weights, memory), and what that means."""
     from impasto.cli.doctor import examine
 
     print_table(examine())
@@ -124,14 +206,14 @@ def doctor() -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code. Errors are one line on standard error."""
+    """Run one command and return its exit code. Errors are one line on standard error."""
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except ImpastoError as error:
         say(f"impasto: {error}")
         return error.exit_code
     except ValidationError as error:
-        say(f"impasto: {describe_error(error, list(PaintOptions.model_fields))}")
+        say(f"impasto: {describe_values(error)}")
         return OptionError.exit_code
     except CycloptsError as error:
         return report_usage(error)
@@ -140,17 +222,27 @@ def run(arguments: Sequence[str] | None = None) -> int:
         say(f"impasto:{where} {str(error.strerror or error).lower()}")
         return ImpastoError.exit_code
     except KeyboardInterrupt:
+        from impasto.cli.running import INTERRUPTED
+
         say("stopped")
         return INTERRUPTED
     return code if isinstance(code, int) else 0
 
 
+def describe_values(error: ValidationError) -> str:
+    """Describe a value that is not allowed, and where a name is unknown, one that is near."""
+    from impasto.options import describe_error
+    from impasto.painting.options import PaintOptions
+
+    return describe_error(error, list(PaintOptions.model_fields))
+
+
 def report_usage(error: CycloptsError) -> int:
-    """A mistake in the flags, in one line; pydantic's is told in our words."""
+    """Report a mistake in the flags in one line; pydantic's is told in our words."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ValidationError):
         cause = cause.__cause__ or cause.__context__
-    text = describe_error(cause, list(PaintOptions.model_fields)) if cause else str(error)
+    text = describe_values(cause) if cause else str(error)
     say(f"impasto: {' '.join(text.split())}")
     return OptionError.exit_code
 
