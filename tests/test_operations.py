@@ -34,8 +34,9 @@ def test_the_class_of_an_operation_is_work(name):
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_input_is_a_parameter_of_its_command(name):
-    commands = {command.__name__.removesuffix("_command"): command for command, *_ in COMMANDS}
-    command = commands[name.partition("-")[0]]
+    name = name.partition("-")[0]
+    module = import_module(f"impasto.cli.{COMMANDS[name].module}")
+    command = getattr(module, f"{name}_command")
     parameters = {PARAMETERS.get(each, each) for each in inspect.signature(command).parameters}
     hints = typing.get_type_hints(command)
     parameters |= {field for hint in hints.values() for field in getattr(hint, "model_fields", {})}

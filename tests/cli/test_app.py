@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
 import subprocess
@@ -16,7 +17,7 @@ from conftest import draw_picture
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from impasto.cli.app import run
+from impasto.cli.app import COMMANDS, run
 from impasto.cli.flags import BatchFlags, Extras
 from impasto.cli.paint import PAINT_PANELS, paint_command
 from impasto.images.reading import read_image, read_recipe
@@ -537,3 +538,19 @@ def test_styles_are_measured_once_for_all_runs(photo, picture, tmp_path):
     assert paint(photo, "-s", picture, "-o", outputs[1], *QUICK) == 0
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
     assert list(kept[0].parent.iterdir()) == kept
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_their_docstrings_say(name):
+    module = importlib.import_module(f"impasto.cli.{COMMANDS[name].module}")
+    function = getattr(module, f"{name}_command")
+    assert function.__doc__.splitlines()[0] == COMMANDS[name].about
+
+
+def test_the_list_of_commands_loads_none_of_them():
+    program = (
+        "import sys; from impasto.cli.app import run; run(['--help']); "
+        "sys.exit(bool({'impasto.operations', 'impasto.options'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()

@@ -1,26 +1,119 @@
-"""The app: all commands, and how one of them is run."""
+"""The app: all commands, and how one of them is run.
+
+Modules of commands, and the options that their flags are made from, are imported when a command is
+called: a list of commands needs none of them.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from impasto.cli import explore, instant, lab, paint, train
-from impasto.cli.console import describe_default, print_line, print_table, say, unwrapped
-from impasto.cli.recipe_inputs import find_maker, read_painting_recipe
-from impasto.cli.running import INTERRUPTED
-from impasto.cli.weights import weights
+from impasto.cli.console import (
+    INTERRUPTED,
+    describe_default,
+    print_line,
+    print_table,
+    say,
+    unwrapped,
+)
 from impasto.errors import ImpastoError, OptionError, describe_reason
-from impasto.operations import OPERATIONS
-from impasto.options import describe_error
-from impasto.painting.options import PaintOptions
-from impasto.recipes import list_recipes, read_recipe_file
+
+
+class Command(NamedTuple):
+    """A command ``NAME_command`` of a module of this folder."""
+
+    module: str
+    usage: str
+    about: str  # the first line of its docstring
+    panels: str | None = None  # the function that shows its flags in panels
+
+
+COMMANDS = {
+    "texture": Command(
+        "explore",
+        "STYLE [--output PICTURE]",
+        "Make more of a texture than there is, at any size, and seamless if asked.",
+        "show_explore_help",
+    ),
+    "invert": Command(
+        "explore",
+        "PHOTO [--layer LAYER] [--output PICTURE]",
+        "Find a picture from nothing but a photograph's features: what a layer still knows of it.",
+        "show_explore_help",
+    ),
+    "dream": Command(
+        "explore",
+        "[PHOTO] --class CLASS | --layer LAYER",
+        "Make a picture that excites a class, a channel, or whatever a layer sees in a photograph.",
+        "show_explore_help",
+    ),
+    "features": Command(
+        "explore",
+        "PHOTO [--layer LAYER]",
+        "Show what layers of a network give for a picture: maps, Gram matrices, numbers.",
+        "show_explore_help",
+    ),
+    "classes": Command("explore", "[WORDS]", "List the classes that dream --class knows by name."),
+    "study": Command(
+        "lab",
+        "SUBJECT CONTENT STYLE [--output FOLDER]",
+        "Make one of the papers' figures of your own pictures.",
+        "show_lab_help",
+    ),
+    "sweep": Command(
+        "lab",
+        "CONTENT STYLE --vary OPTION=VALUES",
+        "Paint a photograph with options crossed, measure every picture, and name the best.",
+        "show_lab_help",
+    ),
+    "tune": Command(
+        "lab",
+        "CONTENT STYLE [--trials NUMBER]",
+        "Search for settings that come near to both, the style and the photograph.",
+        "show_lab_help",
+    ),
+    "augment": Command(
+        "lab",
+        "SOURCE OUT --styles FOLDER",
+        "Write painted and disturbed copies of a labelled set of pictures, with the same labels.",
+    ),
+    "report": Command(
+        "lab", "FOLDER", "Tell a study, sweep or search in one HTML page that needs nothing else."
+    ),
+    "train": Command(
+        "train",
+        "--style PICTURE --photos FOLDER [--output MODEL]",
+        "Teach a network to paint in one pass, after one style or many; then: impasto instant "
+        "--model.",
+        "show_train_help",
+    ),
+    "export": Command(
+        "instant",
+        "--style PICTURE | --model MODEL [--output NETWORK]",
+        "Write a network as ONNX, for other programs: photograph in, painting out, at any size.",
+    ),
+    "instant": Command(
+        "instant",
+        "PHOTOGRAPH --style PICTURE",
+        "Paint a photograph in one pass, after any picture or with a network that was taught "
+        "styles.",
+        "show_instant_help",
+    ),
+    "paint": Command(
+        "paint",
+        "PHOTOGRAPH --style PICTURE [--output PAINTING]",
+        "Paint a photograph in the manner of a picture, or of several.",
+        "show_paint_help",
+    ),
+}
 
 app = App(
     name="impasto",
@@ -30,35 +123,22 @@ app = App(
     version=lambda: __import__("impasto").__version__,
     suppress_keyboard_interrupt=False,  # told in run()
 )
-COMMANDS = (
-    (explore.texture_command, explore.show_explore_help, "STYLE [--output PICTURE]"),
-    (explore.invert_command, explore.show_explore_help, "PHOTO [--layer LAYER] [--output PICTURE]"),
-    (explore.dream_command, explore.show_explore_help, "[PHOTO] --class CLASS | --layer LAYER"),
-    (explore.features_command, explore.show_explore_help, "PHOTO [--layer LAYER]"),
-    (explore.classes_command, None, "[WORDS]"),
-    (lab.study_command, lab.show_lab_help, "SUBJECT CONTENT STYLE [--output FOLDER]"),
-    (lab.sweep_command, lab.show_lab_help, "CONTENT STYLE --vary OPTION=VALUES"),
-    (lab.tune_command, lab.show_lab_help, "CONTENT STYLE [--trials NUMBER]"),
-    (lab.augment_command, None, "SOURCE OUT --styles FOLDER"),
-    (lab.report_command, None, "FOLDER"),
-    (
-        train.train_command,
-        train.show_train_help,
-        "--style PICTURE --photos FOLDER [--output MODEL]",
-    ),
-    (instant.export_command, None, "--style PICTURE | --model MODEL [--output NETWORK]"),
-    (instant.instant_command, instant.show_instant_help, "PHOTOGRAPH --style PICTURE"),
-    (paint.paint_command, paint.show_paint_help, "PHOTOGRAPH --style PICTURE [--output PAINTING]"),
-)
-for command, show, usage in COMMANDS:
-    name = command.__name__.removesuffix("_command")
+
+
+def import_later(module: str, name: str) -> Callable[..., Any]:
+    """Return a function that stands for one of this folder, which is imported when it is called."""
+    return lambda *given: getattr(import_module(f"impasto.cli.{module}"), name)(*given)
+
+
+for name, command in COMMANDS.items():
     app.command(
-        command,
+        f"impasto.cli.{command.module}:{name}_command",
         name=name,
-        help_formatter=show,
-        usage=f"Usage: impasto {name} {usage} [OPTIONS]",
+        help=command.about,
+        help_formatter=import_later(command.module, command.panels) if command.panels else None,
+        usage=f"Usage: impasto {name} {command.usage} [OPTIONS]",
     )
-app.command(weights)
+app.command("impasto.cli.weights:weights", help="Weight files: list, fetch, import, verify, path.")
 
 # --- what there is ------------------------------------------------------------------------------
 
@@ -66,6 +146,8 @@ app.command(weights)
 @app.command
 def recipes() -> None:
     """List the recipes that --recipe knows by name."""
+    from impasto.recipes import list_recipes
+
     print_table(list_recipes().items(), ("recipe", "what it is"))
 
 
@@ -83,6 +165,10 @@ def recipe(
     all_options
         Also the options that are as they are by default.
     """
+    from impasto.cli.recipe_inputs import find_maker, read_painting_recipe
+    from impasto.operations import OPERATIONS
+    from impasto.recipes import read_recipe_file
+
     painted = read_painting_recipe(painting)
     values = read_recipe_file(painting) if painted is None else painted.options
     made_by = find_maker(painted)
@@ -98,14 +184,14 @@ def recipe(
 
 @app.command
 def samples(folder: Path, /, *, size: int = 512) -> None:
-    """Write pictures to begin with: photographs, and style pictures that Impasto draws itself.
+    """Write pictures to begin with: four photographs and five style pictures.
 
     Parameters
     ----------
     folder
         Where they go; made if it is not there.
     size
-        Side of the style pictures in pixels.
+        Side of the style pictures in pixels, at most 640.
     """
     from impasto.samples.photographs import write_samples
 
@@ -132,7 +218,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         say(f"impasto: {error}")
         return error.exit_code
     except ValidationError as error:
-        say(f"impasto: {describe_error(error, list(PaintOptions.model_fields))}")
+        say(f"impasto: {describe_values(error)}")
         return OptionError.exit_code
     except CycloptsError as error:
         return report_usage(error)
@@ -146,12 +232,20 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def describe_values(error: ValidationError) -> str:
+    """Describe a value that is not allowed, and where a name is unknown, one that is near."""
+    from impasto.options import describe_error
+    from impasto.painting.options import PaintOptions
+
+    return describe_error(error, list(PaintOptions.model_fields))
+
+
 def report_usage(error: CycloptsError) -> int:
     """Say what is wrong with the flags in one line; pydantic's errors are told in our words."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ValidationError):
         cause = cause.__cause__ or cause.__context__
-    text = describe_error(cause, list(PaintOptions.model_fields)) if cause else str(error)
+    text = describe_values(cause) if cause else str(error)
     say(f"impasto: {' '.join(text.split())}")
     return OptionError.exit_code
 

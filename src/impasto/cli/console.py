@@ -8,13 +8,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from impasto.errors import shorten
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -24,6 +24,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _UNPRINTABLE = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
 )
+INTERRUPTED = 130  # the exit code after Ctrl-C
 _LONGEST_LINE = 2000  # characters
 
 
@@ -75,6 +76,30 @@ def make_progress(quiet: bool) -> Progress:
         TimeRemainingColumn(),
         console=Console(stderr=True, quiet=quiet),
     )
+
+
+class ProgressBar:
+    """A bar that appears at the first step of work that has more than one."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet, self.stack = quiet, ExitStack()
+        self.shown: tuple[Progress, TaskID] | None = None
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    def update(self, done: int, total: int, text: str) -> None:
+        """Move the bar, and say what the work is at."""
+        if self.quiet or total == 1:
+            return
+        if self.shown is None:
+            progress = self.stack.enter_context(make_progress(self.quiet))
+            self.shown = progress, progress.add_task("", total=total, losses="")
+        progress, bar = self.shown
+        progress.update(bar, completed=done, total=total, losses=text)
 
 
 def print_table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:

@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from impasto.cli.console import print_line, say, show_panels, unwrapped
+from impasto.cli.console import INTERRUPTED, print_line, say, show_panels, unwrapped
 from impasto.cli.flags import FolderFlags, OutputFlag, QuietFlag, StyleFlag
 from impasto.cli.outputs import check_folder, check_named
 from impasto.cli.paint import PAINT_PANELS
 from impasto.cli.recipe_inputs import apply_recipe
-from impasto.cli.running import INTERRUPTED, Notes, drive, make_folder_of_pictures
+from impasto.cli.running import Notes, drive, make_folder_of_pictures
 from impasto.datasets.options import AugmentOptions
 from impasto.errors import OptionError
 from impasto.lab.options import ReportOptions, SweepOptions, TuneOptions

@@ -12,11 +12,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from impasto.cli.console import say, show_panels, unwrapped
+from impasto.cli.console import INTERRUPTED, ProgressBar, say, show_panels, unwrapped
 from impasto.cli.flags import BatchFlags, Extras, Habits, OutputFlag, StyleFlag
 from impasto.cli.outputs import list_read
 from impasto.cli.recipe_inputs import apply_recipe, name_inputs
-from impasto.cli.running import INTERRUPTED, ProgressBar, make_picture
+from impasto.cli.running import make_picture
 from impasto.errors import MissingFileError, OptionError
 from impasto.jobs.batch import PaintingOutcome, PaintingTask, is_many, plan_batch, run_batch
 from impasto.operations import find_operation

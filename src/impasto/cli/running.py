@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from impasto.cli.console import catch_interrupt, make_progress, say
+from impasto.cli.console import INTERRUPTED, ProgressBar, catch_interrupt, say
 from impasto.cli.flags import Extras
 from impasto.cli.outputs import (
     NAME_ANOTHER,
@@ -22,42 +21,9 @@ from impasto.operations import find_operation
 from impasto.work import Described, Request, Resumable, Step, Work, watch
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from impasto.painting.result import Painting
 
-INTERRUPTED = 130  # the exit code after Ctrl-C
-
-
 # --- any work -----------------------------------------------------------------------------------
-
-
-class ProgressBar:
-    """A bar that appears at the first step, of work that has more than one."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet, self.stack = quiet, ExitStack()
-        self.shown: tuple[Progress, TaskID] | None = None
-
-    def __enter__(self) -> ProgressBar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stack.close()
-
-    def show(self, step: Step) -> None:
-        """Show how far the work is."""
-        self.update(step.number, step.steps, describe_step(step))
-
-    def update(self, done: int, total: int, text: str) -> None:
-        """Move the bar, and say what the work is at."""
-        if self.quiet or total == 1:
-            return
-        if self.shown is None:
-            progress = self.stack.enter_context(make_progress(self.quiet))
-            self.shown = progress, progress.add_task("", total=total, losses="")
-        progress, bar = self.shown
-        progress.update(bar, completed=done, total=total, losses=text)
 
 
 def describe_step(step: Step) -> str:
@@ -75,7 +41,7 @@ def drive(work: Work[object], *watchers: Callable[[Step], None], quiet: bool = F
     with ProgressBar(quiet) as bar, catch_interrupt() as asked:
 
         def show(step: Step) -> None:
-            bar.show(step)
+            bar.update(step.number, step.steps, describe_step(step))
             for watcher in watchers:
                 watcher(step)
 

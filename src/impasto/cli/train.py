@@ -8,9 +8,15 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from impasto.cli.console import catch_interrupt, make_progress, say, show_panels, unwrapped
+from impasto.cli.console import (
+    INTERRUPTED,
+    catch_interrupt,
+    make_progress,
+    say,
+    show_panels,
+    unwrapped,
+)
 from impasto.cli.flags import QuietFlag, StyleFlag
-from impasto.cli.running import INTERRUPTED
 from impasto.errors import ImpastoError, OptionError
 from impasto.instant.options import TrainOptions
 from impasto.operations import find_operation
