@@ -69,7 +69,7 @@ def test_another_picture_of_the_same_name_is_not_painted_silently(painting, caps
     assert len(recipe["digests"]["content"]) == len(recipe["digests"]["style"][0]) == 16
     for name in ("a cat.png", "glass.png"):
         Path("demo", name).rename(name)
-    Image.fromarray(draw_picture(30, 30, 9)).save("a cat.png")
+    Image.fromarray(draw_picture(60, 60, 9)).save("a cat.png")
     error = say_error(capsys, "paint", "--recipe", painting, "-o", "again.png")
     assert error.startswith(
         "impasto: 'a cat.png' is not the picture that 'out.png' was made from: its contents "
@@ -118,7 +118,6 @@ FORGED = {
     "infinite": ('{"options": {"style_weight": 1e999}}', "style_weight: inf is wrong"),
     "value": ('{"options": {"precision": "' + "x" * 100_000 + '"}}', "precision: 'xxx"),
     "name": ('{"options": {"' + "x" * 100_000 + '": 1}}', "unknown option 'xxx"),
-    "surrogate": ('{"options": {"mask": "\\ud800"}}', "mask: '\\ud800' is wrong"),
     "surrogates": (
         '{"content": "\\udcff", "style": "x", "options": {"steps": "\\ud800"}}',
         "steps",
@@ -160,15 +159,11 @@ def test_what_a_terminal_would_obey_is_escaped(tmp_path, capsys):
     forged = write_painting(tmp_path / "forged.png", text)
     assert run(["recipe", str(forged)]) == 0
     said = capsys.readouterr().out
-    assert (
-        said
-        == (
-            "# impasto \\u001b]0;evil\\u0007, paint: \\u001b[2J\\u000acat\\u202egnp.png after "
-            "\\u009b31m\\udcff\\u0007.png\n"
-            "steps = 3\n"
-            'mask = "\\u007f\\u2066mask.png"\n'
-        )
-        or said.splitlines()[0].isprintable()
+    assert said == (
+        "# impasto \\u001b]0;evil\\u0007, paint: \\u001b[2J\\u000acat\\u202egnp.png after "
+        "\\u009b31m\\udcff\\u0007.png\n"
+        "steps = 3\n"
+        'mask = "\\u007f\\u2066mask.png"\n'
     )
     assert all(line.isprintable() for line in said.splitlines())
     say_error(capsys, "paint", "--recipe", forged, "-o", tmp_path / "x.png")
@@ -189,7 +184,6 @@ def test_what_a_terminal_would_obey_is_escaped(tmp_path, capsys):
         ["paint", "PICTURE", "-s", "PICTURE", "-o", "LOOP"],
         ["paint", "PICTURE", "-s", "PICTURE", "-o", "x.png", "--history", "LOOP"],
         ["paint", "PICTURE", "-s", "PICTURE", "-o", "x.png", "--mask", "LOOP"],
-        ["paint", "PICTURE", "-s", "PICTURE", "-o", "x.png", "--init", "LOOP"],
         ["paint", "PICTURE", "-s", "PICTURE", "-o", "x.png", "--checkpoint", "LOOP"],
         ["paint", "--recipe", "LOOP", "-o", "x.png"],
         ["recipe", "LOOP"],
@@ -226,4 +220,4 @@ def test_devices_stay_devices(flag, photo, picture, tmp_path, capsys):
 
 
 def test_an_unknown_weight_file_is_told_before_there_is_a_bar(capsys):
-    assert say_error(capsys, "weights", "fetch", "nope").startswith("impasto: unknown weight file")
+    assert say_error(capsys, "weights", "fetch", "nope").startswith("impasto: unknown weights")

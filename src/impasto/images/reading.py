@@ -30,9 +30,9 @@ from impasto.images.picture import ImageSource, Picture, hash_picture_file
 DEFAULT_MEGAPIXELS = 100.0
 READABLE: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 READABLE += ("AVIF",) if features.check("avif") else ()
-FULL_SCALES = {"bool": 1, "uint8": 255, "uint16": 65535}
+_FULL_SCALES = {"bool": 1, "uint8": 255, "uint16": 65535}
 RECIPE_KEY = "impasto"  # the PNG text chunk's keyword, and what our EXIF comment begins with
-ROUNDING = 1e-4  # how far floats may lie outside [0, 1] and still be taken for it
+_ROUNDING = 1e-4  # how far floats may lie outside [0, 1] and still be taken for it
 _PIL_SETTINGS = threading.Lock()
 
 
@@ -306,11 +306,11 @@ def _picture_from_values(values: np.ndarray | Tensor, max_megapixels: float) -> 
         if not planes.isfinite().all():
             raise ImageError("the picture holds values that are not numbers")
         low, high = planes.min().item(), planes.max().item()
-        if low < -ROUNDING or high > 1 + ROUNDING:
+        if low < -_ROUNDING or high > 1 + _ROUNDING:
             raise ImageError(f"float pixels must lie in [0, 1]; found {low:g} to {high:g}")
         pixels = planes.float().clamp(0, 1)[None]
     else:
-        pixels = planes.float().div_(FULL_SCALES[str(planes.dtype).removeprefix("torch.")])[None]
+        pixels = planes.float().div_(_FULL_SCALES[str(planes.dtype).removeprefix("torch.")])[None]
     channels = pixels.shape[1]
     colour = pixels[:, :3] if channels > 1 else pixels.expand(-1, 3, -1, -1)
     alpha = _unless_opaque(pixels[:, 3:].contiguous()) if channels == 4 else None
@@ -320,8 +320,8 @@ def _picture_from_values(values: np.ndarray | Tensor, max_megapixels: float) -> 
 def _to_planes(values: np.ndarray | Tensor) -> Tensor:
     """Copy values to (C, H, W), with C 1, 3 or 4, in a type whose full scale is known."""
     name = values.dtype.name if isinstance(values, np.ndarray) else str(values.dtype)[6:]
-    if name not in FULL_SCALES and name not in ("float16", "bfloat16", "float32", "float64"):
-        allowed = f"{', '.join(FULL_SCALES)} and float"
+    if name not in _FULL_SCALES and name not in ("float16", "bfloat16", "float32", "float64"):
+        allowed = f"{', '.join(_FULL_SCALES)} and float"
         raise ImageError(f"values of type {name} are no picture; allowed are {allowed}")
     if isinstance(values, np.ndarray):
         native = np.array(values, dtype=values.dtype.newbyteorder("="), order="C")

@@ -25,8 +25,8 @@ WRITABLE: dict[str, str] = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
-LONGEST_SIDES = {"JPEG": 65500, "WEBP": 16383}
-LONGEST_EXIF = 65000  # bytes; a JPEG segment holds 65533 with its headers
+_LONGEST_SIDES = {"JPEG": 65500, "WEBP": 16383}
+_LONGEST_EXIF = 65000  # bytes; a JPEG segment holds 65533 with its headers
 
 
 def to_pil(pixels: Tensor, alpha: Tensor | None = None) -> Image.Image:
@@ -67,11 +67,11 @@ def write_image(
         clear, image = image, Image.new("RGB", image.size, "white")
         image.paste(clear, mask=clear.getchannel("A"))
         notes.append("jpeg has no alpha: flattened over white")
-    longest = LONGEST_SIDES.get(kind, max(image.size))
+    longest = _LONGEST_SIDES.get(kind, max(image.size))
     if max(image.size) > longest:
         found = f"{image.width} x {image.height} pixels"
         raise ImageError(f"cannot write {path.name!r}: {found}; {kind} holds {longest} at most")
-    if recipe is not None and kind == "JPEG" and len(_encode_comment(recipe)) > LONGEST_EXIF:
+    if recipe is not None and kind == "JPEG" and len(_encode_comment(recipe)) > _LONGEST_EXIF:
         recipe = None
         notes.append("the recipe is too long for a jpeg: left out")
     try:
