@@ -29,8 +29,8 @@ def follow(work: Any, output: Path, extras: Extras, *, bare: bool = False) -> in
     growing = FilmGrowth(work, extras.film, count) if extras.film else None
     if growing:
         watchers.append(growing)
-        if work.progress.history:
-            tell(f"note: the film begins at step {len(work.progress.history) + 1}")
+        if work.steps_done:
+            tell(f"note: the film begins at step {work.steps_done + 1}")
     finished = run_steps(work.steps(), count, watchers, quiet=bare or extras.quiet)
     for note in work.notes[told:]:
         tell(f"note: {note}")
@@ -44,10 +44,10 @@ def follow(work: Any, output: Path, extras: Extras, *, bare: bool = False) -> in
     for note in (*notes, *(growing.write() if growing else ())):
         tell(f"note: {note}")
     write_losses(result, extras)
-    if finished and work.checkpoint:
-        work.checkpoint.remove()
+    if finished and work.checkpoint_path:
+        work.discard_checkpoint()
     tell(describe_result(result, output, finished=finished))
-    if not finished and work.checkpoint and work.checkpoint.path.exists():
+    if not finished and work.checkpoint_path and work.checkpoint_path.exists():
         tell(f"the same command goes on from there, by {extras.checkpoint}")
     return 0 if finished else INTERRUPTED
 

@@ -19,7 +19,7 @@ LARGEST_KEPT = 2**25  # bytes; it takes no larger number
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that can still be taken on the device; None where the system does not say."""
+    """Return the bytes that are free on the device; None where the system does not say."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     free: list[int] = []
@@ -34,14 +34,14 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def resident_memory() -> int | None:
-    """Bytes that this process holds; None where the system does not say."""
+    """Return the bytes that this process holds; None where the system does not say."""
     pages = read_first_line("/proc/self/statm").split()
     return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else None
 
 
 @contextmanager
 def keeping_memory(*, all_of_it: bool = False) -> Iterator[None]:
-    """What is freed inside stays with this process for the next step, and goes back at the end.
+    """Keep what is freed for the next step, and give it back to the system at the end.
 
     The C library of Linux gives large blocks back at once, and to get them again, filled with
     zeros, takes a fifth of a step. Where there is memory to spare, all of it is kept; where there
@@ -66,7 +66,7 @@ def keeping_memory(*, all_of_it: bool = False) -> Iterator[None]:
 
 
 def give_memory_back() -> None:
-    """What was freed goes back to the system."""
+    """Give what was freed back to the system."""
     trim = getattr(_c_library(), "malloc_trim", None)
     if trim is not None:
         trim(0)
@@ -77,8 +77,10 @@ def _c_library() -> object:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether it says that the device has no memory left; torch has no class of its own for the
-    processor's."""
+    """Return whether an error says that the device has no memory left.
+
+    torch has no class of its own for the processor's.
+    """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)
