@@ -84,7 +84,7 @@ class Colouring(PictureWork):
         assert self.run.best is not None
         return self.make_painting(self.run.best)
 
-    def describe_inputs(self) -> dict[str, Any]:
+    def list_pictures(self) -> dict[str, Any]:
         return {}
 
     def list_inputs(self) -> Iterable[Tensor | None]:

@@ -25,7 +25,7 @@ from impasto.system.files import check_place, replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Figure
     from PIL import Image
 
     from impasto.work import Step

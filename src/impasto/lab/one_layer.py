@@ -6,13 +6,12 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from impasto.errors import ImageError
-from impasto.images.picture import Picture
+from impasto.images.picture import InputPictures, Picture
 from impasto.images.resizing import fit_size, resize_pixels
 from impasto.networks.vgg import Backbone
 from impasto.painting.loop import PictureWork
@@ -56,9 +55,9 @@ class Exploration(PictureWork):
             checkpoint=None if checkpoint is None else Checkpoint(checkpoint),
         )
 
-    def describe_inputs(self) -> dict[str, Any]:
-        """Return the photograph's name, if there is one."""
-        return {} if self.photo is None else {"content": self.photo.name}
+    def list_pictures(self) -> InputPictures:
+        """Return the photograph, if there is one."""
+        return {} if self.photo is None else {"content": self.photo}
 
     def list_inputs(self) -> Iterable[Tensor | None]:
         """Return the photograph's pixels, if there is one."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from impasto.errors import OptionError
-from impasto.images.picture import ImageSource
+from impasto.images.picture import ImageSource, InputPictures
 from impasto.images.reading import read_image
 from impasto.images.resizing import resize_pixels, resize_tileable
 from impasto.lab.options import TextureOptions, parse_size
@@ -89,9 +89,9 @@ class Texture(StyleWork):
             targets=keep_targets(),
         )
 
-    def describe_inputs(self) -> dict[str, Any]:
-        """Return the exemplar by name."""
-        return {"style": [self.exemplar.name]}
+    def list_pictures(self) -> InputPictures:
+        """Return the exemplar."""
+        return {"style": [self.exemplar]}
 
     def result(self) -> Painting:
         """Return the best picture so far, at its full size."""

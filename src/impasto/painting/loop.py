@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from impasto.errors import DivergedError
+from impasto.images.picture import InputPictures, describe_pictures
 from impasto.networks.vgg import Backbone
 from impasto.painting.canvas import CANVASES, Canvas
 from impasto.painting.memory_plan import Level
@@ -237,8 +238,8 @@ class PictureWork(ABC):
         """Return the best picture so far, at its full size."""
 
     @abstractmethod
-    def describe_inputs(self) -> dict[str, Any]:
-        """Return what goes in beside the options, pictures by name: folders are private."""
+    def list_pictures(self) -> InputPictures:
+        """Return the pictures that go in, by what they are: "content", "style"."""
 
     @abstractmethod
     def list_inputs(self) -> Iterable[Tensor | None]:
@@ -252,7 +253,7 @@ class PictureWork(ABC):
 
     def recipe(self) -> dict[str, Any]:
         """Return all that is needed to make this picture again."""
-        return write_recipe(self.operation, self.describe_inputs(), self.options)
+        return write_recipe(self.operation, *describe_pictures(self.list_pictures()), self.options)
 
     def steps(self) -> Iterator[Step]:
         """Work, yielding what each step measured."""
@@ -330,7 +331,8 @@ class PictureWork(ABC):
 
     def _take_up(self, checkpoint: Checkpoint) -> None:
         """Go on from the state that was saved, if any was."""
-        facts = [self.recipe(), torch.__version__, self.backbone.fingerprint()]
+        recipe = {name: value for name, value in self.recipe().items() if name != "digests"}
+        facts = [recipe, torch.__version__, self.backbone.fingerprint()]
         self._fingerprint = fingerprint(facts, self.list_inputs())
         saved = checkpoint.load(self._fingerprint)
         if saved is not None:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Self
 
 from impasto.errors import OptionError
-from impasto.images.picture import ImageSource
+from impasto.images.picture import ImageSource, InputPictures
 from impasto.images.reading import read_image
 from impasto.images.resizing import fit_size, resize_pixels, resize_tileable
 from impasto.networks.autotune import load_tuned_backbone
@@ -116,9 +116,9 @@ class Painter(StyleWork):
         """Return what is painted, on what and, if a network is used, what memory it takes."""
         return super().describe()[: 1 if self.options.only_color else None]
 
-    def describe_inputs(self) -> dict[str, Any]:
-        """Return the pictures by name."""
-        return {"content": self.content.name, "style": [style.name for style in self.styles]}
+    def list_pictures(self) -> InputPictures:
+        """Return the photograph and its styles."""
+        return {"content": self.content, "style": self.styles}
 
     def steps(self) -> Iterator[Step]:
         """Paint, yielding what each step measured."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impasto.images.masks import normalise, shrink_mask
+from impasto.images.masks import normalise_weights, shrink_mask
 from impasto.images.tiles import Tile, whole_tile, wrap
 from impasto.losses.content import ContentLoss
 from impasto.losses.statistics import Weights
@@ -85,7 +85,7 @@ def join_masks(masks: dict[str, Weights], group: Group) -> tuple[Weights, ...]:
     for name in group:
         own = masks[name]
         if name != group[-1] and isinstance(own, Tensor) and isinstance(deepest, Tensor):
-            own = normalise(repeat_cells(deepest, own.shape[2:]))
+            own = normalise_weights(repeat_cells(deepest, own.shape[2:]))
         joined.append(own)
     return tuple(joined)
 
@@ -207,7 +207,9 @@ class StyleMeter:
         """Return how much each position of each layer counts: the mask, shrunk to the layer."""
         layers = {name for each in self.plan.style for name in each.group}
         if mask is not None:
-            return {name: normalise(shrink_mask(mask, self.plan.paths[name])) for name in layers}
+            return {
+                name: normalise_weights(shrink_mask(mask, self.plan.paths[name])) for name in layers
+            }
         whole = whole_tile(*size)
         cells = {name: self.extractor.find_cells(name, whole, size) for name in layers}
         return {name: 1 / each.box.area for name, each in cells.items()}

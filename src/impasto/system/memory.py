@@ -13,9 +13,9 @@ import torch
 from impasto.system.files import read_first_line, read_lines
 
 # As glibc's malloc.h has them.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
-M_MMAP_MAX_USUAL = 65536
-LARGEST_KEPT = 2**25  # bytes; it takes no larger number
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
+_M_MMAP_MAX_USUAL = 65536
+_LARGEST_KEPT = 2**25  # bytes; it takes no larger number
 
 
 def free_memory(device: torch.device) -> int | None:
@@ -41,7 +41,7 @@ def resident_memory() -> int | None:
 
 @contextmanager
 def keeping_memory(*, all_of_it: bool = False) -> Iterator[None]:
-    """Keep what is freed for the next step, and give it back to the system at the end.
+    """What is freed inside stays with this process for the next step, and goes back at the end.
 
     The C library of Linux gives large blocks back at once, and to get them again, filled with
     zeros, takes a fifth of a step. Where there is memory to spare, all of it is kept; where there
@@ -52,16 +52,16 @@ def keeping_memory(*, all_of_it: bool = False) -> Iterator[None]:
     if mallopt is None:
         yield
         return
-    mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
-    mallopt(M_MMAP_MAX, 0 if all_of_it else M_MMAP_MAX_USUAL)
-    mallopt(M_TRIM_THRESHOLD, -1)
+    mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+    mallopt(_M_MMAP_MAX, 0 if all_of_it else _M_MMAP_MAX_USUAL)
+    mallopt(_M_TRIM_THRESHOLD, -1)
     try:
         yield
     finally:
         # Where the library itself ends up once it has seen a large block come and go.
-        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
-        mallopt(M_MMAP_MAX, M_MMAP_MAX_USUAL)
-        mallopt(M_TRIM_THRESHOLD, 2 * LARGEST_KEPT)
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+        mallopt(_M_MMAP_MAX, _M_MMAP_MAX_USUAL)
+        mallopt(_M_TRIM_THRESHOLD, 2 * _LARGEST_KEPT)
         give_memory_back()
 
 
@@ -77,10 +77,7 @@ def _c_library() -> object:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that the device has no memory left.
-
-    torch has no class of its own for the processor's.
-    """
+    """Return whether an error says that memory has run out: for a CPU's torch has no class."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)
