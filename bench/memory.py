@@ -22,9 +22,10 @@ import numpy as np  # isort: skip
 import torch  # isort: skip
 from machine import describe_machine, keep  # isort: skip
 
+from impasto.networks import autotune
 from impasto.networks.layers import BACKBONES
 from impasto.networks.vgg import Backbone
-from impasto.painting import painter
+from impasto.painting.painter import Painter
 
 
 def draw_photo(side: int) -> torch.Tensor:
@@ -60,8 +61,8 @@ def load_random(name: str) -> Backbone:
 def paint_one(side: int, options: dict) -> None:
     """Run in a process of its own and print what it took, as JSON."""
     if options["backbone"] != "compact":
-        painter.load_backbone = lambda name, **_: load_random(name)
-    work = painter.Painter(
+        autotune.load_backbone = lambda name, **_: load_random(name)
+    work = Painter(
         draw_photo(side), draw_style(), impasto.PaintOptions.read(options | {"size": side})
     )
     began = time.perf_counter()

@@ -30,9 +30,11 @@ from impasto.images.resizing import resize_pixels
 from impasto.networks.layers import block_of
 from impasto.networks.vgg import Backbone
 from impasto.painting.canvas import CANVASES
-from impasto.painting.inputs import Scene
+from impasto.painting.inputs import SceneOptions
+from impasto.painting.loss_plan import plan_painting_losses
 from impasto.painting.objective import Objective
 from impasto.painting.optimizers import BoundedLBFGS
+from impasto.painting.scene import Scene
 from impasto.system.devices import Machine, choose_machine, has_fast_bfloat16
 from impasto.system.memory import keeping_memory
 
@@ -122,9 +124,10 @@ def make_ours(
     """Take steps with the default options."""
     options = impasto.PaintOptions()
     photo = Picture(content)
-    scene = Scene(photo, [Picture(style)], options, photo.size)
+    scene = Scene(photo, [Picture(style)], SceneOptions.of(options), photo.size)
     network = copy.deepcopy(backbone).place(machine)
-    objective = Objective(network, machine, scene.at(photo.size, 16, machine.device), options)
+    view = scene.at(photo.size, 16, machine.device)
+    objective = Objective(network, machine, view, plan_painting_losses(network, options))
     canvas = CANVASES["pixels"](content)
     optimizer = BoundedLBFGS(canvas, 1.0)
 

@@ -307,17 +307,16 @@ BROKEN_OFF_AT_STEP_4 = """
 import os, sys
 from impasto.cli import app as cli
 from impasto.painting import loop
-by, work = int(sys.argv.pop(1)), loop.Work.steps
+by, work = int(sys.argv.pop(1)), loop.PictureWork.steps
 
 def steps_broken_off(self):
     for step in work(self):
         if step.number == 4:
-            if self.checkpoint:
-                self.save_progress()
+            self.save_progress()
             os.kill(os.getpid(), by)
         yield step
 
-loop.Work.steps = steps_broken_off
+loop.PictureWork.steps = steps_broken_off
 cli.main()
 """
 

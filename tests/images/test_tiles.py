@@ -35,9 +35,11 @@ from impasto.losses.style import STYLE_LOSSES
 from impasto.networks.layers import BACKBONES
 from impasto.networks.vgg import Backbone
 from impasto.networks.weights import load_backbone
-from impasto.painting.inputs import Scene
+from impasto.painting.inputs import SceneOptions
+from impasto.painting.loss_plan import plan_painting_losses
 from impasto.painting.objective import Objective
 from impasto.painting.options import PaintOptions
+from impasto.painting.scene import Scene
 from impasto.system.devices import choose_machine
 
 pytestmark = pytest.mark.arithmetic
@@ -232,10 +234,12 @@ def see(backbone, content, styles, window=math.inf, **values) -> Objective:
     base = {"style_layer": LAYERS, "content_layer": ["relu2_2"], "style_size": sides}
     options = PaintOptions.read({**base, **values})
     size = (content.shape[-1], content.shape[-2])
-    scene = Scene(Picture(content), [Picture(style) for style in styles], options, size)
+    asked = SceneOptions.of(options)
+    scene = Scene(Picture(content), [Picture(style) for style in styles], asked, size)
     machine = choose_machine("cpu")
     view = scene.at(size, 1, machine.device)
-    return Objective(backbone, machine, view, options, None, window)
+    losses = plan_painting_losses(backbone, options)
+    return Objective(backbone, machine, view, losses, None, window)
 
 
 def evaluate(objective: Objective, pixels: Tensor) -> tuple[float, dict[str, float], Tensor]:
@@ -359,8 +363,8 @@ def in_double(monkeypatch):
     def choose_double(_, machine, *__):
         return replace(machine, precision=torch.float64)
 
-    monkeypatch.setattr("impasto.painting.painter.load_backbone", load_double)
-    monkeypatch.setattr("impasto.painting.painter.choose_numbers", choose_double)
+    monkeypatch.setattr("impasto.networks.autotune.load_backbone", load_double)
+    monkeypatch.setattr("impasto.networks.autotune.choose_precision", choose_double)
 
 
 @pytest.mark.usefixtures("in_double")
@@ -384,7 +388,7 @@ def test_a_painting_in_tiles_is_the_painting(monkeypatch, optimizer, canvas):
             assert pixels.dtype == torch.float64
             return super().show(pixels)
 
-    monkeypatch.setattr("impasto.painting.painter.Objective", InTiles)
+    monkeypatch.setattr("impasto.painting.style_work.Objective", InTiles)
     tiled = impasto.paint(photo, style, values)
     assert len(tiles) > 1
     losses = [[step.total for step in each.history] for each in (whole, tiled)]
@@ -441,7 +445,7 @@ def test_other_errors_are_not_taken_for_it(compact, monkeypatch):
     def fail(*_: object) -> None:
         raise RuntimeError("something else")
 
-    monkeypatch.setattr(objective, "look", fail)
+    monkeypatch.setattr(objective.criterion.extractor, "look", fail)
     with pytest.raises(RuntimeError, match="something else"):
         objective(pixels_of(123, 97, 3), 0)
 

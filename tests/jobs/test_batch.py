@@ -20,7 +20,7 @@ from impasto.errors import MissingFileError, OptionError
 from impasto.jobs import batch
 from impasto.jobs.batch import find_pictures, is_many, plan_batch, run_batch
 from impasto.painting import painter
-from impasto.painting.objective import Objective
+from impasto.painting.extractor import Extractor
 from impasto.painting.options import PaintOptions
 from impasto.system import devices
 from impasto.system.processes import PATIENCE
@@ -197,9 +197,9 @@ def test_no_memory_for_one_is_told_and_the_rest_is_done(here, monkeypatch):
 
 def test_a_style_is_measured_once(here, monkeypatch):
     measured = []
-    look = Objective.look
+    look = Extractor.look
     monkeypatch.setattr(
-        Objective,
+        Extractor,
         "look",
         lambda self, *args: (measured.append(args[0].shape), look(self, *args))[1],
     )

@@ -26,7 +26,7 @@ from impasto.lab.options import DreamOptions, InvertOptions, TextureOptions
 from impasto.lab.texture import Texture
 from impasto.networks.classifier import load_classifier
 from impasto.networks.vgg import Backbone
-from impasto.painting.loop import Work
+from impasto.painting.loop import PictureWork
 from impasto.painting.result import Painting
 from impasto.recipes import parse_recipe
 
@@ -51,7 +51,7 @@ def read_dream(**values: Any) -> DreamOptions:
     return DreamOptions.read({**quick, **values})
 
 
-def find(work: Work) -> Painting:
+def find(work: PictureWork) -> Painting:
     for _ in work.steps():
         pass
     return work.result()
@@ -65,7 +65,7 @@ def as_bytes(painting: Painting) -> bytes:
     return painting.pixels.numpy().tobytes()
 
 
-def break_off(work: Work, after: int) -> None:
+def break_off(work: PictureWork, after: int) -> None:
     """As Ctrl-C does it: after so many steps, with what there is then kept."""
     steps = work.steps()
     for _ in range(after):
@@ -563,12 +563,12 @@ def test_from_one_octave_to_the_next_the_photograph_s_detail_comes_back():
     small = resize_pixels(own, 64, 50)
     _, start = work.begin(work.levels[0])
     assert torch.equal(start, small)
-    work.progress.best = small  # nothing was dreamt: the photograph itself is left
+    work.run.best = small  # nothing was dreamt: the photograph itself is left
     _, start = work.begin(work.levels[1])
     torch.testing.assert_close(start, own, rtol=0, atol=1e-6)
     dreamt = small.clone()
     dreamt[..., 10:20, 10:20] = 0.5
-    work.progress.best = dreamt
+    work.run.best = dreamt
     _, start = work.begin(work.levels[1])
     detail = own - resize_pixels(small, 128, 100)
     expected = (resize_pixels(dreamt, 128, 100) + detail).clamp(0, 1)

@@ -60,9 +60,9 @@ def say_fast(monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
 
 
 def choose(backbone: Backbone, precision: str = "auto", layout: str = "auto") -> str:
-    machine = trials.choose_numbers(backbone, CPU, precision, layout)
+    machine = trials.choose_precision(backbone, CPU, precision, layout)
     assert machine.device == CPU.device
-    return f"{machine.describe_numbers()} {machine.layout}"
+    return f"{machine.describe_precision()} {machine.layout}"
 
 
 # --- what is chosen -----------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def test_a_verdict_is_of_so_many_threads(compact, clock, monkeypatch):
     say_fast(monkeypatch, True)
     tried = clock()
     choose(compact)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    monkeypatch.setattr(trials, "granted_cores", lambda: 64)
     choose(compact)
     assert len(tried) == 8
 

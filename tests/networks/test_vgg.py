@@ -18,6 +18,7 @@ from torch.nn import functional
 from impasto.errors import ImageError, OptionError, WeightsError
 from impasto.networks.layers import BACKBONES, Architecture, resolve_layer
 from impasto.networks.vgg import Backbone
+from impasto.networks.weights import load_backbone
 from impasto.system.devices import Machine
 
 pytestmark = pytest.mark.arithmetic
@@ -524,3 +525,9 @@ def test_a_frozen_network_that_is_told_to_learn_does():
     network.requires_grad_(True)
     network(torch.rand(1, 3, 16, 16), ["relu2_1"])["relu2_1"].sum().backward()
     assert network.convs["conv1_1"].weight.grad.abs().sum() > 0
+
+
+def test_loading_leaves_torch_s_random_numbers_alone():
+    before = torch.get_rng_state()
+    load_backbone("compact")
+    assert torch.equal(torch.get_rng_state(), before)

@@ -634,7 +634,7 @@ def test_the_table_is_sound() -> None:
     for name, entry in WEIGHTS.items():
         assert entry.name == name
         assert entry.backbone in BACKBONES
-        assert entry.layout in weights.LAYOUTS
+        assert entry.layout in weights.FILE_LAYOUTS
         assert entry.url.startswith("https://") or name == "compact" or name.endswith("-custom")
         algorithm, _, digits = entry.hash.partition(":")
         assert algorithm in ("", "sha256", "md5")

@@ -20,11 +20,13 @@ from impasto.images.picture import Picture
 from impasto.images.reading import read_image
 from impasto.images.resizing import resize_pixels
 from impasto.painting.canvas import CANVASES
-from impasto.painting.inputs import Scene, View, fill_transparent, fit_style, share_out
+from impasto.painting.inputs import SceneOptions, fill_transparent, fit_style, share_out
+from impasto.painting.loss_plan import plan_painting_losses
 from impasto.painting.objective import Objective
 from impasto.painting.options import PaintOptions
-from impasto.painting.painter import Painter, choose_start
+from impasto.painting.painter import Painter
 from impasto.painting.result import Painting
+from impasto.painting.scene import Scene, View
 from impasto.system.devices import choose_machine
 
 QUICK = {"steps": 4, "start_size": 64, "precision": "float32"}
@@ -51,7 +53,8 @@ def see(content: object, styles: list[object], size: int = 64, **options: object
     picture = read_image(content)
     width, height = picture.size
     own = (size, round(size * height / width))
-    return Scene(picture, list(map(read_image, styles)), PaintOptions.read(options), own)
+    asked = SceneOptions.of(PaintOptions.read(options))
+    return Scene(picture, list(map(read_image, styles)), asked, own)
 
 
 def tensor_of(array: np.ndarray) -> Tensor:
@@ -126,7 +129,7 @@ def test_what_is_kept_is_seen_as_the_photograph(save):
     """Not as what the canvas has there, which is noise and stays it."""
     options = {"mask": save("mask", columns(0, 20)), "init": "noise", "optimizer": "sgd"}
     work = Painter(PHOTO, STYLE, PaintOptions.read({**QUICK, **options}))
-    states = [work.progress.state["values"].clone() for _ in work.steps()]
+    states = [work.run.tensors["values"].clone() for _ in work.steps()]
     assert torch.equal(states[0][..., 20:], states[3][..., 20:])
     assert not torch.equal(states[0][..., :20], states[3][..., :20])
 
@@ -191,7 +194,9 @@ def test_a_region_of_one_pixel_is_seen_at_every_size(save, compact):
         assert view.mask is not None
         assert 0 < float(view.mask.max()) <= 1
         pixels = (view.content * 0.9 + 0.05).requires_grad_()
-        total, _ = Objective(compact, machine, view, options)(pixels, 0)
+        total, _ = Objective(compact, machine, view, plan_painting_losses(compact, options))(
+            pixels, 0
+        )
         (gradient,) = torch.autograd.grad(total, pixels)
         assert bool(total.isfinite())
         assert bool(gradient.isfinite().all())
@@ -232,7 +237,7 @@ def test_one_mask_for_each_style(save):
     left, right = save("left", columns(0, 20)), save("right", columns(20, 64))
     with pytest.raises(OptionError, match="style_mask: 1 given for 2 styles; one for each"):
         paint(PHOTO, [STYLE, STYLE], style_mask=[left])
-    with pytest.raises(OptionError, match="style_mask: 2 given for 1 styles; one for each"):
+    with pytest.raises(OptionError, match="style_mask: 2 given for 1 style; one for each"):
         paint(PHOTO, STYLE, style_mask=[left, right])
     with pytest.raises(OptionError, match="teach_mask: 1 given for 2 styles; one for each"):
         paint(PHOTO, [STYLE, STYLE], teach_mask=[left])
@@ -444,7 +449,8 @@ def test_luminance_is_grey_for_all_that_is_seen(save):
         assert is_grey(view.photo)
         assert is_grey(view.content)
         assert is_grey(view.regions[0].samples[0].pixels)
-        assert is_grey(choose_start(view, PaintOptions.read(options)))
+        work = Painter(PHOTO, STYLE, PaintOptions.read({**options, "size": 64, "start_size": 64}))
+        assert is_grey(work.begin(work.levels[0])[1])
 
 
 def test_luminance_under_a_mask_takes_the_light_of_what_is_painted(save):
@@ -526,7 +532,9 @@ def test_a_style_of_no_weight_does_nothing():
 
 
 def test_the_scene_of_a_picture_is_itself():
-    scene = Scene(Picture(tensor_of(PHOTO)), [Picture(tensor_of(STYLE))], PaintOptions(), (64, 48))
+    scene = Scene(
+        Picture(tensor_of(PHOTO)), [Picture(tensor_of(STYLE))], SceneOptions(recolor=True), (64, 48)
+    )
     assert scene.mask is None
     assert scene.notes == []
     (region,) = scene.whole.regions

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from impasto.errors import DivergedError, OptionError
 from impasto.painting.canvas import PixelCanvas
-from impasto.painting.loop import Goal, Progress, Work, keep_state, optimise, prepare
+from impasto.painting.loop import Goal, PictureWork, RunState, keep_tensors, optimise, prepare
 from impasto.painting.memory_plan import Level
 from impasto.painting.options import LoopOptions, PaintOptions
 from impasto.painting.result import Painting
@@ -52,7 +52,7 @@ class Named:
         return "a network"
 
 
-class Colouring(Work):
+class Colouring(PictureWork):
     """A picture of one colour, found at three sizes."""
 
     operation = "color"
@@ -64,14 +64,16 @@ class Colouring(Work):
         checkpoint: Path | None = None,
         input: Tensor | None = None,
     ) -> None:
-        self.options, self.notes = options, []
-        self.machine, self.backbone = Machine(torch.device("cpu")), Named()  # type: ignore[assignment]
-        self.levels = [Level(s, n, math.inf, 1) for s, n in zip(SIZES, steps, strict=True)]
-        self.size, self.input = SIZES[-1], input
+        self.input = input
         self.begun: list[tuple[int, int]] = []
         self.goals: list[Distance] = []
-        self.checkpoint = None if checkpoint is None else Checkpoint(checkpoint)
-        self.progress = self.take_up()
+        super().__init__(
+            options,
+            Named(),  # type: ignore[arg-type]
+            Machine(torch.device("cpu")),
+            [Level(s, n, math.inf, 1) for s, n in zip(SIZES, steps, strict=True)],
+            checkpoint=None if checkpoint is None else Checkpoint(checkpoint),
+        )
 
     def begin(self, level: Level) -> tuple[Goal, Tensor]:
         self.begun.append(level.size)
@@ -79,9 +81,8 @@ class Colouring(Work):
         return self.goals[-1], torch.zeros(1, 3, level.size[1], level.size[0])
 
     def result(self) -> Painting:
-        assert self.progress.best is not None
-        history = list(self.progress.history)
-        return Painting(self.progress.best, None, history, self.recipe(), list(self.notes))
+        assert self.run.best is not None
+        return self.make_painting(self.run.best)
 
     def list_pictures(self) -> dict[str, Any]:
         return {}
@@ -94,35 +95,35 @@ def read_options(**values: Any) -> LoopOptions:
     return LoopOptions.read({"plateau": 0, **values})
 
 
-def go(goal: Distance, count: int = 30, **values: Any) -> tuple[Progress, list[float]]:
-    options, progress = read_options(**values), Progress()
+def go(goal: Distance, count: int = 30, **values: Any) -> tuple[RunState, list[float]]:
+    options, run = read_options(**values), RunState()
     canvas, optimizer = prepare(torch.zeros(1, 3, 2, 2), options, {})
     losses = []
-    for total, _ in optimise(goal, canvas, optimizer, count, progress, options):
+    for total, _ in optimise(goal, canvas, optimizer, count, run, options):
         losses.append(total)
-        progress.history.append(Step(len(losses), count, measured={"total": total}))
-    return progress, losses
+        run.history.append(Step(len(losses), count, measured={"total": total}))
+    return run, losses
 
 
 # --- steps at one size --------------------------------------------------------------------------
 
 
 def test_a_known_minimum_is_found():
-    progress, losses = go(Distance(0.6), 20)
+    run, losses = go(Distance(0.6), 20)
     assert losses[0] == pytest.approx(12 * 0.6**2, rel=1e-5)
-    assert progress.best is not None
+    assert run.best is not None
     # What is shown is twice the picture.
-    torch.testing.assert_close(progress.best, torch.full((1, 3, 2, 2), 0.3), rtol=0, atol=1e-3)
-    assert progress.least == min(losses)
-    assert progress.done == len(losses) == 20
+    torch.testing.assert_close(run.best, torch.full((1, 3, 2, 2), 0.3), rtol=0, atol=1e-3)
+    assert run.least == min(losses)
+    assert run.done == len(losses) == 20
 
 
 def test_gradient_descent_by_hand():
-    progress, losses = go(Distance(1.0), 3, optimizer="sgd", learning_rate=0.125)
+    run, losses = go(Distance(1.0), 3, optimizer="sgd", learning_rate=0.125)
     # The slope is 4 (2 x - 1): -4, then 0, and nine tenths of the first are left of momentum.
     assert losses == pytest.approx([12 * (1 - 2 * x) ** 2 for x in (0, 0.5, 0.95)], rel=1e-5)
-    assert progress.best is not None
-    torch.testing.assert_close(progress.best, torch.full((1, 3, 2, 2), 0.5))
+    assert run.best is not None
+    torch.testing.assert_close(run.best, torch.full((1, 3, 2, 2), 0.5))
 
 
 def test_each_step_is_numbered_from_the_history():
@@ -140,13 +141,15 @@ def test_a_loss_that_is_no_number_says_at_which_step():
 def test_a_state_that_was_kept_goes_on_as_if_it_had_not_been(optimizer):
     options, goal = read_options(optimizer=optimizer, learning_rate=0.01), Distance(0.8)
     start = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(1))
-    whole, progress = prepare(start, options, {}), Progress()
-    list(optimise(goal, *whole, 6, progress, options))
+    whole, run = prepare(start, options, {}), RunState()
+    list(optimise(goal, *whole, 6, run, options))
     canvas, optimizer_ = prepare(start, options, {})
-    first = Progress()
+    first = RunState()
     list(optimise(goal, canvas, optimizer_, 3, first, options))
-    state = {name: tensor.clone() for name, tensor in keep_state(canvas, optimizer_, None).items()}
-    again, second = prepare(torch.zeros_like(start), options, state), Progress(done=3)
+    state = {
+        name: tensor.clone() for name, tensor in keep_tensors(canvas, optimizer_, None).items()
+    }
+    again, second = prepare(torch.zeros_like(start), options, state), RunState(done=3)
     list(optimise(goal, *again, 6, second, options))
     assert torch.equal(again[0].values, whole[0].values)
 
@@ -156,17 +159,17 @@ def test_progress_is_packed_and_unpacked():
         1, 2, size=(8, 4), measured={"total": 3.5, "style": 1.0, "score": 4.0}, seconds=0.25
     )
     tensors = {"values": torch.ones(2), "optimizer.step": torch.tensor(3.0)}
-    progress = Progress(torch.zeros(1, 3, 2, 2), [step], 1, 2, 3.5, tensors)
-    packed, facts = progress.pack()
-    again = Progress.unpack(packed, json.loads(json.dumps(facts)))
+    run = RunState(torch.zeros(1, 3, 2, 2), [step], 1, 2, 3.5, tensors)
+    packed, facts = run.pack()
+    again = RunState.unpack(packed, json.loads(json.dumps(facts)))
     assert again.history == [step]
     assert (again.level, again.done, again.least) == (1, 2, 3.5)
     assert again.best is not None
     assert torch.equal(again.best, torch.zeros(1, 3, 2, 2))
-    assert again.state.keys() == tensors.keys()
-    assert all(torch.equal(again.state[name], tensors[name]) for name in tensors)
-    fresh = Progress.unpack(*Progress().pack())
-    assert fresh == Progress()
+    assert again.tensors.keys() == tensors.keys()
+    assert all(torch.equal(again.tensors[name], tensors[name]) for name in tensors)
+    fresh = RunState.unpack(*RunState().pack())
+    assert fresh == RunState()
 
 
 # --- sizes from coarse to fine ------------------------------------------------------------------
@@ -182,7 +185,7 @@ def test_sizes_with_steps_are_gone_through_in_their_order():
     assert [goal.asked[0] for goal in work.goals] == [0, 2]
     assert work.result().pixels.shape == (1, 3, 8, 16)
     # What is least is of the last size alone: the first step of the first cost less.
-    assert work.progress.least == min(step.total for step in steps[2:])
+    assert work.run.least == min(step.total for step in steps[2:])
 
 
 def test_what_a_goal_measures_beside_the_known_is_kept_by_name():
@@ -215,7 +218,7 @@ def test_work_broken_off_goes_on_where_it_was(tmp_path, after):
     more = list(second.steps())
     assert [step.number for step in more] == list(range(after + 1, 6))
     assert torch.equal(second.result().pixels, whole.result().pixels)
-    told = [[step.total for step in work.progress.history] for work in (second, whole)]
+    told = [[step.total for step in work.run.history] for work in (second, whole)]
     assert told[0] == told[1]
 
 
@@ -223,7 +226,7 @@ def test_a_checkpoint_is_of_its_inputs_and_options(tmp_path):
     file, one = tmp_path / "state", torch.zeros(3)
     work = Colouring(read_options(steps=5), checkpoint=file, input=one)
     list(work.steps())
-    assert Colouring(read_options(steps=5), checkpoint=file, input=one.clone()).progress.history
+    assert Colouring(read_options(steps=5), checkpoint=file, input=one.clone()).run.history
     for options, tensor in (
         (read_options(steps=5), torch.ones(3)),
         (read_options(steps=5), None),

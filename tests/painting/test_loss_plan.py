@@ -10,7 +10,7 @@ from conftest import draw_picture
 import impasto
 from impasto.errors import ImageError, OptionError
 from impasto.losses.style import STYLE_LOSSES
-from impasto.painting.loss_plan import PIXELS, layers_of, plan_losses, plan_terms
+from impasto.painting.loss_plan import PIXELS, LossPlan, plan_losses, plan_painting_losses
 from impasto.painting.options import PaintOptions
 
 QUICK = {"steps": 3, "start_size": 64, "precision": "float32", "recolor": False}
@@ -21,23 +21,24 @@ def read_options(**values: Any) -> PaintOptions:
     return PaintOptions.read({**given, **values})
 
 
+def plan_for(compact, **values: Any) -> LossPlan:
+    return plan_painting_losses(compact, read_options(**values))
+
+
 def name_groups(compact, **values: Any) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
-    style, content = plan_terms(compact, read_options(**values))
-    return [group for _, group, _ in style], [group for _, group, _ in content]
+    plan = plan_for(compact, **values)
+    return [each.group for each in plan.style], [each.group for each in plan.content]
 
 
 def test_each_layer_is_a_term_with_its_share(compact):
-    style, content = plan_terms(
-        compact,
-        read_options(style_layer=["relu1_1=3", "relu3_1"], style_loss=["gram=2", "moments"]),
-    )
-    assert [(group, weight) for _, group, weight in style] == [
+    plan = plan_for(compact, style_layer=["relu1_1=3", "relu3_1"], style_loss=["gram=2", "moments"])
+    assert [(each.group, each.weight) for each in plan.style] == [
         (("relu1_1",), pytest.approx(1.5)),
         (("relu3_1",), pytest.approx(0.5)),
         (("relu1_1",), pytest.approx(0.75)),
         (("relu3_1",), pytest.approx(0.25)),
     ]
-    assert [(group, weight) for _, group, weight in content] == [(("relu4_1",), 1.0)]
+    assert [(each.group, each.weight) for each in plan.content] == [(("relu4_1",), 1.0)]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_each_layer_is_a_term_with_its_share(compact):
     ids=str,
 )
 def test_what_weighs_nothing_is_not_looked_at(compact, values, layers):
-    assert layers_of(compact, read_options(**values)) == layers
+    assert plan_for(compact, **values).layers == layers
 
 
 def test_no_weight_no_terms(compact):
@@ -68,9 +69,9 @@ def test_no_weight_no_terms(compact):
 
 def test_what_weighs_nothing_is_checked_all_the_same(compact):
     with pytest.raises(OptionError, match="unknown loss 'grams'; did you mean 'gram'"):
-        plan_terms(compact, read_options(style_weight=0, style_loss=["grams"]))
+        plan_for(compact, style_weight=0, style_loss=["grams"])
     with pytest.raises(OptionError, match="unknown layer 'relu9_1' for compact"):
-        plan_terms(compact, read_options(content_weight=0, content_layer=["relu9_1"]))
+        plan_for(compact, content_weight=0, content_layer=["relu9_1"])
     with pytest.raises(OptionError, match="chained needs more layers than relu1_1"):
         plan_losses(STYLE_LOSSES, ("chained",), {"relu1_1": 1.0})
 

@@ -23,6 +23,8 @@ from impasto.options import format_memory, parse_memory
 from impasto.painting import memory_plan as plan
 from impasto.painting import optimizers
 from impasto.painting.canvas import CANVASES
+from impasto.painting.inputs import SceneOptions
+from impasto.painting.loss_plan import plan_painting_losses
 from impasto.painting.memory_plan import Costs, Plan, grant_memory, largest_side, make_plan
 from impasto.painting.optimizers import OPTIMIZERS
 from impasto.painting.options import PaintOptions
@@ -41,13 +43,18 @@ def of_size(width: int, height: int) -> Picture:
     return Picture(torch.zeros(1, 3, 1, 1).expand(1, 3, height, width))
 
 
+def costs_of(backbone, machine=CPU, own=SIZE, styles=((900, 700),), **values) -> Costs:
+    options = PaintOptions.read(values)
+    losses, scene = plan_painting_losses(backbone, options), SceneOptions.of(options)
+    pictures = [of_size(*style) for style in styles]
+    return Costs(backbone, machine, losses, options, scene, of_size(*own), pictures)
+
+
 def plan_for(
     backbone, grant=None, size=SIZE, *, machine=CPU, own=None, styles=((900, 700),), **values
 ) -> Plan | None:
-    content = of_size(*(own or size))
-    options = PaintOptions.read(values)
-    pictures = [of_size(*style) for style in styles]
-    return make_plan(backbone, machine, options, content, pictures, size, grant)
+    costs = costs_of(backbone, machine, own or size, styles, **values)
+    return make_plan(costs, size, costs.options.start_size, grant)
 
 
 def needed_for(backbone, *args, **values) -> int:
@@ -77,9 +84,9 @@ def look_at(level: plan.Level, costs: Costs) -> tuple[int, int]:
     width, height = level.size
     if math.isinf(level.window):
         return 1, width * height
-    grid = choose_grid(height, width, level.window, costs.stride, costs.reach)
+    grid = choose_grid(height, width, level.window, *costs.losses.tiling)
     assert grid is not None
-    tiles = cut_picture(height, width, grid, costs.stride, costs.reach)
+    tiles = cut_picture(height, width, grid, *costs.losses.tiling)
     return len(tiles), max(tile.window.area for tile in tiles)
 
 
@@ -110,7 +117,7 @@ def test_what_is_granted_beyond_need_changes_nothing(compact):
 @pytest.mark.parametrize("values", [{}, ALONE, {"optimizer": "adam"}], ids=str)
 @pytest.mark.parametrize("machine", [CPU, SHORT])
 def test_as_the_grant_shrinks_windows_do(compact, values, machine):
-    costs = Costs(compact, machine, PaintOptions.read(values))
+    costs = costs_of(compact, machine, **values)
     last, before = math.inf, 0
     for grant in shrinking_grants(compact, machine=machine, **values):
         found = plan_for(compact, grant, machine=machine, **values)
@@ -133,9 +140,8 @@ def test_as_the_grant_shrinks_windows_do(compact, values, machine):
             if not math.isinf(each.window)
             for tile in cut_picture(
                 *each.size[::-1],
-                choose_grid(*each.size[::-1], each.window, costs.stride, costs.reach),
-                costs.stride,
-                costs.reach,
+                choose_grid(*each.size[::-1], each.window, *costs.losses.tiling),
+                *costs.losses.tiling,
             )
         )
         assert seen >= 0.98 * before  # the choice counts margins that the border cuts off
@@ -147,7 +153,7 @@ def test_windows_pay_for_what_the_grant_lacks(compact):
     """At one size: what is not seen at once is what is not there, at the price of a pixel."""
     for machine in (CPU, SHORT):
         need = needed_for(compact, machine=machine, **ALONE)
-        costs = Costs(compact, machine, PaintOptions.read(ALONE))
+        costs = costs_of(compact, machine, **ALONE)
         for grant in shrinking_grants(compact, machine=machine, **ALONE)[1:]:
             level = plan_for(compact, grant, machine=machine, **ALONE).levels[0]
             missing = SIZE[0] * SIZE[1] - level.window
@@ -243,11 +249,10 @@ def test_costs_grow_with_the_pictures_that_are_read(compact):
 
 def test_styles_that_are_seen_large_cost_what_they_are_seen_at(compact):
     """Of a style of 900 x 700, by hand, and of the plan as a whole."""
-    styles = [of_size(900, 700)]
 
     def seen(long_side: int, whole: int, **values) -> int:
-        costs = Costs(compact, CPU, PaintOptions.read(values))
-        return costs.of_styles(styles, long_side, whole)[1]
+        costs = costs_of(compact, CPU, **values)
+        return costs.of_styles(long_side, whole)[1]
 
     assert seen(450, 1800) == 450 * 350 * 12
     assert seen(450, 1800, style_scale=[2]) == 900 * 700 * 12
@@ -282,24 +287,21 @@ def test_styles_that_are_seen_large_cost_what_they_are_seen_at(compact):
 )
 def test_costs_of_what_is_asked_for(compact, less, more):
     pixels = 200_000
-    costs = [
-        Costs(compact, CPU, PaintOptions.read(values)).of_picture(pixels, 50)
-        for values in (less, more)
-    ]
+    costs = [costs_of(compact, CPU, **values).of_picture(pixels, 50) for values in (less, more)]
     assert costs[0] < costs[1]
 
 
 def test_an_average_costs_one_picture_more(compact):
     pixels = 200_000
     with_it, without = (
-        Costs(compact, CPU, PaintOptions.read({"average": average})).of_picture(pixels, 50)
+        costs_of(compact, CPU, **{"average": average}).of_picture(pixels, 50)
         for average in (0.9, 0)
     )
     assert with_it - without == pixels * 3 * 4
 
 
 def test_steps_that_are_remembered_cost_two_pictures_each(compact):
-    costs = Costs(compact, CPU, PaintOptions())
+    costs = costs_of(compact)
     pixels = 200_000
     price = {steps: costs.of_picture(pixels, steps) for steps in (0, 1, 2, 5, 11, 12, 500)}
     assert price[0] == price[1]  # there is none before the first
@@ -317,10 +319,10 @@ def test_what_optimisers_and_canvases_take_is_within_the_estimate(
 ):
     """Every tensor that lies in memory between two steps is counted, on a picture of 128 x 96."""
     if large:
-        monkeypatch.setattr(optimizers, "LARGE", 1000)
-        monkeypatch.setattr(plan, "LARGE", 1000)
+        monkeypatch.setattr(optimizers, "LARGE_CANVAS", 1000)
+        monkeypatch.setattr(plan, "LARGE_CANVAS", 1000)
     painted = CANVASES[canvas](torch.rand(1, 3, 96, 128))
-    made = OPTIMIZERS[optimizer](painted, None)
+    made = OPTIMIZERS[optimizer].make(painted, None)
 
     def measure() -> torch.Tensor:
         made.zero_grad(set_to_none=True)
@@ -334,8 +336,7 @@ def test_what_optimisers_and_canvases_take_is_within_the_estimate(
     state = [t for t in made.state[values].values() if isinstance(t, torch.Tensor)]
     # The values, their slope, what is remembered, and the best picture of all.
     taken = 2 * values.nbytes + sum(t.nbytes for t in state) + 3 * 96 * 128 * 4
-    options = PaintOptions.read({"canvas": canvas, "optimizer": optimizer})
-    costs = Costs(compact, CPU, options)
+    costs = costs_of(compact, canvas=canvas, optimizer=optimizer)
     assert taken <= costs.of_picture(96 * 128, 14) + 4096
     assert taken >= 0.2 * costs.of_picture(96 * 128, 14)
 
@@ -345,7 +346,7 @@ def test_what_optimisers_and_canvases_take_is_within_the_estimate(
 def test_what_a_tile_keeps_is_within_the_estimate(compact, machine, layers):
     """All that the network keeps for its way back, and what it gives, counted."""
     values = {"style_layer": layers, "content_layer": layers}
-    costs = Costs(compact, machine, PaintOptions.read(values))
+    costs = costs_of(compact, machine, **values)
     network = impasto.load_backbone("compact").place(machine)
     kept: dict[int, int] = {}
 
@@ -363,7 +364,7 @@ def test_what_a_tile_keeps_is_within_the_estimate(compact, machine, layers):
 
 def test_deeper_layers_and_wider_numbers_cost_more(compact):
     def price(machine=CPU, **values) -> float:
-        return Costs(compact, machine, PaintOptions.read(values)).of_window()
+        return costs_of(compact, machine, **values).of_window()
 
     shallow = {"style_layer": ["relu1_1"], "content_layer": ["relu1_1"]}
     assert price(**shallow) < price(**{**shallow, "style_layer": ["relu3_1"]}) < price()
@@ -453,21 +454,21 @@ def test_sizes_of_memory_in_words(count, text):
 @pytest.mark.parametrize("size", [(4000, 3000), (1500, 3100), (500, 333)])
 @pytest.mark.parametrize("values", [{}, {"optimizer": "adam", **ALONE}], ids=str)
 def test_the_largest_size_fits_and_one_pixel_more_does_not(compact, size, values):
-    options, content, styles = PaintOptions.read(values), of_size(*size), [of_size(900, 700)]
+    costs = costs_of(compact, own=size, **values)
+    start = costs.options.start_size
     low, high = needed_for(compact, None, (16, 16), own=size), needed_for(compact, None, size)
     found = []
     for grant in range(low, high, (high - low) // 20):
-        inputs = (compact, CPU, options, content, styles)
-        side = largest_side(*inputs, max(size), grant)
+        side = largest_side(costs, size, start, max(size), grant)
         found.append(side)
         if side:
-            assert make_plan(*inputs, fit_size(*size, side), grant)
+            assert make_plan(costs, fit_size(*size, side), start, grant)
         if 0 < side < max(size):  # 0 is also what the network cannot see
-            assert make_plan(*inputs, fit_size(*size, side + 1), grant) is None
+            assert make_plan(costs, fit_size(*size, side + 1), start, grant) is None
     assert found == sorted(found)
     assert found[-1] > found[0]
-    assert largest_side(compact, CPU, options, content, styles, max(size), 2**60) == max(size)
-    assert largest_side(compact, CPU, options, content, styles, max(size), 1) == 0
+    assert largest_side(costs, size, start, max(size), 2**60) == max(size)
+    assert largest_side(costs, size, start, max(size), 1) == 0
 
 
 @pytest.mark.parametrize("side", [600, 1100, 1190, 1250, 1400, 2500])
@@ -475,9 +476,9 @@ def test_the_largest_size_is_no_smaller_than_one_that_fits(compact, side):
     """Costs do not only grow with size: of a large picture fewer steps are remembered."""
     size = (4000, 3000)
     grant = least_grant(compact, size=fit_size(*size, side), own=size)
-    inputs = (compact, CPU, PaintOptions(), of_size(*size), [of_size(900, 700)])
-    assert make_plan(*inputs, fit_size(*size, side), grant)
-    assert largest_side(*inputs, max(size), grant) >= side
+    costs = costs_of(compact, own=size)
+    assert make_plan(costs, fit_size(*size, side), 256, grant)
+    assert largest_side(costs, size, 256, max(size), grant) >= side
 
 
 # --- paintings ----------------------------------------------------------------------------------
@@ -620,9 +621,9 @@ def test_room_to_spare_is_not_part_of_the_recipe():
 def look_at_tileable(level: plan.Level, costs: Costs) -> tuple[int, int, int]:
     """(tiles, pixels in the largest window, pixels shown) of a level of a tileable picture."""
     width, height = level.size
-    grid = choose_grid(height, width, level.window, costs.stride, costs.reach, tileable=True)
+    grid = choose_grid(height, width, level.window, *costs.losses.tiling, tileable=True)
     assert grid is not None
-    tiles = cut_picture(height, width, grid, costs.stride, costs.reach, tileable=True)
+    tiles = cut_picture(height, width, grid, *costs.losses.tiling, tileable=True)
     shown = max(t.window.bottom for t in tiles) * max(t.window.right for t in tiles)
     return len(tiles), max(tile.window.area for tile in tiles), shown
 
@@ -631,14 +632,14 @@ def test_copies_around_are_paid_for(compact):
     """By hand: 80 pixels on each side of 3000 x 2000, which are shown, with their slope."""
     plain, tileable = (needed_for(compact, tileable=each, **ALONE) for each in (False, True))
     more = (3000 + 160) * (2000 + 160) - 3000 * 2000
-    costs = Costs(compact, CPU, PaintOptions.read(ALONE))
+    costs = costs_of(compact, CPU, **ALONE)
     price = (1 + plan.PIECES) * more * (costs.of_window() + 2 * 12)
     assert tileable - plain == pytest.approx(price, abs=16)
 
 
 @pytest.mark.parametrize("machine", [CPU, SHORT])
 def test_tileable_windows_keep_to_the_grant(compact, machine):
-    costs = Costs(compact, machine, PaintOptions.read({"tileable": True}))
+    costs = costs_of(compact, machine, **{"tileable": True})
     last = math.inf
     for grant in shrinking_grants(compact, 8, machine=machine, tileable=True):
         found = plan_for(compact, grant, machine=machine, tileable=True)
@@ -663,9 +664,8 @@ def test_what_is_planned_is_what_is_seen(compact):
     whole = Painter(photo, style, PaintOptions.read({**values, "memory": "8G"}))
     assert [level.tiles for level in whole.levels] == [1]
     assert whole.options.memory is None
-    pictures = (of_size(320, 240), [of_size(60, 50)], (320, 240))
-    options = PaintOptions.read(values)
-    needed = make_plan(compact, CPU, options, *pictures, None).needed
+    costs = costs_of(compact, own=(320, 240), styles=[(60, 50)], **values)
+    needed = make_plan(costs, (320, 240), 320, None).needed
     tight = Painter(photo, style, PaintOptions.read({**values, "memory": str(needed - 4 * MIB)}))
     (level,) = tight.levels
     objective, _ = tight.begin(level)
@@ -679,11 +679,11 @@ def test_what_is_planned_is_what_is_seen(compact):
 def test_what_weighs_nothing_costs_nothing(compact):
     deep = {"content_layer": ["relu5_4"], **ALONE}
     costs = [
-        Costs(compact, CPU, PaintOptions.read({**deep, **more}))
+        costs_of(compact, CPU, **{**deep, **more})
         for more in ({}, {"content_weight": 0}, {"style_weight": 0, "content_layer": ["relu1_1"]})
     ]
-    assert [each.reach for each in costs] == [2 + 4 + 16 + 32 + 64, 2 + 4 + 16 + 32 + 16, 1]
-    assert [each.stride for each in costs] == [16, 16, 1]
-    assert costs[1].content == 0 < costs[0].content
+    tilings = [each.losses.tiling for each in costs]
+    assert tilings == [(16, 2 + 4 + 16 + 32 + 64), (16, 2 + 4 + 16 + 32 + 16), (1, 1)]
+    assert [each.losses.kept for each in costs] == [("relu5_4",), (), ("relu1_1",)]
     needs = [needed_for(compact, **deep), needed_for(compact, **deep, content_weight=0)]
     assert needs[1] < needs[0]

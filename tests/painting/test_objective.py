@@ -22,13 +22,13 @@ from impasto.losses.content import CONTENT_LOSSES
 from impasto.losses.style import STYLE_LOSSES
 from impasto.networks.layers import BACKBONES
 from impasto.networks.vgg import Backbone
-from impasto.painting import loss_plan as terms
-from impasto.painting import objective
+from impasto.painting import terms
 from impasto.painting.canvas import CANVASES
-from impasto.painting.inputs import Scene
-from impasto.painting.loss_plan import resolve_layers, style_layers
+from impasto.painting.inputs import SceneOptions
+from impasto.painting.loss_plan import plan_painting_losses, resolve_layers, weigh_layers
 from impasto.painting.objective import Objective
 from impasto.painting.options import PaintOptions
+from impasto.painting.scene import Scene
 from impasto.painting.style_cache import Targets
 from impasto.system.devices import choose_machine
 
@@ -58,9 +58,19 @@ def see(
     plain = {"recolor": False, "style_loss": ["gram"], "layer_weights": "given"}
     options = PaintOptions.read({**plain, "style_size": sides, **values})
     size = (content.shape[-1], content.shape[-2])
-    scene = Scene(Picture(content), [Picture(style) for style in styles], options, size)
+    asked = SceneOptions.of(options)
+    scene = Scene(Picture(content), [Picture(style) for style in styles], asked, size)
     machine = choose_machine("cpu")
-    return Objective(compact, machine, scene.at(size, 1, machine.device), options, targets)
+    view = scene.at(size, 1, machine.device)
+    return Objective(compact, machine, view, plan_painting_losses(compact, options), targets)
+
+
+def style_terms(objective: Objective) -> list[terms.StyleTerm]:
+    return [t for t in objective.criterion.terms if isinstance(t, terms.StyleTerm)]
+
+
+def content_terms(objective: Objective) -> list[terms.ContentTerm]:
+    return [t for t in objective.criterion.terms if isinstance(t, terms.ContentTerm)]
 
 
 def make_objective(compact: Backbone, **values: object) -> Objective:
@@ -175,21 +185,19 @@ def test_geometric_weights_by_hand(compact):
     plain = make_objective(
         compact, style_layer=layers, content_layer=["relu1_2", "relu3_2"], layer_weights="geometric"
     )
-    weights = {term.group: term.weight for term in plain.style_terms}
+    weights = {term.group: term.weight for term in style_terms(plain)}
     whole = 4 + 2 + 3
     assert weights == pytest.approx(
         {("relu1_1",): 4 / whole, ("relu2_1",): 2 / whole, ("relu3_1",): 3 / whole}
     )
-    held = {term.group: term.weight for term in plain.content_terms}
+    held = {term.group: term.weight for term in content_terms(plain)}
     assert held == pytest.approx({("relu1_2",): 2 / 6, ("relu3_2",): 4 / 6})
 
 
 def test_weights_follow_the_layers_depth_and_not_their_order(compact):
-    options = PaintOptions.read(
-        {"style_layer": ["relu3_1", "relu1_1"], "layer_weights": "geometric"}
-    )
-    assert style_layers(compact, options) == {"relu1_1": 0.5, "relu3_1": 0.25}
-    assert list(style_layers(compact, options)) == ["relu1_1", "relu3_1"]
+    weights = weigh_layers(compact, ("relu3_1", "relu1_1"), "geometric", 0.5)
+    assert weights == {"relu1_1": 0.5, "relu3_1": 0.25}
+    assert list(weights) == ["relu1_1", "relu3_1"]
 
 
 @pytest.mark.parametrize(("name", "count"), [("vgg19", 16), ("compact", 16), ("vgg16", 13)])
@@ -205,12 +213,12 @@ def test_all_layers(name, count):
 def test_all_of_the_improved_algorithm_together(compact):
     options = {"style_layer": ["all"], "layer_weights": "geometric", "activation_shift": -1}
     objective = make_objective(compact, style_loss=["chained"], **options)
-    assert len(objective.style_terms) == 15  # pairs of 16 layers
-    assert objective.style_terms[3].group == ("relu2_2", "relu3_1")
-    assert sum(term.weight for term in objective.style_terms) == pytest.approx(1)
+    assert len(style_terms(objective)) == 15  # pairs of 16 layers
+    assert style_terms(objective)[3].group == ("relu2_2", "relu3_1")
+    assert sum(term.weight for term in style_terms(objective)) == pytest.approx(1)
     ratios = [
         a.weight / b.weight
-        for a, b in zip(objective.style_terms, objective.style_terms[1:], strict=False)
+        for a, b in zip(style_terms(objective), style_terms(objective)[1:], strict=False)
     ]
     assert ratios == pytest.approx([2] * 14)
     assert math.isfinite(measure(objective)[0])
@@ -222,7 +230,7 @@ def test_the_activation_shift_by_hand(compact):
         mean_gram(look(compact, picture, "relu2_1") - 1)
         for picture in (pixels_of(48, 40, 3), pixels_of(40, 56, 2))
     )
-    target = objective.style_terms[0].target[0].double().numpy()
+    target = style_terms(objective)[0].target[0].double().numpy()
     np.testing.assert_allclose(target, theirs, rtol=1e-4, atol=1e-5)
     expected = ((ours - theirs) ** 2).sum() / (theirs**2).sum()
     assert measure(objective)[1]["style"] == pytest.approx(expected, rel=1e-3)
@@ -246,10 +254,10 @@ def test_the_target_is_the_styles_weighted_mean(compact):
     )
     grams = [mean_gram(look(compact, style, "relu2_1")) for style in styles]
     expected = 0.75 * grams[0] + 0.25 * grams[2]
-    target = objective.style_terms[0].target[0].double().numpy()
+    target = style_terms(objective)[0].target[0].double().numpy()
     np.testing.assert_allclose(target, expected, rtol=1e-4)
     equal = see(compact, pixels_of(48, 40, 1), styles, style_layer=["relu2_1"])
-    target = equal.style_terms[0].target[0].double().numpy()
+    target = style_terms(equal)[0].target[0].double().numpy()
     np.testing.assert_allclose(target, sum(grams) / 3, rtol=1e-4)
 
 
@@ -287,7 +295,7 @@ def test_outside_the_teach_mask_nothing_teaches(compact, tmp_path, loss):
         "style_layer": layers,
     }
     first, same_one, changed = (
-        [t.target for t in see(compact, pixels_of(48, 40, 1), [s], **options).style_terms]
+        [t.target for t in style_terms(see(compact, pixels_of(48, 40, 1), [s], **options))]
         for s in (style, other, inside)
     )
     assert same(first, same_one)
@@ -345,9 +353,9 @@ def test_regions_share_by_their_area_and_blend(compact, tmp_path):
     styles = [pixels_of(40, 56, 2), pixels_of(50, 40, 4)]
     values = {"style_mask": masks, "style_layer": ["relu1_1"]}
     objective = see(compact, pixels_of(64, 48, 1), styles, **values)
-    assert [term.weight for term in objective.style_terms] == pytest.approx([0.75, 0.25])
+    assert [term.weight for term in style_terms(objective)] == pytest.approx([0.75, 0.25])
     objective = see(compact, pixels_of(64, 48, 1), styles, style_blend=[1, 3], **values)
-    assert [term.weight for term in objective.style_terms] == pytest.approx([0.5, 0.5])
+    assert [term.weight for term in style_terms(objective)] == pytest.approx([0.5, 0.5])
 
 
 # --- normalised gradients -----------------------------------------------------------------------
@@ -356,14 +364,15 @@ def test_regions_share_by_their_area_and_blend(compact, tmp_path):
 def pull_of(objective: Objective, monkeypatch) -> dict[str, Tensor]:
     """The gradients that arrive at each layer's features, by the pixels' own side if ``pixels``."""
     leaves: dict[str, Tensor] = {}
-    plain = objective.look
+    extractor = objective.criterion.extractor
+    plain = extractor.look
 
     def leaf_features(pixels: Tensor, layers: Any) -> dict[str, Tensor]:
         seen = plain(pixels, layers)
         leaves.update({n: f.detach().clone().requires_grad_() for n, f in seen.items()})
         return leaves
 
-    monkeypatch.setattr(objective, "look", leaf_features)
+    monkeypatch.setattr(extractor, "look", leaf_features)
     pixels = pixels_of(48, 40, 3).requires_grad_()  # which total variation has by itself
     objective(pixels, 0)[0].backward()
     return {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
@@ -377,7 +386,7 @@ def test_a_style_loss_pulls_with_its_weight(compact, monkeypatch, loss, weight):
         compact, **values, normalize_gradients="l1", style_weight=weight, content_weight=0
     )
     pulls = pull_of(objective, monkeypatch)
-    for term in objective.style_terms:
+    for term in style_terms(objective):
         for layer in term.group:
             norm = float(pulls.pop(layer).abs().sum())
             assert norm == pytest.approx(weight * term.weight / len(term.group), rel=1e-4)
@@ -390,7 +399,7 @@ def test_a_content_loss_pulls_with_its_weight(compact, monkeypatch, loss):
         compact, content_loss=[loss], normalize_gradients="l1", style_weight=0, content_weight=7
     )
     pulls = pull_of(objective, monkeypatch)
-    layer = objective.content_terms[0].group[0]
+    layer = content_terms(objective)[0].group[0]
     assert float(pulls[layer].abs().sum()) == pytest.approx(7, rel=1e-4)
 
 
@@ -467,7 +476,7 @@ def test_a_style_is_measured_once(compact, loss):
     first = see(compact, pixels_of(48, 40, 1), [style], targets=targets, **values)
     again = see(compact, pixels_of(48, 40, 7), [style.clone()], targets=targets, **values)
     assert targets.measured == 1
-    assert same([t.target for t in first.style_terms], [t.target for t in again.style_terms])
+    assert same([t.target for t in style_terms(first)], [t.target for t in style_terms(again)])
     fresh = see(compact, pixels_of(48, 40, 7), [style], **values)
     assert measure(again) == measure(fresh)
 
@@ -479,7 +488,7 @@ def test_from_the_cache_the_network_is_not_asked(compact, monkeypatch):
     def refuse(*_: object) -> None:
         pytest.fail("measured again")
 
-    monkeypatch.setattr(objective, "gather_style", refuse)
+    monkeypatch.setattr(terms, "gather_style", refuse)
     make_objective(compact, targets=targets, content_weight=5, steps=3)
 
 
@@ -489,10 +498,8 @@ def test_from_the_cache_the_network_is_not_asked(compact, monkeypatch):
         {"style_loss": ["gram", "moments"]},
         {"style_loss": ["sliced"]},
         {"style_layer": ["relu2_1"]},
-        {"style_layer": ["relu1_1=2"]},
         {"activation_shift": -1},
         {"seed": 1},
-        {"pooling": "avg"},
         {"style_scale": [0.5]},
         {"color": "histogram"},
         {"teach_mask": True},
@@ -511,13 +518,31 @@ def test_what_a_measurement_depends_on_is_measured_again(compact, tmp_path, chan
     assert targets.measured == 2
 
 
+def test_weights_are_no_part_of_a_measurement(compact):
+    targets = Counted()
+    make_objective(compact, targets=targets, style_layer=["relu1_1"])
+    for values in ({"style_layer": ["relu1_1=2"]}, {"style_loss": ["gram=3"]}):
+        make_objective(compact, targets=targets, **{"style_layer": ["relu1_1"], **values})
+    assert targets.measured == 1
+
+
+def test_what_weighs_nothing_is_not_measured_for_what_weighs_something(compact):
+    targets, values = Counted(), {"style_layer": ["relu1_1"]}
+    nothing = make_objective(compact, targets=targets, style_weight=0, **values)
+    assert style_terms(nothing) == []
+    assert targets.measured == 0
+    something = make_objective(compact, targets=targets, style_weight=10, **values)
+    assert len(style_terms(something)) == 1
+
+
 def test_another_network_measures_again(compact):
-    """By its numbers, whatever its name."""
+    """By its weights and its pooling, whatever its name."""
     targets = Counted()
     other = Backbone.from_tensors(random_tensors("compact"), BACKBONES["compact"])
-    for network in (compact, other, compact, other):
+    mean = impasto.load_backbone("compact", pooling="avg")
+    for network in (compact, other, mean, compact, other, mean):
         make_objective(network, targets=targets, style_layer=["relu1_1"])
-    assert targets.measured == 2
+    assert targets.measured == 3
 
 
 def test_the_oldest_targets_go_first():
@@ -684,7 +709,8 @@ def test_a_style_is_measured_as_before(compact):
     """It is no tile: beyond its edges lies what lies beyond a photograph's."""
     plain, tileable = (make_objective(compact, tileable=each) for each in (False, True))
     assert same(
-        [term.target for term in tileable.style_terms], [term.target for term in plain.style_terms]
+        [term.target for term in style_terms(tileable)],
+        [term.target for term in style_terms(plain)],
     )
     targets = Targets()
     for each in (False, True):

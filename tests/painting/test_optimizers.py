@@ -86,7 +86,7 @@ def test_lbfgs_follows_a_curved_valley():
 @every_canvas
 def test_lbfgs_takes_no_step_longer_than_its_longest(canvas_name):
     canvas = CANVASES[canvas_name](torch.full((1, 3, 8, 8), 0.5))
-    optimizer = OPTIMIZERS["lbfgs"](canvas, None)
+    optimizer = OPTIMIZERS["lbfgs"].make(canvas, None)
     slope = noise(3).float()
     # Hardly any curvature: Newton's step is half a million long.
     closure = closure_of(optimizer, canvas, lambda p: 1e-6 * p.square().sum() - (slope * p).sum())
@@ -138,8 +138,8 @@ def test_lbfgs_measures_how_far_it_was_moved_by_others():
 
 def test_lbfgs_of_a_large_canvas_remembers_less_and_finds_its_way(monkeypatch):
     """In bfloat16, and fewer steps; blocks that do not end with the canvas."""
-    monkeypatch.setattr(optimizers, "LARGE", 100)
-    monkeypatch.setattr(optimizers, "BLOCK", 77)
+    monkeypatch.setattr(optimizers, "LARGE_CANVAS", 100)
+    monkeypatch.setattr(optimizers, "BLOCK_VALUES", 77)
     start = 0.5 + 0.1 * noise(8).float()
     scales = torch.linspace(1, 30, start.numel()).view(start.shape)
     canvas = CANVASES["pixels"](start)
@@ -155,7 +155,7 @@ def test_lbfgs_of_a_large_canvas_remembers_less_and_finds_its_way(monkeypatch):
 def test_blocks_change_nothing(monkeypatch, size):
     paths = []
     for block in (size, 10**9):
-        monkeypatch.setattr(optimizers, "BLOCK", block)
+        monkeypatch.setattr(optimizers, "BLOCK_VALUES", block)
         canvas = CANVASES["pixels"](0.5 + 0.1 * noise(8))
         optimizer, loss_of = BoundedLBFGS(canvas, 1.0), bowl(2)
         closure = closure_of(optimizer, canvas, loss_of)
@@ -170,7 +170,7 @@ def test_blocks_change_nothing(monkeypatch, size):
 def test_what_is_remembered_is_tensors_and_enough_to_go_on(name, canvas_name):
     start, loss_of = 0.5 + 0.1 * noise(8).float(), bowl(2)
     canvas = CANVASES[canvas_name](start)
-    optimizer = OPTIMIZERS[name](canvas, None)
+    optimizer = OPTIMIZERS[name].make(canvas, None)
     closure = closure_of(optimizer, canvas, lambda p: loss_of(p) / 100)
     for _ in range(13):  # once round the history of L-BFGS
         optimizer.step(closure)
@@ -182,7 +182,7 @@ def test_what_is_remembered_is_tensors_and_enough_to_go_on(name, canvas_name):
     again = CANVASES[canvas_name](start)
     with torch.no_grad():
         again.values.copy_(canvas.values)
-    resumed = OPTIMIZERS[name](again, None)
+    resumed = OPTIMIZERS[name].make(again, None)
     resumed.state[again.values] = {key: tensor.clone() for key, tensor in state.items()}
     again_closure = closure_of(resumed, again, lambda p: loss_of(p) / 100)
     for _ in range(3):
@@ -194,7 +194,7 @@ def test_what_is_remembered_is_tensors_and_enough_to_go_on(name, canvas_name):
 @every_canvas
 def test_every_optimizer_finds_its_way_down(name, canvas_name):
     canvas = CANVASES[canvas_name](torch.full((1, 3, 8, 8), 0.4))
-    optimizer = OPTIMIZERS[name](canvas, None)
+    optimizer = OPTIMIZERS[name].make(canvas, None)
     least = 0.5 + 0.02 * noise(9).float()
     closure = closure_of(optimizer, canvas, lambda p: (p - least).square().sum())
     losses = [float(optimizer.step(closure)) for _ in range(200)]
@@ -204,15 +204,15 @@ def test_every_optimizer_finds_its_way_down(name, canvas_name):
 @pytest.mark.parametrize(("name", "rate"), [("adam", 0.02), ("sgd", 0.02), ("rmsprop", 0.005)])
 def test_a_rate_is_the_one_given_or_its_own(name, rate):
     canvas = CANVASES["pixels"](torch.zeros(1, 3, 2, 2))
-    assert OPTIMIZERS[name](canvas, None).param_groups[0]["lr"] == rate
-    assert OPTIMIZERS[name](canvas, 0.7).param_groups[0]["lr"] == 0.7
+    assert OPTIMIZERS[name].make(canvas, None).param_groups[0]["lr"] == rate
+    assert OPTIMIZERS[name].make(canvas, 0.7).param_groups[0]["lr"] == 0.7
 
 
 def test_half_the_rate_of_lbfgs_is_half_its_step():
     moves = []
     for rate in (1.0, 0.5):
         canvas = CANVASES["pixels"](torch.full((1, 3, 4, 4), 0.5))
-        optimizer = OPTIMIZERS["lbfgs"](canvas, rate)
+        optimizer = OPTIMIZERS["lbfgs"].make(canvas, rate)
         optimizer.step(closure_of(optimizer, canvas, lambda p: p.square().sum()))
         moves.append(canvas.values.detach() - 0.5)
     torch.testing.assert_close(moves[1], 0.5 * moves[0])

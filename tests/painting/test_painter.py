@@ -23,10 +23,12 @@ from impasto.painting import loop, painter
 from impasto.painting import memory_plan as plan
 from impasto.painting import result as paintings
 from impasto.painting.canvas import CANVASES
+from impasto.painting.objective import Objective
 from impasto.painting.optimizers import OPTIMIZERS
 from impasto.painting.options import PaintOptions
 from impasto.recipes import list_recipes, read_recipe_file
-from impasto.work import Step
+from impasto.system.devices import flushes_denormals
+from impasto.work import Request, Step
 
 pytestmark = pytest.mark.arithmetic
 
@@ -125,7 +127,7 @@ def test_the_best_picture_is_kept_not_the_last(photo, picture):
     assert totals[-1] > min(totals)  # so long a step leaps about
     work = painter.Painter(photo, picture, PaintOptions.read(options))
     view = work.scene.at(work.size, 32, work.machine.device)
-    objective = painter.Objective(work.backbone, work.machine, view, work.options)
+    objective = Objective(work.backbone, work.machine, view, work.losses)
     again = float(objective(painting.pixels, 0)[0])
     assert again == pytest.approx(min(totals), rel=0.2)
 
@@ -225,15 +227,15 @@ def history_of(*totals: float) -> list[painter.Step]:
 
 
 def test_when_a_size_has_settled():
-    falling = loop.Progress(history=history_of(*[1.0] * 20, *[0.998] * 20), done=40)
+    falling = loop.RunState(history=history_of(*[1.0] * 20, *[0.998] * 20), done=40)
     assert loop.has_settled(falling, 0.0025)
     assert not loop.has_settled(falling, 0.0015)
     assert not loop.has_settled(falling, 0)
     falling.done = 39  # the first of these was at the size before
     assert not loop.has_settled(falling, 0.0025)
-    earlier = loop.Progress(history=history_of(*[9.0] * 60, *[1.0] * 40), done=40)
+    earlier = loop.RunState(history=history_of(*[9.0] * 60, *[1.0] * 40), done=40)
     assert loop.has_settled(earlier, 0.002)  # what lies further back does not count
-    nothing_left = loop.Progress(history=history_of(*[0.0] * 40), done=40)
+    nothing_left = loop.RunState(history=history_of(*[0.0] * 40), done=40)
     assert loop.has_settled(nothing_left, 0.002)
 
 
@@ -248,14 +250,14 @@ def test_the_average_of_iterates_by_hand(photo, picture):
     options = {**QUICK, "start_size": 64, "steps": 4, "optimizer": "sgd", "style_weight": 50}
     work = painter.Painter(photo, picture, PaintOptions.read(options))
     seen = [work.scene.at(work.size, 32, work.machine.device).content]
-    seen += [work.progress.state["values"].clone() for _ in work.steps()]
+    seen += [work.run.tensors["values"].clone() for _ in work.steps()]
     assert float((seen[0] - seen[3]).abs().max()) > 1e-3
     share = 0.6
     averaged = painter.Painter(photo, picture, PaintOptions.read({**options, "average": share}))
     for n, _ in enumerate(averaged.steps(), 1):
         mean = sum((1 - share) * share ** (n - 1 - k) * seen[k] for k in range(n))
         expected = mean / (1 - share**n)
-        torch.testing.assert_close(averaged.progress.best, expected, atol=1e-6, rtol=0)
+        torch.testing.assert_close(averaged.run.best, expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("name", CANVASES)
@@ -378,3 +380,43 @@ def test_what_sees_ends_does_not_go_with_tileable(photo, picture, options):
 def test_what_weighs_nothing_is_not_measured(photo, picture):
     painting = impasto.paint(photo, picture, {**QUICK, "content_weight": 0})
     assert all(step.content == 0 and step.style > 0 for step in painting.history)
+
+
+# --- before the work, and around it -------------------------------------------------------------
+
+
+def test_a_start_that_is_not_there_is_refused_before_the_work(photo, picture):
+    message = r"unknown init 'nois'; did you mean 'noise'\? Or give a picture's path"
+    with pytest.raises(OptionError, match=message):
+        painter.Painter(photo, picture, PaintOptions.read({**QUICK, "init": "nois"}))
+    with pytest.raises(FileNotFoundError):
+        painter.Painter(photo, picture, PaintOptions.read({**QUICK, "init": "nois.png"}))
+
+
+def test_work_is_made_from_a_request_and_says_what_it_does(photo, picture, tmp_path):
+    options = PaintOptions.read({**QUICK, "size": 48})
+    inputs = {"content": (str(photo),), "style": (str(picture),)}
+    checkpoint = tmp_path / "state"
+    work = painter.Painter.from_request(Request(inputs, options, checkpoint=checkpoint))
+    first, second = work.describe()
+    assert first == f"painting 48 x 36 with compact on {work.machine.describe()}"
+    assert second.startswith("memory: up to ")
+    assert (work.steps_done, work.checkpoint_path) == (0, checkpoint)
+    next(iter(work.steps()))
+    work.save_progress()
+    assert (work.steps_done, checkpoint.exists()) == (1, True)
+    work.discard_checkpoint()
+    assert not checkpoint.exists()
+    only = Request(inputs, options.model_copy(update={"only_color": True}))
+    assert len(painter.Painter.from_request(only).describe()) == 1
+
+
+def test_a_host_s_settings_of_torch_stay_as_they_were(photo, picture):
+    before = torch.get_rng_state(), torch.get_num_threads(), flushes_denormals()
+    seen = []
+    impasto.paint(
+        photo, picture, {**QUICK, "steps": 2}, on_step=lambda _: seen.append(flushes_denormals())
+    )
+    assert seen == [before[2]] * 2
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (torch.get_num_threads(), flushes_denormals()) == before[1:]

@@ -101,7 +101,7 @@ def test_what_is_no_start(tmp_path):
     content, style = pixels_of(40, 30), pixels_of(30, 40)
     with pytest.raises(OptionError, match="unknown init 'gray'; did you mean 'grey'"):
         start_picture("gray", content, style)
-    with pytest.raises(OptionError, match=r"unknown init 'xyzzy'.*or give a picture's path"):
+    with pytest.raises(OptionError, match=r"unknown init 'xyzzy'.*, or give a picture's path"):
         start_picture("xyzzy", content, style)
     with pytest.raises(MissingFileError, match=r"gone\.png"):
         start_picture(str(tmp_path / "gone.png"), content, style)

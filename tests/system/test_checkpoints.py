@@ -25,7 +25,7 @@ from impasto.cli.app import run
 from impasto.errors import ImageError, MissingFileError, OptionError
 from impasto.images.reading import read_image
 from impasto.painting import memory_plan as plan
-from impasto.painting import painter
+from impasto.painting import style_work
 from impasto.painting.optimizers import BoundedLBFGS
 from impasto.painting.options import PaintOptions
 from impasto.painting.painter import Painter
@@ -72,7 +72,7 @@ def test_broken_off_at_any_step_it_comes_to_the_same_bytes(kind, photo, picture,
     options, file = read_options(**KINDS[kind]), tmp_path / "state"
     unbroken = Painter(photo, picture, options)
     whole = finish(unbroken)
-    assert len({step.size for step in unbroken.progress.history}) == 2
+    assert len({step.size for step in unbroken.run.history}) == 2
     for after in range(1, STEPS + 1):
         break_off(Painter(photo, picture, options, checkpoint=file), after)
         taken_up = Painter(photo, picture, options, checkpoint=file)
@@ -211,7 +211,7 @@ def test_the_memory_that_it_was_begun_with_is_kept(photo, picture, tmp_path, mon
     for name, value in (("PROCESS", 0), ("SLACK", 0), ("LEAST_WINDOW", 100)):
         monkeypatch.setattr(plan, name, value)
     room = [10**12]
-    monkeypatch.setattr(painter, "grant_memory", lambda _, asked: int(asked or room[-1]))
+    monkeypatch.setattr(style_work, "grant_memory", lambda _, asked: int(asked or room[-1]))
     most = Painter(photo, picture, options).plan.needed
     kinds: dict[tuple[bool, bool], int] = {}  # the whole size, and tight: with this grant
     for first in range(0, most + 1, most // 40):
@@ -240,7 +240,7 @@ KILLED = """
 import os, signal, sys
 from impasto.system import checkpoints
 from impasto.cli import app as cli
-from impasto.painting import painter
+from impasto.painting import style_work
 
 die_at, die_saving = int(os.environ["DIE_AT"]), int(os.environ.get("DIE_SAVING", 0))
 checkpoints.SHARE = float("inf")  # saved at each step

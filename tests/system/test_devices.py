@@ -21,6 +21,31 @@ def test_a_processor_is_always_there():
     assert "cpu, float32" in machine.describe()
 
 
+def test_torch_s_settings_are_put_back():
+    before = torch.get_num_threads(), devices.flushes_denormals()
+    device = devices.choose_machine("cpu").device
+    assert (torch.get_num_threads(), devices.flushes_denormals()) == before
+    with devices.working_on(device, threads=1):
+        assert (torch.get_num_threads(), devices.flushes_denormals()) == (1, True)
+        with devices.working_on(device):
+            assert torch.get_num_threads() == 1  # no more than are granted
+        assert devices.flushes_denormals()
+    assert (torch.get_num_threads(), devices.flushes_denormals()) == before
+    with pytest.raises(KeyError), devices.working_on(device):
+        raise KeyError
+    assert (torch.get_num_threads(), devices.flushes_denormals()) == before
+
+
+def test_a_denormal_tells_whether_they_are_flushed():
+    before = devices.flushes_denormals()
+    try:
+        for flushed in (True, False):
+            torch.set_flush_denormal(flushed)
+            assert devices.flushes_denormals() == flushed
+    finally:
+        torch.set_flush_denormal(before)
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -11,15 +11,17 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from impasto.images.picture import Picture
-from impasto.networks.autotune import choose_numbers, describe_processor
+from impasto.networks.autotune import choose_precision, describe_processor
 from impasto.networks.layers import BACKBONES
 from impasto.networks.vgg import Backbone
 from impasto.networks.weights import WEIGHTS, cache_folder, is_stored, load_backbone
-from impasto.painting.inputs import Scene
-from impasto.painting.memory_plan import grant_memory, largest_side
+from impasto.painting.inputs import SceneOptions
+from impasto.painting.loss_plan import plan_painting_losses
+from impasto.painting.memory_plan import Costs, grant_memory, largest_side
 from impasto.painting.objective import Objective
 from impasto.painting.options import PaintOptions
-from impasto.system.devices import Machine, choose_machine, has_fast_bfloat16
+from impasto.painting.scene import Scene
+from impasto.system.devices import Machine, choose_machine, granted_cores, has_fast_bfloat16
 from impasto.system.memory import free_memory
 
 LARGEST = 65536  # pixels, the longest side that is offered
@@ -45,7 +47,7 @@ def examine() -> Iterator[tuple[str, str]]:
     yield "system", f"{platform.system()} {platform.machine()}"
     yield "device", f"{machine.device}, {describe_processor(machine.device)}"
     if machine.device.type == "cpu":
-        yield "", f"{torch.get_num_threads()} threads"
+        yield "", f"{granted_cores()} threads"
     if not has_fast_bfloat16(machine.device):
         yield "", "no bfloat16 arithmetic of its own: float32 is faster"
     free = free_memory(machine.device)
@@ -75,13 +77,17 @@ def measure_backbones(machine: Machine) -> Iterator[tuple[str, str]]:
             yield name, f"no weights; impasto weights fetch {name}-torchvision"
             continue
         backbone = load_backbone(name)
-        chosen = choose_numbers(backbone, machine, "auto", "auto")
+        chosen = choose_precision(backbone, machine, "auto", "auto")
         seconds = time_step(backbone.place(chosen), chosen, options)
-        text = f"a step of 512 x 512 takes about {seconds * 4:.2g} s in {chosen.describe_numbers()}"
+        text = (
+            f"a step of 512 x 512 takes about {seconds * 4:.2g} s in {chosen.describe_precision()}"
+        )
         grant = grant_memory(machine.device, None)
         if grant is not None:
+            losses = plan_painting_losses(backbone, options)
             picture = Picture(torch.zeros(1, 3, 512, 512))
-            side = largest_side(backbone, chosen, options, picture, [picture], LARGEST, grant)
+            costs = Costs(backbone, chosen, losses, options, content=picture, styles=[picture])
+            side = largest_side(costs, (512, 512), options.start_size, LARGEST, grant)
             text += f"; up to {side} pixels square in the memory that is free"
         yield name, text
 
@@ -89,8 +95,9 @@ def measure_backbones(machine: Machine) -> Iterator[tuple[str, str]]:
 def time_step(backbone: Backbone, machine: Machine, options: PaintOptions) -> float:
     """Measure the seconds of one step at 256 x 256, the best of three."""
     picture = Picture(torch.rand(1, 3, 256, 256))
-    scene = Scene(picture, [picture], options, picture.size)
-    objective = Objective(backbone, machine, scene.at(picture.size, 1, machine.device), options)
+    scene = Scene(picture, [picture], SceneOptions.of(options), picture.size)
+    view = scene.at(picture.size, 1, machine.device)
+    objective = Objective(backbone, machine, view, plan_painting_losses(backbone, options))
     least = math.inf
     for _ in range(3):
         pixels = picture.pixels.to(machine.device, copy=True).requires_grad_()

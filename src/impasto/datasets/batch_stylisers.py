@@ -22,9 +22,9 @@ from impasto.instant.tiled_pass import place_net
 from impasto.losses.regularisers import range_penalty, total_variation
 from impasto.losses.statistics import in_full
 from impasto.networks.weights import load_backbone
-from impasto.painting.loop import Progress, optimise, prepare
+from impasto.painting.loop import RunState, optimise, prepare
 from impasto.painting.options import LoopOptions
-from impasto.system.devices import LAYOUTS, Machine, settle_precision
+from impasto.system.devices import MEMORY_LAYOUTS, Machine, settle_precision
 
 Moments = tuple[Tensor, Tensor]  # mean and deviation of each channel (N, C)
 
@@ -125,11 +125,11 @@ class StatisticsStyliser:
         known = [self._measure(style, side) for style in styles]
         goal = StatisticsGoal(self, colored, known, torch.tensor(strengths))
         canvas, optimizer = prepare(colored, self.options, {})
-        progress = Progress()
-        for _ in optimise(goal, canvas, optimizer, self.options.steps, progress, self.options):
+        run = RunState()
+        for _ in optimise(goal, canvas, optimizer, self.options.steps, run, self.options):
             pass
-        assert progress.best is not None
-        return progress.best.clamp(0, 1)
+        assert run.best is not None
+        return run.best.clamp(0, 1)
 
     @torch.no_grad()
     def _measure(self, style: int, side: int) -> dict[str, Moments]:
@@ -245,7 +245,7 @@ class InstantStyliser:
         colored = self.color.paint(pixels, styles, [1.0] * len(pixels))
         side = choose_style_side(max(pixels.shape[2:]))
         numbers = torch.cat([self._read(style, side) for style in styles])
-        layout = LAYOUTS[self.machine.layout]
+        layout = MEMORY_LAYOUTS[self.machine.layout]
         painted = self.net(colored.contiguous(memory_format=layout), numbers).clamp_(0, 1)
         return pixels.lerp(painted, torch.tensor(strengths).view(-1, 1, 1, 1))
 

@@ -17,7 +17,7 @@ from impasto.errors import DeviceError, OptionError, suggest
 from impasto.instant.net import PaintingNet
 from impasto.instant.onnx_export import build_model, need, real
 from impasto.instant.tiled_pass import place_net
-from impasto.system.devices import LAYOUTS, Machine, seeded
+from impasto.system.devices import MEMORY_LAYOUTS, Machine, granted_cores, seeded
 
 # Sizes that OpenVINO's nets are kept for, and pixels of them all: at 170 bytes or more for each.
 KEPT, KEPT_PIXELS = 4, 2**22
@@ -45,7 +45,7 @@ class TorchEngine:
 
     @torch.no_grad()
     def __call__(self, photo: Tensor, numbers: Tensor) -> Tensor:
-        device, layout = self.machine.device, LAYOUTS[self.machine.layout]
+        device, layout = self.machine.device, MEMORY_LAYOUTS[self.machine.layout]
         placed = photo.to(device).contiguous(memory_format=layout)
         # The photograph itself stays in float32: only what is added to it is made in less.
         painting: Tensor = self.net(placed, numbers.to(device).view(1, -1))
@@ -62,7 +62,7 @@ class OnnxEngine:
         runtime = need("onnxruntime", "the engine onnx", "onnx")
         need("onnx", "the engine onnx", "onnx")
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = granted_cores()
         # Its threads would otherwise wait for more in a loop that takes a core from all others.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         model = build_model(net).SerializeToString()
@@ -87,7 +87,7 @@ class OpenvinoEngine:
         short = machine.precision == torch.bfloat16 and not machine.is_slow()
         self.options = {
             "INFERENCE_PRECISION_HINT": "bf16" if short else "f32",
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": granted_cores(),
             "PERFORMANCE_HINT": "LATENCY",
         }
         self.core = openvino.Core()

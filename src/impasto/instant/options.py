@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from impasto.errors import OptionError, suggest
 from impasto.options import DeviceOptions, File, Options, Scale, Side, Weight, parse_weight
+from impasto.painting.options import ColorOptions, MaskOptions
 
 MODELS = ("any", "painters")  # the networks that travel with the package
 
@@ -63,8 +64,8 @@ def _take_one(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-class InstantOptions(DeviceOptions):
-    """How a picture is painted in one pass."""
+class OnePassOptions(DeviceOptions):
+    """How a network paints, and after what."""
 
     size: Side | None = Field(
         default=None,
@@ -93,24 +94,11 @@ class InstantOptions(DeviceOptions):
     style_scale: Scale = Field(
         default=1.0, description="Times that size: 0.5 for strokes half as large."
     )
-    style_mask: Annotated[tuple[str, ...], File()] = Field(
-        default=(),
-        description="Mask of the photograph for each style, in their order: where it is painted.",
-    )
-    mask: Annotated[str | None, File()] = Field(
-        default=None,
-        description="Picture of what is painted: white is painted, black stays the photograph.",
-    )
-    feather: Annotated[float, Field(ge=0, le=1000)] = Field(
-        default=0.0, description="Soften the masks' edges by this many pixels of the result."
-    )
-    color: Literal[
-        "style", "content", "luminance", "histogram", "cholesky", "pca", "symmetric", "lab"
-    ] = Field(
-        default="style",
-        description="Whose colours the painting has: the style's; or the photograph's, put back "
-        "afterwards (content, luminance) or given to the style before (the others).",
-    )
+
+
+class InstantOptions(ColorOptions, MaskOptions, OnePassOptions):
+    """How a picture is painted in one pass."""
+
     engine: Literal["torch", "openvino", "onnx", "auto"] = Field(
         default="torch",
         description="What runs the network; auto takes the fastest of those that are installed, "

@@ -27,11 +27,11 @@ from impasto.instant.palette import Palette, join_palettes
 from impasto.instant.styles import AnyStyles, LearntStyles, Styles
 from impasto.instant.tiled_pass import FEWEST_PIXELS, measure_cost, paint_in_tiles, place_net
 from impasto.options import format_memory
-from impasto.painting.inputs import Region, Sample, Scene, fill_transparent
+from impasto.painting.inputs import Region, Sample, SceneOptions, fill_transparent
 from impasto.painting.memory_plan import grant_memory
-from impasto.painting.options import PaintOptions
 from impasto.painting.painter import list_styles
 from impasto.painting.result import Painting
+from impasto.painting.scene import Scene
 from impasto.recipes import write_recipe
 from impasto.system.devices import Machine, choose_machine, settle_precision
 from impasto.system.memory import resident_memory
@@ -96,14 +96,17 @@ class Instant:
         recipe = write_recipe("instant", *describe_pictures(pictures), kept)
         return Painting(scene.finish(painted).clamp_(0, 1), scene.alpha, [], recipe, notes)
 
-    def _describe_scene(self) -> PaintOptions:
-        """What paintings by the loop and these have in common."""
+    def _describe_scene(self) -> SceneOptions:
+        """Return what the scene depends on."""
         options = self.options
-        shared = {
-            name: getattr(options, name)
-            for name in ("size", "mask", "style_mask", "feather", "color", "max_megapixels")
-        }
-        return PaintOptions(**shared, recolor=False, style_blend=tuple(self.styles.shares))
+        return SceneOptions(
+            mask=options.mask,
+            style_mask=options.style_mask,
+            feather=options.feather,
+            style_blend=tuple(self.styles.shares),
+            color=options.color,
+            max_megapixels=options.max_megapixels,
+        )
 
     def _paint(
         self, photo: Tensor, is_tiled: bool, region: Region, weights: Tensor | None

@@ -17,7 +17,7 @@ from torch.nn import functional
 from impasto.errors import ImageError
 from impasto.images.tiles import Tile, choose_grid, cut_picture
 from impasto.instant.net import MARGIN, TINY, PaintingNet, Walk, follow
-from impasto.system.devices import LAYOUTS, Machine
+from impasto.system.devices import MEMORY_LAYOUTS, Machine
 
 Norm = tuple[Tensor, Tensor, Tensor, Tensor]  # mean, variance, scale and shift (C,)
 FEWEST_PIXELS = 256**2  # of a window, below which most of it is what tiles share
@@ -26,7 +26,7 @@ FEWEST_PIXELS = 256**2  # of a window, below which most of it is what tiles shar
 def place_net(net: PaintingNet, machine: Machine) -> PaintingNet:
     """A copy of a net on its device, in its precision and layout."""
     placed: PaintingNet = copy.deepcopy(net).to(machine.device, machine.precision)
-    placed.to(memory_format=LAYOUTS[machine.layout])  # type: ignore[call-overload]
+    placed.to(memory_format=MEMORY_LAYOUTS[machine.layout])  # type: ignore[call-overload]
     return placed
 
 
@@ -72,7 +72,7 @@ def cut_tiles(net: PaintingNet, size: tuple[int, int], most: int) -> list[Tile]:
 
 def _look(machine: Machine, padded: Tensor, tile: Tile) -> Tensor:
     window = tile.window.of(padded).to(machine.device, machine.precision)
-    return window.contiguous(memory_format=LAYOUTS[machine.layout])
+    return window.contiguous(memory_format=MEMORY_LAYOUTS[machine.layout])
 
 
 def _go_far(

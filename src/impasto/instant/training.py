@@ -253,7 +253,7 @@ class Training:
     def _list_options(self) -> dict[str, Any]:
         """Those that the weights depend on, as they were settled."""
         options = self.options.model_dump(mode="json", exclude=set(BESIDE))
-        found = {"device": self.machine.device.type, "precision": self.machine.describe_numbers()}
+        found = {"device": self.machine.device.type, "precision": self.machine.describe_precision()}
         return options | {"net": self.shape} | found
 
     def save_progress(self) -> None:

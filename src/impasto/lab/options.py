@@ -7,7 +7,14 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 
 from impasto.options import File, MachineOptions, Memory, Options, Scale, Side, Weight
-from impasto.painting.options import START_NAMES, LoopOptions, PaintOptions, StyleOptions
+from impasto.painting.options import (
+    START_NAMES,
+    CanvasName,
+    LoopOptions,
+    OptimizerName,
+    PaintOptions,
+    StyleOptions,
+)
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -116,8 +123,8 @@ class DreamOptions(LoopOptions):
     )
     steps: int = LoopOptions.again("steps", 200)
     plateau: float = LoopOptions.again("plateau", 0.0)
-    optimizer: Literal["lbfgs", "adam", "sgd", "rmsprop"] = LoopOptions.again("optimizer", "adam")
-    canvas: Literal["pixels", "pyramid", "fourier"] = LoopOptions.again("canvas", "fourier")
+    optimizer: OptimizerName = LoopOptions.again("optimizer", "adam")
+    canvas: CanvasName = LoopOptions.again("canvas", "fourier")
     memory: Memory | None = LoopOptions.again("memory", None, _MEMORY)
 
 

@@ -2,75 +2,114 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import torch
+from typing import Any, Self
 
 from impasto.errors import OptionError
-from impasto.images.picture import ImageSource, InputPictures, Picture
+from impasto.images.picture import ImageSource, InputPictures
 from impasto.images.reading import read_image
-from impasto.lab.one_layer import Place, finish
+from impasto.images.resizing import resize_pixels, resize_tileable
 from impasto.lab.options import TextureOptions, parse_size
-from impasto.painting.options import PaintOptions
-from impasto.painting.painter import Painter
+from impasto.networks.autotune import load_tuned_backbone
+from impasto.painting.inputs import SceneOptions
+from impasto.painting.loss_plan import plan_texture_losses
+from impasto.painting.memory_plan import Costs
 from impasto.painting.result import Painting
-from impasto.painting.style_cache import Targets
-from impasto.work import Step
+from impasto.painting.scene import Scene
+from impasto.painting.style_cache import Targets, keep_targets
+from impasto.painting.style_work import (
+    StyleWork,
+    check_size,
+    check_tileable,
+    choose_grant,
+    plan_within,
+)
+from impasto.system.checkpoints import Checkpoint
+from impasto.work import Request, Step, finish
 
-LARGEST = 65536  # pixels of an exemplar's long side, as it is seen
+_LARGEST = 65536  # pixels of an exemplar's long side, as it is seen
+_STYLE_WEIGHT = 15.0  # that of paintings: the loss is in the same units
 
-# --- textures -----------------------------------------------------------------------------------
 
-
-class Texture(Painter):
-    """More of a texture than there is: a painting that holds on to no photograph.
+class Texture(StyleWork):
+    """More of a texture than there is: found from a style, with no photograph.
 
     Gatys, Ecker and Bethge, *Texture Synthesis Using Convolutional Neural Networks* (2015), at any
     size and with any style loss. Copies of a tileable one fit side by side: the network sees them.
     """
 
     operation = "texture"
+    doing = "making"
+    options: TextureOptions
 
     def __init__(
         self,
         style: ImageSource,
         options: TextureOptions | None = None,
         *,
-        checkpoint: Place | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         targets: Targets | None = None,
     ) -> None:
-        self.asked = options or TextureOptions()
-        exemplar = read_image(style, max_megapixels=self.asked.max_megapixels)
-        width, height = parse_size(self.asked.size)
-        size = Picture(torch.full((1, 1, 1, 1), 0.5).expand(1, 3, height, width), name="texture")
-        painting = self._as_painting(exemplar)
-        super().__init__(size, exemplar, painting, checkpoint=checkpoint, targets=targets)
+        options = options or TextureOptions()
+        kept = None if checkpoint is None else Checkpoint(checkpoint)
+        self.exemplar = read_image(style, max_megapixels=options.max_megapixels)
+        self.asked = parse_size(options.size)
+        notes = [f"{self.exemplar.name}: {note}" for note in self.exemplar.notes]
+        side = choose_side(max(self.exemplar.size), options.style_scale)
+        asked = SceneOptions(style_size=(side,), tileable=options.tileable)
+        backbone, machine = load_tuned_backbone(options)
+        if machine.is_slow():
+            notes.append("this processor has no bfloat16 of its own: float32 is faster")
+        losses = plan_texture_losses(backbone, options, _STYLE_WEIGHT)
+        check_tileable(options, losses)
+        costs = Costs(backbone, machine, losses, options, asked, styles=[self.exemplar])
+        plan, shrunk = plan_within(
+            costs, self.asked, options.start_size, choose_grant(costs, kept), may_shrink=True
+        )
+        size = plan.levels[-1].size
+        check_size(backbone, losses, size)
+        super().__init__(
+            costs,
+            plan,
+            Scene(None, [self.exemplar], asked, size),
+            init=options.init,
+            notes=[*notes, *shrunk],
+            checkpoint=kept,
+            targets=targets,
+        )
 
-    def _as_painting(self, exemplar: Picture) -> PaintOptions:
-        """Its options in a painter's words: the exemplar is seen at its own size."""
-        own = self.asked.model_dump()
-        scale = own.pop("style_scale")
-        seen = round(max(exemplar.size) * scale)
-        if seen > LARGEST:
-            raise OptionError(
-                f"style_scale: {scale:g} makes the texture {seen} pixels large; at most {LARGEST}"
-            )
-        own |= {"size": None, "style_size": (max(seen, 16),), "content_weight": 0.0}
-        return PaintOptions.read({**own, "recolor": False})
+    @classmethod
+    def from_request(cls, request: Request) -> Self:
+        """Make the work that a request asks for."""
+        return cls(
+            request.one("style"),
+            TextureOptions.parse(request.options),
+            checkpoint=request.checkpoint,
+            targets=keep_targets(),
+        )
 
     def list_pictures(self) -> InputPictures:
-        return {"style": self.styles}
+        """Return the exemplar."""
+        return {"style": [self.exemplar]}
 
-    def recipe(self) -> dict[str, Any]:
-        recipe = super().recipe()
-        known = TextureOptions.model_fields
-        chosen = {name: value for name, value in recipe["options"].items() if name in known}
-        own = {"size": self.asked.size, "style_scale": self.asked.style_scale}
-        return recipe | {"options": chosen | own}
+    def result(self) -> Painting:
+        """Return the best picture so far, at its full size."""
+        best, pixels = self.run.best, self.scene.photo
+        if best is not None:
+            pixels = self.scene.finish(best.detach().float().cpu().clamp(0, 1))
+        resize = resize_tileable if self.options.tileable else resize_pixels
+        return self.make_painting(resize(pixels, *self.asked))
 
 
-# --- in one call --------------------------------------------------------------------------------
+def choose_side(own: int, scale: float) -> int:
+    """Return the long side at which the exemplar is seen."""
+    side = round(own * scale)
+    if side > _LARGEST:
+        raise OptionError(
+            f"style_scale: {scale:g} makes the texture {side} pixels large; at most {_LARGEST}"
+        )
+    return max(side, 16)
 
 
 def texture(
@@ -79,7 +118,5 @@ def texture(
     *,
     on_step: Callable[[Step], None] | None = None,
 ) -> Painting:
-    """More of the texture ``style``, at any size."""
-    if options is not None and not isinstance(options, TextureOptions):
-        options = TextureOptions.read(options)
-    return finish(Texture(style, options), on_step)
+    """Make more of the texture ``style``, at any size."""
+    return finish(Texture(style, TextureOptions.parse(options)), on_step)

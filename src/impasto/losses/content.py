@@ -46,6 +46,7 @@ class ContentLoss(ABC):
     """A way to compare features place by place; it keeps nothing between calls."""
 
     samples: int = 0  # how many positions it looks at; 0: all
+    sees_edges: bool = False  # of the picture, as ends: it does not go with tileable pictures
 
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
         """Layers that are looked at together."""
@@ -130,6 +131,7 @@ class LaplacianLoss(ContentLoss):
     """
 
     pool = 4
+    sees_edges = True
 
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:  # noqa: ARG002
         return [("pixels",)]

@@ -142,6 +142,7 @@ class StyleLoss(ABC):
     """A way to compare statistics of features; it keeps nothing between calls."""
 
     samples: int = 0  # how many positions it looks at; 0: all, by their weights
+    copies: bool = False  # whether it keeps copies of features in float32
 
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
         """Layers that are looked at together; layers are given from shallow to deep."""
@@ -204,6 +205,8 @@ class ChainedLoss(GramLoss):
     paper also shifts activations: that is for the caller to do.
     """
 
+    copies = True
+
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
         return list(pairwise(layers))
 
@@ -221,6 +224,8 @@ class MomentsLoss(StyleLoss):
     1/N sum_c ((mean - mean')^2 + (deviation - deviation')^2), N channels; relative: over the sum
     of the target's squares. Styles are blended in means and deviations.
     """
+
+    copies = True
 
     def sum_up(self, features: Features, weights: tuple[Weights, ...]) -> Statistics:
         return sum_squares(features[0], weights[0])  # (C,), (C,)

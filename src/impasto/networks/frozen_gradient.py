@@ -1,4 +1,4 @@
-"""The gradient of a picture through a network that does not learn, computed by hand."""
+"""The gradient of a picture through a network with frozen weights, computed by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from impasto.networks.layers import Padding, block_of
 
 
 class FrozenNetwork(Protocol):
-    """What a gradient by hand asks of a network."""
+    """What the hand-written gradient needs of a network."""
 
     convs: Any  # by name, in the order they are computed
     pooling: str
@@ -22,17 +22,17 @@ class FrozenNetwork(Protocol):
         self, x: Tensor, wanted: tuple[str, ...], features: dict[str, Tensor]
     ) -> Iterator[Tensor]: ...
 
-    def go_back(self, conv: str, slope: Tensor) -> Tensor: ...
+    def convolve_back(self, conv: str, gradient: Tensor) -> Tensor: ...
 
-    def go_back_through_pool(self, x: Tensor, slope: Tensor) -> Tensor: ...
+    def pool_back(self, x: Tensor, gradient: Tensor) -> Tensor: ...
 
 
 class FrozenPass(torch.autograd.Function):
-    """A picture through a network that does not learn, and its gradient back.
+    """A picture through a network with frozen weights, and its gradient back.
 
-    On the way back a convolution needs nothing but what it gave: torch's own would keep what came
-    in and its padded copy too, which is most of the memory that a gradient costs. And what is
-    added up or masked here is so where it lies.
+    The backward pass of a frozen convolution needs its output alone. torch's own would keep its
+    input and the padded copy of that too, which is most of the memory that a gradient costs.
+    Gradients are added up and masked in place.
     """
 
     @staticmethod
@@ -49,49 +49,51 @@ class FrozenPass(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *slopes: Tensor | None) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:
         backbone = ctx.backbone
-        arriving = {n: s for n, s in zip(ctx.wanted, slopes, strict=True) if s is not None}
+        arriving = {n: g for n, g in zip(ctx.wanted, gradients, strict=True) if g is not None}
         kept = list(ctx.saved_tensors)
-        slope: Tensor | None = None
-        masked = False  # whether the slope is zero already where the ReLU gave nothing
+        gradient: Tensor | None = None
+        masked = False  # whether the gradient is zero already where the ReLU gave zero
         convs = list(backbone.convs)[: len(kept)]
         for i in reversed(range(len(kept))):
             conv, given = convs[i], kept[i]
             if (more := arriving.pop(conv.replace("conv", "relu"), None)) is not None:
                 masked = False
-            slope = add_slope(slope, more)
-            if slope is not None and not masked:
-                # In place, but not in what belongs to others.
-                mine = slope if slope is not more else torch.empty_like(slope)
-                slope = mask_slope(slope, given, mine)
-            slope = add_slope(slope, arriving.pop(conv, None))
-            if slope is None:
+            gradient = add_gradients(gradient, more)
+            if gradient is not None and not masked:
+                # In place, but not in a gradient that autograd may use elsewhere.
+                out = gradient if gradient is not more else torch.empty_like(gradient)
+                gradient = mask_gradient(gradient, given, out)
+            gradient = add_gradients(gradient, arriving.pop(conv, None))
+            if gradient is None:
                 continue
-            slope, masked = backbone.go_back(conv, slope), False
+            gradient, masked = backbone.convolve_back(conv, gradient), False
             if i and block_of(conv) != block_of(convs[i - 1]):
-                # Where the largest of four was none, all were none: to mask a quarter is enough.
+                # Where the largest of four was zero, all were: the pooled gradient was masked.
                 x = kept[i - 1]
-                slope, masked = backbone.go_back_through_pool(x, slope), backbone.pooling == "max"
-        return slope, None, None
+                gradient, masked = backbone.pool_back(x, gradient), backbone.pooling == "max"
+        return gradient, None, None
 
 
-def add_slope(slope: Tensor | None, more: Tensor | None) -> Tensor | None:
-    """The first is ours to change."""
-    if slope is None or more is None:
-        return more if slope is None else slope
-    return slope.add_(more)
+def add_gradients(gradient: Tensor | None, more: Tensor | None) -> Tensor | None:
+    """Return the sum of two gradients, added in place of the first."""
+    if gradient is None or more is None:
+        return more if gradient is None else gradient
+    return gradient.add_(more)
 
 
-def mask_slope(slope: Tensor, given: Tensor, out: Tensor) -> Tensor:
-    """The slope of a ReLU that gave that."""
-    masked: Tensor = torch.ops.aten.threshold_backward.grad_input(slope, given, 0, grad_input=out)
+def mask_gradient(gradient: Tensor, given: Tensor, out: Tensor) -> Tensor:
+    """Return the gradient of a ReLU's input, written to ``out``; ``given`` is its output."""
+    masked: Tensor = torch.ops.aten.threshold_backward.grad_input(
+        gradient, given, 0, grad_input=out
+    )
     return masked
 
 
 def fold_border(padded: Tensor, padding: Padding) -> Tensor:
-    """The gradient of pixels whose border of one was filled from within (N, C, H + 2, W + 2)."""
-    inner = 2 if padding == "reflect" else 1  # where the border's values came from
+    """Return the gradient without the padded border (N, C, H + 2, W + 2), added to its sources."""
+    inner = 2 if padding == "reflect" else 1  # where the border's values were copied from
     padded[:, :, inner] += padded[:, :, 0]
     padded[:, :, -1 - inner] += padded[:, :, -1]
     padded[..., inner] += padded[..., 0]

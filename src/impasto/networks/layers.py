@@ -18,7 +18,7 @@ class Architecture:
     channels: tuple[int, ...]
 
     def convs(self) -> list[str]:
-        """``conv1_1`` … in the order they are computed."""
+        """Return ``conv1_1`` … in the order they are computed."""
         return [
             f"conv{block}_{i}"
             for block, count in enumerate(self.convolutions, 1)
@@ -26,14 +26,14 @@ class Architecture:
         ]
 
     def layers(self) -> list[str]:
-        """Every name that features can be asked for by, in the order they are computed."""
+        """Return every name of a layer, in the order they are computed."""
         names = []
         for conv in self.convs():
             names += [conv, conv.replace("conv", "relu")]
         return names
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every convolution's weight."""
+        """Return the shape of every convolution's weight."""
         shapes: dict[str, tuple[int, ...]] = {}
         entering = 3
         for conv in self.convs():
@@ -57,16 +57,16 @@ _SHORT = re.compile(r"(c|co|con|conv|r|re|rel|relu)(\d_\d)")
 
 
 def block_of(layer: str) -> int:
-    """4 for ``relu4_2``."""
+    """Return 4 for ``relu4_2``."""
     return int(layer[4])
 
 
 def resolve_layer(name: str, architecture: Architecture) -> str:
-    """The layer meant by ``relu4_2``, ``r4_2`` or Keras' ``block4_conv2``."""
+    """Return the layer meant by ``relu4_2``, ``r4_2`` or Keras' ``block4_conv2``."""
     known = architecture.layers()
     wanted = name.strip().lower()
     if keras := _KERAS.fullmatch(wanted):
-        # Keras' convolutions have their ReLU inside: what they give is relu, not conv.
+        # Keras' convolutions include their ReLU: their output is relu, not conv.
         wanted = f"relu{keras[1]}_{keras[2]}"
     elif short := _SHORT.fullmatch(wanted):
         wanted = ("conv" if short[1].startswith("c") else "relu") + short[2]

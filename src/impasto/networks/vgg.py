@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from impasto.errors import ImageError, OptionError, WeightsError, suggest
-from impasto.networks.frozen_gradient import FrozenPass, fold_border, mask_slope
+from impasto.networks.frozen_gradient import FrozenPass, fold_border, mask_gradient
 from impasto.networks.layers import Architecture, Padding, block_of, resolve_layer
 from impasto.system.checkpoints import fingerprint
-from impasto.system.devices import LAYOUTS, Machine
+from impasto.system.devices import MEMORY_LAYOUTS, Machine
 
 POOLINGS = ("max", "avg")
 
 
 class Backbone(nn.Module):
-    """A VGG that gives the features of any set of its layers and computes none below them."""
+    """A VGG that gives the features of any set of its layers and computes none deeper."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Backbone(nn.Module):
         self.architecture = architecture
         self.padding = padding
         self.pooling = pooling
-        self.layout = LAYOUTS["channels_last"]
+        self.layout = MEMORY_LAYOUTS["channels_last"]
         self.preprocess = nn.Conv2d(3, 3, 1)
         self.convs = nn.ModuleDict(
             {
@@ -59,12 +59,13 @@ class Backbone(nn.Module):
         padding: Padding = "zeros",
         pooling: str = "max",
     ) -> Backbone:
-        """A frozen network from ``conv1_1.weight`` … and ``preprocess``.
+        """Return a frozen network of ``conv1_1.weight`` … and ``preprocess``.
 
         A file may end early (the convolutions that it lacks cannot be asked for); what it has must
         have the architecture's shapes.
         """
-        backbone = cls(architecture, padding=padding, pooling=pooling)
+        with torch.device("meta"):  # nothing is drawn from torch's random numbers
+            backbone = cls(architecture, padding=padding, pooling=pooling)
         wrong = [
             f"{conv}.weight is {tuple(tensors[f'{conv}.weight'].shape)}, not {shape}"
             for conv, shape in architecture.shapes().items()
@@ -79,20 +80,22 @@ class Backbone(nn.Module):
                 for late in architecture.convs()[architecture.convs().index(name) :]:
                     del backbone.convs[late]
                 break
-            state = {part: tensors[f"{name}.{part}"].float() for part in ("weight", "bias")}
-            module.load_state_dict(state)
+            state = {part: copy_float32(tensors[f"{name}.{part}"]) for part in ("weight", "bias")}
+            module.load_state_dict(state, assign=True)
         backbone.requires_grad_(False).eval()
         for conv in backbone.convs.values():
-            # What the way back convolves with: turned by half a turn, in and out exchanged.
+            # The backward convolution's kernel: rotated by 180 degrees, in and out exchanged.
             weight: Tensor = conv.weight  # type: ignore[assignment]
-            turned = weight.flip(2, 3).transpose(0, 1).contiguous()
-            conv.register_buffer("turned", turned, persistent=False)
+            rotated = weight.flip(2, 3).transpose(0, 1).contiguous()
+            conv.register_buffer("rotated", rotated, persistent=False)
         return backbone
 
     def place(self, machine: Machine) -> Self:
-        """The network on its device, the convolutions in its precision and layout; what makes a
-        picture's colours its own stays float32."""
-        self.layout = LAYOUTS[machine.layout]
+        """Move the network to its device, the convolutions to its precision and layout.
+
+        The affine map of a picture's colours stays float32.
+        """
+        self.layout = MEMORY_LAYOUTS[machine.layout]
         self.to(machine.device)
         self.convs.to(dtype=machine.precision, memory_format=self.layout)  # type: ignore[call-overload]
         return self
@@ -102,7 +105,7 @@ class Backbone(nn.Module):
         return fingerprint(self.padding, self.state_dict().values())
 
     def resolve(self, layer: str) -> str:
-        """The layer's one name; an error where this network does not reach that far."""
+        """Return the layer's one name; raise where this network does not reach that far."""
         name = resolve_layer(layer, self.architecture)
         if name.replace("relu", "conv") not in self.convs:
             last = list(self.convs)[-1]
@@ -112,15 +115,16 @@ class Backbone(nn.Module):
         return name
 
     def count_channels(self, layer: str) -> int:
+        """Return how many channels the layer's features have."""
         return self.architecture.channels[block_of(layer) - 1]
 
     def smallest_side(self, layer: str) -> int:
-        """The shortest side of a picture that still reaches ``layer``."""
+        """Return the shortest side of a picture that still reaches ``layer``."""
         # Reflection needs a second pixel to reflect.
         return (2 if self.padding == "reflect" else 1) << (block_of(layer) - 1)
 
     def check_size(self, width: int, height: int, layer: str) -> None:
-        """An error where a picture of that size does not reach ``layer``."""
+        """Raise where a picture of that size does not reach ``layer``."""
         least = self.smallest_side(layer)
         if min(width, height) < least:
             raise ImageError(
@@ -129,11 +133,11 @@ class Backbone(nn.Module):
             )
 
     def deepest(self, layers: Iterable[str]) -> str:
-        """The last of the named layers to be computed."""
+        """Return the one of the named layers that is computed last."""
         return max(layers, key=self.architecture.layers().index)
 
     def path(self, layer: str) -> list[str]:
-        """What a picture goes through on its way to ``layer``: 3x3 "conv"s and 2x2 "pool"s."""
+        """Return the operations before ``layer``: 3x3 "conv"s and 2x2 "pool"s."""
         path, block = [], 1
         for conv in self.architecture.convs():
             if block_of(conv) != block:
@@ -145,7 +149,7 @@ class Backbone(nn.Module):
         return path
 
     def count_features(self, layers: Iterable[str]) -> tuple[float, float]:
-        """Numbers that one pixel's way through the network gives: in all, and at most at once."""
+        """Return how many values a pixel makes on the way to the layers: in all, most at once."""
         deepest = self.deepest(layers).replace("relu", "conv")
         counts = []
         for conv in self.architecture.convs():
@@ -156,14 +160,14 @@ class Backbone(nn.Module):
         return sum(counts), max(counts)
 
     def forward(self, pictures: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        """Features of the named layers (canonical names), computed no deeper than they are."""
+        """Return features of the named layers (canonical names), computed no deeper than needed."""
         wanted = set(layers)
         deepest = self.deepest(wanted)
         self.check_size(pictures.shape[-1], pictures.shape[-2], deepest)
         x = self.preprocess(pictures.contiguous(memory_format=self.layout))
         x = x.to(self.convs["conv1_1"].weight.dtype)
         learns = any(each.requires_grad for each in self.convs.parameters())
-        if "turned" in self.convs["conv1_1"]._buffers and not learns:
+        if "rotated" in self.convs["conv1_1"]._buffers and not learns:
             names = tuple(wanted)
             return dict(zip(names, FrozenPass.apply(x, self, names), strict=True))  # type: ignore[no-untyped-call]
         features: dict[str, Tensor] = {}
@@ -174,8 +178,10 @@ class Backbone(nn.Module):
     def walk(
         self, x: Tensor, wanted: Collection[str], features: dict[str, Tensor]
     ) -> Iterator[Tensor]:
-        """What each convolution's ReLU gives, no deeper than is wanted; what is, is put into
-        ``features``."""
+        """Yield what each convolution's ReLU gives, no deeper than is wanted.
+
+        The layers wanted are put into ``features``.
+        """
         deepest, block = self.deepest(wanted), 1
         for conv, module in self.convs.items():
             if block_of(conv) != block:
@@ -194,29 +200,35 @@ class Backbone(nn.Module):
                 break
 
     def pool(self, x: Tensor) -> Tensor:
+        """Return features at half the size, rounded up."""
         pool = functional.max_pool2d if self.pooling == "max" else functional.avg_pool2d
-        # ceil_mode, where the published nets let go of an odd last row or column: unseen pixels
-        # would be a frame at the picture's border.
+        # ceil_mode, where the published nets drop an odd last row or column: pixels that no loss
+        # sees would be a frame at the picture's border.
         return pool(x, 2, ceil_mode=True)
 
-    def go_back(self, conv: str, slope: Tensor) -> Tensor:
-        """The slope of what came into a convolution."""
-        turned: Tensor = self.convs[conv].turned  # type: ignore[assignment]
+    def convolve_back(self, conv: str, gradient: Tensor) -> Tensor:
+        """Return the gradient of a convolution's input, given that of its output."""
+        rotated: Tensor = self.convs[conv].rotated  # type: ignore[assignment]
         if self.padding == "zeros":
-            return functional.conv2d(slope, turned, padding=1)
-        return fold_border(functional.conv2d(slope, turned, padding=2), self.padding)
+            return functional.conv2d(gradient, rotated, padding=1)
+        return fold_border(functional.conv2d(gradient, rotated, padding=2), self.padding)
 
-    def go_back_through_pool(self, x: Tensor, slope: Tensor) -> Tensor:
-        """The slope of what came into a pool."""
+    def pool_back(self, x: Tensor, gradient: Tensor) -> Tensor:
+        """Return the gradient of a pool's input ``x``, given that of its output."""
         if self.pooling == "avg":
             wide: Tensor = torch.ops.aten.avg_pool2d_backward(
-                slope, x, [2], [2], [0], True, True, None
+                gradient, x, [2], [2], [0], True, True, None
             )
             return wide
         # Again: to keep which were the largest takes twice the memory of what they are.
         y, largest = functional.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
-        slope = mask_slope(slope, y, slope)
+        gradient = mask_gradient(gradient, y, gradient)
         wide = torch.ops.aten.max_pool2d_with_indices_backward(
-            slope, x, [2], [2], [0], [1], True, largest
+            gradient, x, [2], [2], [0], [1], True, largest
         )
         return wide  # noqa: RET504
+
+
+def copy_float32(tensor: Tensor) -> Tensor:
+    """Return a copy in float32, contiguous."""
+    return tensor.detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format)

@@ -1,7 +1,8 @@
-"""The publishers of VGG weights: under which keys, in which files and for which pictures.
+"""The publishers of VGG weights: their keys, file formats and preprocessing.
 
-Each `Layout` says how one publisher names the convolutions and which colours they want; a file in
-any of them becomes tensors under our names: ``conv1_1.weight`` …, ``preprocess`` and ``fc6`` … .
+Each `FileLayout` says how one publisher names the convolutions and which colours they expect. A
+file in any of them becomes tensors under our names: ``conv1_1.weight`` …, ``preprocess`` and
+``fc6`` … .
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ Words = dict[str, str]
 
 
 def number_convs(pattern: str, first: int, step: int, architecture: Architecture) -> list[str]:
-    """The keys of convolutions named by their place in an ``nn.Sequential``, where pools count."""
+    """Return the keys of convolutions in an ``nn.Sequential``, where pools count too."""
     convs = enumerate(architecture.convs())
     return [pattern.format(first + step * i + block_of(conv) - 1) for i, conv in convs]
 
 
 @dataclass(frozen=True)
-class Layout:
+class FileLayout:
     """A publisher's keys, and the picture wanted: ``scale[c] * rgb[order[c]] - shift[c]``."""
 
     convs: Callable[[Architecture], list[str]]
@@ -45,6 +46,7 @@ class Layout:
     may_end_early: bool = False
 
     def preprocessing(self) -> Tensors:
+        """Return the affine map from RGB in [0, 1] to the colours that the weights expect."""
         weight = torch.zeros(3, 3, 1, 1)
         weight[range(3), self.order, 0, 0] = torch.tensor(self.scale)
         return {"preprocess.weight": weight, "preprocess.bias": -torch.tensor(self.shift)}
@@ -55,17 +57,17 @@ _CLASSIFIERS = tuple((f"classifier.{i}", f"fc{6 + i // 3}") for i in (0, 1, 3, 4
 _FEATURES = partial(number_convs, "features.{}", 0, 2)  # convolution, ReLU
 
 # fmt: off
-LAYOUTS: dict[str, Layout] = {
-    "torchvision": Layout(_FEATURES, scale=(1 / 0.229, 1 / 0.224, 1 / 0.225), order=(0, 1, 2),
+FILE_LAYOUTS: dict[str, FileLayout] = {
+    "torchvision": FileLayout(_FEATURES, scale=(1 / 0.229, 1 / 0.224, 1 / 0.225), order=(0, 1, 2),
                           shift=(0.485 / 0.229, 0.456 / 0.224, 0.406 / 0.225),
                           classifiers=_CLASSIFIERS),
-    "caffe": Layout(_FEATURES, classifiers=_CLASSIFIERS),
-    "keras": Layout(lambda vgg: [f"block{conv[4]}_conv{conv[6]}" for conv in vgg.convs()]),
-    "gatys": Layout(Architecture.convs,
+    "caffe": FileLayout(_FEATURES, classifiers=_CLASSIFIERS),
+    "keras": FileLayout(lambda vgg: [f"block{conv[4]}_conv{conv[6]}" for conv in vgg.convs()]),
+    "gatys": FileLayout(Architecture.convs,
                     shift=(255 * 0.40760392, 255 * 0.45795686, 255 * 0.48501961)),
     # Reflection, convolution, ReLU; the map of colour is the first of all.
-    "normalised": Layout(partial(number_convs, "{}", 2, 3), preprocess="0", may_end_early=True),
-    "impasto": Layout(Architecture.convs, preprocess="preprocess", may_end_early=True,
+    "normalised": FileLayout(partial(number_convs, "{}", 2, 3), preprocess="0", may_end_early=True),
+    "impasto": FileLayout(Architecture.convs, preprocess="preprocess", may_end_early=True,
                       classifiers=(("fc6", "fc6"), ("fc7", "fc7"), ("fc8", "fc8")),
                       extras=("to_vgg19.", "head.")),
 }
@@ -73,7 +75,7 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def read_keras(path: Path) -> Tensors:
-    """``block1_conv1.weight`` (out, in, h, w) … from Keras' (h, w, in, out), old naming and new."""
+    """Return ``block1_conv1.weight`` (out, in, h, w) … from Keras' (h, w, in, out), old or new."""
     try:
         import h5py
     except ImportError:
@@ -93,14 +95,14 @@ def read_keras(path: Path) -> Tensors:
 
 
 def read_safetensors(path: Path, prefixes: tuple[str, ...] = ("",)) -> tuple[Tensors, Words]:
-    """The tensors whose names begin so, nothing else being read, and the metadata."""
+    """Read the tensors whose names begin so, and no others, and the metadata."""
     with safe_open(path, framework="pt") as file:
         keys = [key for key in file.keys() if key.startswith(prefixes)]  # noqa: SIM118
         return {key: file.get_tensor(key) for key in keys}, file.metadata() or {}
 
 
 def read_tensors(path: Path, label: str) -> tuple[Tensors, Words]:
-    """A file's tensors and metadata, in whichever format its first bytes say; runs no pickle."""
+    """Read tensors and metadata in the format that the first bytes say; run no pickle."""
     with path.open("rb") as file:
         start = file.read(9)
     try:
@@ -123,8 +125,8 @@ def read_tensors(path: Path, label: str) -> tuple[Tensors, Words]:
     raise WeightsError(f"{label} is not a table of tensors by name")
 
 
-def rename_tensors(tensors: Tensors, layout: Layout, vgg: Architecture) -> tuple[Tensors, str]:
-    """What fits that layout of that network, under our names; and what does not, in words."""
+def rename_tensors(tensors: Tensors, layout: FileLayout, vgg: Architecture) -> tuple[Tensors, str]:
+    """Return what fits that layout under our names, and in words what does not."""
     ours = dict(zip(layout.convs(vgg), vgg.convs(), strict=True))
     ends = [i for i, prefix in enumerate(ours, 1) if f"{prefix}.weight" in tensors]
     if layout.may_end_early and ends:

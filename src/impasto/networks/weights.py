@@ -26,7 +26,7 @@ from impasto.errors import MissingFileError, OptionError, WeightsError, suggest
 from impasto.networks.layers import BACKBONES, PADDINGS, Padding
 from impasto.networks.vgg import Backbone
 from impasto.networks.weight_formats import (
-    LAYOUTS,
+    FILE_LAYOUTS,
     Tensors,
     Words,
     read_safetensors,
@@ -36,16 +36,16 @@ from impasto.networks.weight_formats import (
 from impasto.system.files import hash_file, locked, replace_file, replacing
 
 DATA = Path(str(resources.files("impasto"))) / "data"
-NETWORK = ("conv", "preprocess")  # how the names of what a backbone needs begin
+_NETWORK = ("conv", "preprocess")  # how the names of what a backbone needs begin
 
-Progress = Callable[[int, int | None], None]
+_OnProgress = Callable[[int, int | None], None]
 
 _TORCH = "https://download.pytorch.org/models/"
 _UMICH = "https://web.eecs.umich.edu/~justincj/models/"
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/"
 _ADAIN = "https://github.com/naoto0804/pytorch-AdaIN/releases/download/v0.0.0/"
 _OXFORD = "CC BY 4.0 (Visual Geometry Group, Oxford)"
-_DERIVED = "made from VGG-19 (CC BY 4.0); its publisher states none"
+_DERIVED = "made from VGG-19 (CC BY 4.0); its publisher states no licence"
 _BSD = "BSD-3-Clause (torchvision), trained on ImageNet"
 
 
@@ -65,13 +65,16 @@ class WeightFile:
 
     @property
     def backbone(self) -> str:
+        """The network that these are weights of."""
         return self.name.partition("-")[0]
 
     @property
     def filename(self) -> str:
+        """The name of the published file."""
         return self.url.rpartition("/")[2]
 
     def is_published(self, digests: Words) -> bool:
+        """Return whether a file with these digests is the published one."""
         algorithm, _, digits = self.hash.partition(":")
         return bool(digits) and digests[algorithm].startswith(digits)
 
@@ -115,7 +118,7 @@ WEIGHTS: dict[str, WeightFile] = {file.name: file for file in _TABLE}
 
 
 def cache_folder() -> Path:
-    """$IMPASTO_CACHE, else $XDG_CACHE_HOME/impasto, else ~/.cache/impasto; maybe not there yet."""
+    """Return $IMPASTO_CACHE, $XDG_CACHE_HOME/impasto or ~/.cache/impasto, which may not exist."""
     if own := os.environ.get("IMPASTO_CACHE"):
         return Path(own).expanduser()
     shared = os.environ.get("XDG_CACHE_HOME")
@@ -123,28 +126,31 @@ def cache_folder() -> Path:
 
 
 def is_offline(flag: bool = False) -> bool:
+    """Return whether the network must not be used."""
     return flag or os.environ.get("IMPASTO_OFFLINE", "") not in ("", "0")
 
 
 def find_entry(name: str) -> WeightFile:
+    """Return the weight file of that name."""
     if name not in WEIGHTS:
         raise OptionError(f"unknown weights {name!r}{suggest(name, WEIGHTS)}")
     return WEIGHTS[name]
 
 
 def stored_path(name: str) -> Path:
-    """Where the safetensors file of ``name`` is, or would be."""
+    """Return where the safetensors file of ``name`` is, or would be."""
     folder = DATA if find_entry(name).embedded else cache_folder() / "weights"
     return folder / f"{name}.safetensors"
 
 
 def is_stored(name: str) -> bool:
+    """Return whether the weights of that name are on this machine."""
     return stored_path(name).is_file()
 
 
 @contextmanager
 def in_turn(name: str) -> Iterator[None]:
-    """One process at a time; on Windows, where nothing is locked, the last one wins."""
+    """Let one process at a time store ``name``; on Windows, which has no locks, the last wins."""
     folder = cache_folder() / "weights" / ".locks"
     with ExitStack() as stack:
         try:
@@ -156,12 +162,12 @@ def in_turn(name: str) -> Iterator[None]:
 
 
 def part_of(target: Path) -> Path:
-    """Where ``target`` is written to under its lock, until it is whole."""
+    """Return where ``target`` is written to under its lock, until it is whole."""
     return target.with_name(f".{target.name}.part")
 
 
 def read_pins() -> dict[str, dict[str, str]]:
-    """``sources``: the SHA-256 of each file at first sight; ``stored``: of what was made of it."""
+    """Read ``sources``, the SHA-256 of each file at first sight, and ``stored``, of ours."""
     path = cache_folder() / "weights" / "pins.json"
     if not path.is_file():
         return {"sources": {}, "stored": {}}
@@ -173,7 +179,7 @@ def read_pins() -> dict[str, dict[str, str]]:
 
 
 def check_origin(entry: WeightFile, label: str, digests: Words) -> None:
-    """The publisher's hash where there is one, and the one pinned at first sight."""
+    """Check the publisher's hash, where there is one, and the one pinned at first sight."""
     if entry.hash and not entry.is_published(digests):
         algorithm, _, digits = entry.hash.partition(":")
         raise WeightsError(
@@ -189,11 +195,12 @@ def check_origin(entry: WeightFile, label: str, digests: Words) -> None:
 
 
 def rename_entry(tensors: Tensors, entry: WeightFile) -> tuple[Tensors, str]:
-    return rename_tensors(tensors, LAYOUTS[entry.layout], BACKBONES[entry.backbone])
+    """Return what fits the entry under our names, and in words what does not."""
+    return rename_tensors(tensors, FILE_LAYOUTS[entry.layout], BACKBONES[entry.backbone])
 
 
 def recognise(tensors: Tensors, label: str, digests: Words, name: str | None) -> WeightFile:
-    """The table's entry that a file is: by keys and shapes, then by hash, then by file name."""
+    """Return the entry that a file is: by keys and shapes, then by hash, then by file name."""
     entries = [find_entry(name)] if name else [e for e in WEIGHTS.values() if not e.embedded]
     fits = {entry: rename_entry(tensors, entry) for entry in entries}
     fitting = [entry for entry in entries if not fits[entry][1]]
@@ -211,6 +218,7 @@ def recognise(tensors: Tensors, label: str, digests: Words, name: str | None) ->
 
 
 def find_padding(metadata: Words, entry: WeightFile) -> Padding:
+    """Return the padding that the file says, or else its entry."""
     wanted = metadata.get("padding", entry.padding)
     for padding in PADDINGS:
         if padding == wanted:
@@ -219,7 +227,7 @@ def find_padding(metadata: Words, entry: WeightFile) -> Padding:
 
 
 def store_file(path: Path, label: str, name: str | None, any_hash: bool = False) -> str:
-    """Make a publisher's file ours, in the cache; gives the name that it is stored under."""
+    """Convert a publisher's file into the cache; return the name that it is stored under."""
     digests = {algorithm: hash_file(path, algorithm) for algorithm in ("sha256", "md5")}
     if name and not any_hash:  # before anything in it is read
         check_origin(find_entry(name), label, digests)
@@ -227,7 +235,7 @@ def store_file(path: Path, label: str, name: str | None, any_hash: bool = False)
     entry = recognise(tensors, label, digests, name)
     if not any_hash:
         check_origin(entry, label, digests)
-    tensors = LAYOUTS[entry.layout].preprocessing() | rename_entry(tensors, entry)[0]
+    tensors = FILE_LAYOUTS[entry.layout].preprocessing() | rename_entry(tensors, entry)[0]
     padding = find_padding(own, entry)
     metadata = {"name": entry.name, "layout": entry.layout, "licence": entry.licence}
     metadata |= {"source": label, "source_sha256": digests["sha256"], "padding": padding}
@@ -252,7 +260,7 @@ def store_file(path: Path, label: str, name: str | None, any_hash: bool = False)
 def import_weights(
     path: Path, *, name: str | None = None, any_hash: bool = False
 ) -> tuple[str, Path]:
-    """Store a file that is here already; gives the name of its entry and where it is now.
+    """Store a file that is here already; return the name of its entry and where it is now.
 
     ``any_hash`` takes one that fits in shape only, such as a published file that was saved again.
     """
@@ -264,8 +272,8 @@ def import_weights(
     return name, stored_path(name)
 
 
-def download(entry: WeightFile, part: Path, on_progress: Progress | None) -> None:
-    """Write what the URL gives to ``part``."""
+def download(entry: WeightFile, part: Path, on_progress: _OnProgress | None) -> None:
+    """Download the entry to ``part``."""
     if not entry.url.startswith(("https://", "http://")):
         raise WeightsError(f"{entry.url} is not fetched: only http and https are")
     done = total = 0
@@ -287,8 +295,10 @@ def download(entry: WeightFile, part: Path, on_progress: Progress | None) -> Non
         raise WeightsError(f"{entry.url} broke off after {done} of {total} bytes: try again")
 
 
-def fetch_weights(name: str, *, offline: bool = False, on_progress: Progress | None = None) -> Path:
-    """Download, check and store; at once where it is stored already."""
+def fetch_weights(
+    name: str, *, offline: bool = False, on_progress: _OnProgress | None = None
+) -> Path:
+    """Download, check and store the weights, unless they are stored already."""
     entry, target = find_entry(name), stored_path(name)
     if target.is_file():
         return target
@@ -311,7 +321,7 @@ def fetch_weights(name: str, *, offline: bool = False, on_progress: Progress | N
 
 
 def verify_weights(name: str) -> str:
-    """The SHA-256 of the stored file, which must be what it was when it was stored."""
+    """Check that the stored file is as it was stored; return its SHA-256."""
     path = find_stored(name)
     digest = hash_file(path)
     expected = read_pins()["stored"].get(name, "unknown")
@@ -327,6 +337,7 @@ def verify_weights(name: str) -> str:
 
 
 def ways_to_get(entry: WeightFile) -> str:
+    """Return the commands that would get these weights, in words."""
     if entry.embedded:
         return "it belongs to the package, so install impasto again"
     size = f" ({entry.size / 1e6:.0f} MB)" if entry.size else ""
@@ -335,13 +346,14 @@ def ways_to_get(entry: WeightFile) -> str:
 
 
 def find_stored(name: str) -> Path:
+    """Return the path of stored weights; raise where they are not here."""
     if not is_stored(name):
         raise WeightsError(f"{name} is not here yet: {ways_to_get(find_entry(name))}")
     return stored_path(name)
 
 
 def choose_weights(backbone: str, name: str | None = None) -> str:
-    """The entry that serves ``backbone``: the one named, or the first that is stored."""
+    """Return the weights for ``backbone``: those named, or the first that are stored."""
     if backbone not in BACKBONES:
         raise OptionError(f"unknown backbone {backbone!r}{suggest(backbone, BACKBONES)}")
     serving = [entry for entry in WEIGHTS.values() if entry.backbone == backbone]
@@ -357,8 +369,8 @@ def choose_weights(backbone: str, name: str | None = None) -> str:
     raise WeightsError(f"{backbone} has no weights here yet: {ways_to_get(serving[0])}{rest}")
 
 
-def load_tensors(name: str, prefixes: tuple[str, ...] = NETWORK) -> Tensors:
-    """The stored tensors whose names begin so; others (VGG's classifiers: 490 MB) stay on disk."""
+def load_tensors(name: str, prefixes: tuple[str, ...] = _NETWORK) -> Tensors:
+    """Read the stored tensors whose names begin so; VGG's classifiers (490 MB) stay on disk."""
     path = find_stored(name)
     try:
         return read_safetensors(path, prefixes)[0]
@@ -367,7 +379,7 @@ def load_tensors(name: str, prefixes: tuple[str, ...] = NETWORK) -> Tensors:
 
 
 def load_backbone(backbone: str, *, weights: str | None = None, pooling: str = "max") -> Backbone:
-    """A frozen network with the weights named, or the first that are stored."""
+    """Return a frozen network with the weights named, or the first that are stored."""
     name = choose_weights(backbone, weights)
     tensors = load_tensors(name)
     metadata = read_safetensors(stored_path(name), prefixes=())[1]

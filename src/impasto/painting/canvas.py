@@ -15,39 +15,46 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-COARSEST = 8  # pixels: the pyramid ends with a long side of this or nearly twice this
+_COARSEST = 8  # pixels: the pyramid ends with a long side of this or nearly twice this
 # A square root of the covariance of ImageNet's colours, as lucid has it: the columns are
 # light against dark, red against blue and green against purple, the rows red, green and blue.
-COLOR_ROOT = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
+_COLOR_ROOT = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 
 
 class Canvas(ABC):
-    """A picture made of ``values``, the one leaf tensor that an optimiser changes."""
+    """A picture made of ``values``, the one leaf tensor that an optimiser changes.
+
+    What others must know of a kind of canvas stands in the class: its cost, and whether it sees
+    the picture's edges as ends, so that it does not go with tileable pictures.
+    """
 
     values: Tensor
+    share = 1.0  # values for each of the picture's
+    copies = 0.0  # of the picture, that are kept while it is drawn from the values
+    sees_edges = False
 
     def __init__(self, pixels: Tensor) -> None:
         values = self.analyse(pixels.detach())
         self.values = values.clone(memory_format=torch.contiguous_format).requires_grad_()
 
     def pixels(self) -> Tensor:
-        """The picture (1, 3, H, W), differentiable by the values and not clamped."""
+        """Return the picture (1, 3, H, W), differentiable by the values and not clamped."""
         return self.draw(self.values)
 
     @abstractmethod
     def draw(self, values: Tensor) -> Tensor:
-        """The picture that some values make."""
+        """Return the picture that some values make."""
 
     def measure_change(self, before: Tensor) -> Tensor:
-        """How far the picture is from that of other values: the root mean square."""
+        """Return the root mean square difference from the picture of other values."""
         return self.draw(self.values - before).square().mean().sqrt()
 
     @abstractmethod
     def analyse(self, pixels: Tensor) -> Tensor:
-        """The values that make a picture; learns its size, which ``draw`` needs."""
+        """Return the values that make a picture, and keep its size, which ``draw`` needs."""
 
     def replace(self, pixels: Tensor) -> None:
-        """Go on from another picture of the same size; ``values`` stays the same tensor."""
+        """Take another picture of the same size; ``values`` stays the same tensor."""
         with torch.no_grad():
             self.values.copy_(self.analyse(pixels.detach()))
 
@@ -75,13 +82,15 @@ class PyramidCanvas(Canvas):
     here they go on until one is small, so that the broadest strokes are as near at any size.
     """
 
+    share, copies, sees_edges = 1.34, 3.0, True
+
     def analyse(self, pixels: Tensor) -> Tensor:
         self.sizes = halve_sizes(pixels.shape[-2], pixels.shape[-1])
         self.scale = 1 / math.sqrt(len(self.sizes))  # a change of unit size is shared by the levels
         levels = []
         for size in self.sizes[1:]:
-            smaller = resize(pixels, size)
-            levels.append(pixels - resize(smaller, pixels.shape[-2:]))
+            smaller = resize_bilinear(pixels, size)
+            levels.append(pixels - resize_bilinear(smaller, pixels.shape[-2:]))
             pixels = smaller
         return torch.cat([level.flatten() for level in (*levels, pixels)]) / self.scale
 
@@ -91,7 +100,7 @@ class PyramidCanvas(Canvas):
         picture = levels.pop()
         while levels:
             finer = levels.pop()
-            picture = finer + resize(picture, finer.shape[-2:])
+            picture = finer + resize_bilinear(picture, finer.shape[-2:])
         return picture * self.scale
 
 
@@ -103,10 +112,12 @@ class FourierCanvas(Canvas):
     range), and that the whole is scaled by its own root mean square, not by a quarter.
     """
 
+    share, copies = 1.1, 5.0
+
     def analyse(self, pixels: Tensor) -> Tensor:
         self.size = pixels.shape[-2:]
         scale = scale_frequencies(*self.size)[..., None]  # (H, W//2+1, 1)
-        root = torch.tensor(COLOR_ROOT, dtype=torch.float64)
+        root = torch.tensor(_COLOR_ROOT, dtype=torch.float64)
         root /= root.square().sum(1).mean().sqrt()  # of three random values, a colour of unit size
         # Numbers first and device then: not every device has float64.
         self.scale, self.colors, inverse = (
@@ -120,24 +131,17 @@ class FourierCanvas(Canvas):
         return mix_colors(self.colors, torch.fft.irfft2(spectra, s=self.size, norm="ortho"))
 
 
-CANVASES: dict[str, type[Canvas]] = {
-    "pixels": PixelCanvas,
-    "pyramid": PyramidCanvas,
-    "fourier": FourierCanvas,
-}
-
-
 def halve_sizes(height: int, width: int) -> list[tuple[int, int]]:
-    """(height, width) of a pyramid's levels, fine to coarse, halves rounded up."""
+    """Return (height, width) of a pyramid's levels, fine to coarse, halves rounded up."""
     sizes = [(height, width)]
-    while max(sizes[-1]) >= 2 * COARSEST:
+    while max(sizes[-1]) >= 2 * _COARSEST:
         height, width = (math.ceil(side / 2) for side in sizes[-1])
         sizes.append((height, width))
     return sizes
 
 
-def resize(pixels: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Bilinear at about half or twice the size; at half of it, the mean of four."""
+def resize_bilinear(pixels: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Resize bilinearly to about half or twice the size; half of it is the mean of four."""
     resized: Tensor = functional.interpolate(
         pixels, size=size, mode="bilinear", align_corners=False
     )
@@ -145,7 +149,7 @@ def resize(pixels: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def scale_frequencies(height: int, width: int) -> Tensor:
-    """What a half spectrum (H, W//2+1) is multiplied by: 1/f, lowest frequency as the next.
+    """Return the factors of a half spectrum (H, W//2+1): 1/f, the lowest frequency as the next.
 
     The first column, and the last of an even width, hold each frequency twice, as itself and as
     its mirror image, of which only the mean is seen. Times the root of 2, random values are as
@@ -161,5 +165,12 @@ def scale_frequencies(height: int, width: int) -> Tensor:
 
 
 def mix_colors(matrix: Tensor, pixels: Tensor) -> Tensor:
-    """Every colour of (1, 3, H, W) times a matrix (3, 3)."""
+    """Multiply every colour of (1, 3, H, W) by a matrix (3, 3)."""
     return torch.einsum("ij,njhw->nihw", matrix, pixels)
+
+
+CANVASES: dict[str, type[Canvas]] = {
+    "pixels": PixelCanvas,
+    "pyramid": PyramidCanvas,
+    "fourier": FourierCanvas,
+}

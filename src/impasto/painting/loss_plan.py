@@ -1,4 +1,4 @@
-"""What is minimised: the losses that the options name, over which layers, with which weights.
+"""What is minimised, settled once: losses over groups of layers, their weights, what they look at.
 
 Which losses there are is the business of their tables: here each is an entry that says which groups
 of layers it looks at.
@@ -6,163 +6,135 @@ of layers it looks at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Generic, TypeVar
 
 from impasto.errors import OptionError, suggest
-from impasto.images.masks import normalise_weights
-from impasto.images.tiles import Cells
+from impasto.images.tiles import find_margin, lay_out
 from impasto.losses.content import CONTENT_LOSSES, ContentLoss
-from impasto.losses.statistics import Weights
-from impasto.losses.style import STYLE_LOSSES, Statistics, StyleLoss
+from impasto.losses.style import STYLE_LOSSES, StyleLoss
 from impasto.networks.vgg import Backbone
 from impasto.options import parse_weights
-from impasto.painting.options import PaintOptions
+from impasto.painting.options import ContentOptions, StyleOptions
 
 PIXELS = "pixels"  # the layer before the first: the picture itself
-Seen = dict[str, Tensor]  # layer -> features (1, C, H, W)
-Group = tuple[str, ...]
-Planned = list[tuple[Any, Group, float]]  # losses, what they look at, and their weights
+Group = tuple[str, ...]  # layers that a loss looks at together
+_Loss = TypeVar("_Loss", StyleLoss, ContentLoss)
 
 
 @dataclass(frozen=True)
-class Glimpse:
-    """The features that a tile answers for, and which cells of each layer they are."""
+class PlannedLoss(Generic[_Loss]):
+    """A loss over one group of layers, and its weight among those of its kind."""
 
-    features: Seen
-    cells: dict[str, Cells]
-
-
-@dataclass(frozen=True)
-class StyleTerm:
-    """One style loss over one group of layers in one region."""
-
-    loss: StyleLoss
+    name: str
+    loss: _Loss
     group: Group
     weight: float
-    masks: tuple[Weights, ...]  # where it looks, at each layer: sums to 1
-    target: Any
 
-    def gather(self, seen: Glimpse, positions: Tensor) -> Statistics:
-        return gather_style(self.loss, self.group, self.masks, seen, positions)
+
+StylePlan = tuple[PlannedLoss[StyleLoss], ...]
+ContentPlan = tuple[PlannedLoss[ContentLoss], ...]
 
 
 @dataclass(frozen=True)
-class ContentTerm:
-    """One content loss at one layer."""
+class LossPlan:
+    """All that is minimised, and what a network must compute for it."""
 
-    loss: ContentLoss
-    group: Group
-    weight: float
-    target: Tensor
-    held: Statistics  # what the loss needs to know of the whole target
+    paths: Mapping[str, Sequence[str]]  # by layer, what a picture goes through on its way there
+    deepest: str | None  # the layer of the network that is computed last, if there is any
+    least: int  # the shortest side of a picture that reaches it
+    kept: tuple[str, ...] = ()  # layers whose features of the photograph are kept to compare with
+    style: StylePlan = ()
+    content: ContentPlan = ()
+    style_weight: float = 0.0
+    content_weight: float = 0.0
+    tv_weight: float = 0.0
+    tv_power: float = 2.0
+    normalization: str = "relative"
+    normalize_gradients: str = "none"
+    activation_shift: float = 0.0
+    tileable: bool = False
+    seed: int = 0
 
-    def gather(self, seen: Glimpse, positions: Tensor) -> Statistics:
-        (layer,) = self.group
-        cells = seen.cells[layer]
-        target = cells.box.of(self.target)
-        return self.loss.gather(seen.features[layer], target, positions, cells)
+    @property
+    def layers(self) -> list[str]:
+        """The network's layers that are looked at: all but the pixels."""
+        return [name for name in self.paths if name != PIXELS]
+
+    @cached_property
+    def tiling(self) -> tuple[int, int]:
+        """Stride and reach of tiles whose features are those of the whole picture."""
+        return lay_out(self.paths.values())
+
+    @property
+    def margin(self) -> int:
+        """How many pixels around a tile must be seen."""
+        return find_margin(*self.tiling)
+
+    def list_edge_losses(self) -> list[str]:
+        """Return the losses that see the picture's edges as ends."""
+        return [f"content_loss {each.name}" for each in self.content if each.loss.sees_edges]
 
 
-def gather_style(
-    loss: StyleLoss,
-    group: Group,
-    masks: Sequence[Weights],
-    seen: Glimpse,
-    positions: Tensor,
-) -> Statistics:
-    """What a loss keeps of what is seen of a group of layers."""
-    cells = [seen.cells[name] for name in group]
-    weights = tuple(
-        each.box.of(mask) if isinstance(mask, Tensor) else mask
-        for each, mask in zip(cells, masks, strict=True)
+# --- plans of operations ------------------------------------------------------------------------
+
+
+def plan_layers(backbone: Backbone, layers: Sequence[str]) -> LossPlan:
+    """Return a plan without losses, for work that compares features of layers by itself."""
+    deepest = backbone.deepest(layers) if layers else None
+    paths = {name: backbone.path(name) for name in sorted(layers)} | {PIXELS: []}
+    least = backbone.smallest_side(deepest) if deepest else 1
+    return LossPlan(paths, deepest, least, kept=tuple(layers))
+
+
+def plan_texture_losses(
+    backbone: Backbone, options: StyleOptions, style_weight: float, content: ContentPlan = ()
+) -> LossPlan:
+    """Return the plan of what a style and regularisers ask for; what weighs nothing is left out."""
+    layers = weigh_layers(backbone, options.style_layer, options.layer_weights, 0.5)
+    style = plan_losses(STYLE_LOSSES, options.style_loss, layers)
+    style = style if style_weight else ()
+    kept = {name for each in content for name in each.group} - {PIXELS}
+    seen = kept | {name for each in style for name in each.group} - {PIXELS}
+    return replace(
+        plan_layers(backbone, sorted(seen)),
+        kept=tuple(kept),
+        style=style,
+        content=content,
+        style_weight=style_weight,
+        tv_weight=options.tv_weight,
+        tv_power=options.tv_power,
+        normalization=options.normalization,
+        activation_shift=options.activation_shift,
+        tileable=options.tileable,
+        seed=options.seed,
     )
-    return loss.gather(tuple(seen.features[n] for n in group), weights, positions, cells)
 
 
-# --- normalised gradients -----------------------------------------------------------------------
-
-
-@dataclass
-class Pull:
-    """How one loss's gradient at one layer is normalised: its L1 norm is the weight (l1), or its
-    length at each position is that over the number of positions (pixel)."""
-
-    how: str
-    weight: float
-    positions: int  # of the whole layer
-    length: Tensor | None = None  # L1 norm over all tiles, once they have been measured
-    measuring: bool = False
-
-    def normalise(self, gradient: Tensor) -> Tensor:
-        if self.measuring:
-            own = gradient.abs().sum()
-            self.length = own if self.length is None else self.length + own
-            return gradient
-        if self.how == "l1":
-            length = gradient.abs().sum() if self.length is None else self.length
-        else:
-            length = gradient.norm(dim=1, keepdim=True) * self.positions
-        scale = self.weight / length
-        return gradient * torch.where(length > 0, scale, torch.zeros_like(scale))
-
-
-class NormalizedGradient(torch.autograd.Function):
-    """Lets features pass; their gradient comes back normalised. It is each loss's own: not that of
-    the sum of all that look at the same layer, and its weight comes after."""
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, pull: Pull) -> Tensor:
-        ctx.pull = pull
-        return features.view_as(features)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.pull.normalise(gradient), None
-
-
-# --- masks --------------------------------------------------------------------------------------
-
-
-def join_masks(masks: dict[str, Weights], group: Group) -> tuple[Weights, ...]:
-    """The masks of layers that are looked at together: the deepest, which lies within the others,
-    over the cells of each. What it does not count has seen the other side."""
-    deepest = masks[group[-1]]
-    joined = []
-    for name in group:
-        own = masks[name]
-        if name != group[-1] and isinstance(own, Tensor) and isinstance(deepest, Tensor):
-            own = normalise_weights(repeat_cells(deepest, own.shape[2:]))
-        joined.append(own)
-    return tuple(joined)
-
-
-def repeat_cells(mask: Tensor, shape: Sequence[int]) -> Tensor:
-    """A mask over the cells of a shallower layer, which were pooled by halves rounded up."""
-    for dim, size in zip((2, 3), shape, strict=True):
-        factor = 1
-        while -(-size // factor) > mask.shape[dim]:
-            factor *= 2
-        mask = mask.repeat_interleave(factor, dim).narrow(dim, 0, size)
-    return mask
-
-
-# --- layers -------------------------------------------------------------------------------------
+def plan_painting_losses(backbone: Backbone, options: ContentOptions) -> LossPlan:
+    """Return the plan of what a photograph and styles ask for."""
+    layers = weigh_layers(backbone, options.content_layer, options.layer_weights, 2.0)
+    content = plan_losses(CONTENT_LOSSES, options.content_loss, layers)
+    content = content if options.content_weight else ()
+    return replace(
+        plan_texture_losses(backbone, options, options.style_weight, content),
+        content_weight=options.content_weight,
+        normalize_gradients=options.normalize_gradients,
+    )
 
 
 def plan_losses(
-    table: dict[str, Any], entries: tuple[str, ...], layers: dict[str, float]
-) -> Planned:
-    """(loss, group of layers, weight): a loss's groups share its weight by their layers'."""
-    plan = []
+    table: Mapping[str, _Loss], entries: tuple[str, ...], layers: Mapping[str, float]
+) -> tuple[PlannedLoss[_Loss], ...]:
+    """Return the losses named; a loss's groups share its weight by their layers' weights."""
+    plan: list[PlannedLoss[_Loss]] = []
     for name, weight in parse_weights(entries).items():
         if name not in table:
             raise OptionError(f"unknown loss {name!r}{suggest(name, table)}")
-        groups = table[name].groups(list(layers))
+        loss = table[name]
+        groups = loss.groups(list(layers))
         if not groups:
             raise OptionError(f"{name} needs more layers than {', '.join(layers)}")
         shares = []
@@ -171,16 +143,35 @@ def plan_losses(
             shares.append(sum(own) / len(own) if own else 1.0)
         whole = max(sum(shares), 1e-12)
         plan += [
-            (table[name], tuple(group), weight * share / whole)
+            PlannedLoss(name, loss, tuple(group), weight * share / whole)
             for group, share in zip(groups, shares, strict=True)
             if weight * share > 0
         ]
-    return plan
+    return tuple(plan)
+
+
+# --- layers -------------------------------------------------------------------------------------
+
+
+def weigh_layers(
+    backbone: Backbone, entries: tuple[str, ...], how: str, ratio: float
+) -> dict[str, float]:
+    """Return {layer: weight}, weights as given or also times ``ratio`` from each to the next.
+
+    Geometric weights (Novak and Nikulin 2016, 3.1) are 2^(D-d) for the d-th of D style layers,
+    since what is near the pixels carries most of a style, and 2^d for content.
+    """
+    layers = resolve_layers(backbone, entries)
+    if how == "geometric":
+        return {n: w * ratio ** (d + 1) for d, (n, w) in enumerate(layers.items())}
+    return layers
 
 
 def resolve_layers(backbone: Backbone, entries: tuple[str, ...]) -> dict[str, float]:
-    """{layer: weight} by the layers' full names, in the order they are computed; "all" is every
-    ReLU there is."""
+    """Return {layer: weight} by the layers' full names, in the order they are computed.
+
+    "all" is every ReLU there is.
+    """
     order = [PIXELS, *backbone.architecture.layers()]
     weights = {}
     for name, weight in parse_weights(entries).items():
@@ -190,36 +181,3 @@ def resolve_layers(backbone: Backbone, entries: tuple[str, ...]) -> dict[str, fl
         else:
             weights[name if name == PIXELS else backbone.resolve(name)] = weight
     return dict(sorted(weights.items(), key=lambda item: order.index(item[0])))
-
-
-def style_layers(backbone: Backbone, options: PaintOptions) -> dict[str, float]:
-    """Geometric weights (Novak and Nikulin, 3.1) are 2^(D-d) for the d-th of D style layers: what
-    is near the pixels carries most of a style."""
-    layers = resolve_layers(backbone, options.style_layer)
-    if options.layer_weights == "geometric":
-        return {n: w * 2.0 ** -(d + 1) for d, (n, w) in enumerate(layers.items())}
-    return layers
-
-
-def content_layers(backbone: Backbone, options: PaintOptions) -> dict[str, float]:
-    """Geometric weights are 2^d for content."""
-    layers = resolve_layers(backbone, options.content_layer)
-    if options.layer_weights == "geometric":
-        return {n: w * 2.0 ** (d + 1) for d, (n, w) in enumerate(layers.items())}
-    return layers
-
-
-def plan_terms(backbone: Backbone, options: PaintOptions) -> tuple[Planned, Planned]:
-    """The losses of style and of content; what weighs nothing is not looked at."""
-    style = plan_losses(STYLE_LOSSES, options.style_loss, style_layers(backbone, options))
-    content = plan_losses(CONTENT_LOSSES, options.content_loss, content_layers(backbone, options))
-    return (
-        style if options.style_weight else [],
-        content if options.content_weight else [],
-    )
-
-
-def layers_of(backbone: Backbone, options: PaintOptions) -> list[str]:
-    """Every layer that the options look at, the pixels apart."""
-    groups = [group for terms in plan_terms(backbone, options) for _, group, _ in terms]
-    return sorted({name for group in groups for name in group} - {PIXELS})

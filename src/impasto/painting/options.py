@@ -6,9 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from impasto.options import File, MachineOptions, Scale, Side, Weight, Weighted
+from impasto.options import File, MachineOptions, Options, Scale, Side, Weight, Weighted
 
-START_NAMES = ("content", "style", "noise", "grey", "statistics")  # what a painting may start from
+# The names in the tables of painting/canvas, painting/optimizers, images/color_transfer and
+# painting/starts: options are known without torch, which those tables need.
+CanvasName = Literal["pixels", "pyramid", "fourier"]
+OptimizerName = Literal["lbfgs", "adam", "sgd", "rmsprop"]
+ColorName = Literal[
+    "style", "content", "luminance", "histogram", "cholesky", "pca", "symmetric", "lab"
+]
+START_NAMES = ("content", "style", "noise", "grey", "statistics")
 
 
 class LoopOptions(MachineOptions):
@@ -23,14 +30,12 @@ class LoopOptions(MachineOptions):
         description="Leave a size early when the mean loss of 20 steps fell by less than this "
         "share; 0: never.",
     )
-    canvas: Literal["pixels", "pyramid", "fourier"] = Field(
+    canvas: CanvasName = Field(
         default="pixels",
         description="What is changed: the pixels, the levels of a Laplacian pyramid, or a "
         "decorrelated Fourier spectrum.",
     )
-    optimizer: Literal["lbfgs", "adam", "sgd", "rmsprop"] = Field(
-        default="lbfgs", description="The optimiser."
-    )
+    optimizer: OptimizerName = Field(default="lbfgs", description="The optimiser.")
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         default=None, description="Its step length; the optimiser's own default if not given."
     )
@@ -94,8 +99,34 @@ class StyleOptions(LoopOptions):
     )
 
 
-class PaintOptions(StyleOptions):
-    """How a picture is painted by optimisation."""
+class MaskOptions(Options):
+    """Where a picture is painted, and which style where."""
+
+    mask: Annotated[str | None, File()] = Field(
+        default=None,
+        description="Picture of what is painted: white is painted, black stays the photograph.",
+    )
+    style_mask: Annotated[tuple[str, ...], File()] = Field(
+        default=(),
+        description="Mask of the photograph for each style, in their order: where it is painted.",
+    )
+    feather: Annotated[float, Field(ge=0, le=1000)] = Field(
+        default=0.0, description="Soften the masks' edges by this many pixels of the result."
+    )
+
+
+class ColorOptions(Options):
+    """Whose colours a painting has."""
+
+    color: ColorName = Field(
+        default="style",
+        description="Whose colours the painting has: the style's; or the photograph's, put back "
+        "afterwards (content, luminance) or given to the style before (the others).",
+    )
+
+
+class ContentOptions(StyleOptions):
+    """What of a photograph and of several styles counts."""
 
     # --- size
     size: Side | None = Field(
@@ -133,14 +164,6 @@ class PaintOptions(StyleOptions):
     style_scale: tuple[Scale, ...] = Field(
         default=(), description="Times that size: 0.5 for strokes half as large."
     )
-    mask: Annotated[str | None, File()] = Field(
-        default=None,
-        description="Picture of what is painted: white is painted, black stays the photograph.",
-    )
-    style_mask: Annotated[tuple[str, ...], File()] = Field(
-        default=(),
-        description="Mask of the photograph for each style, in their order: where it is painted.",
-    )
     teach_mask: Annotated[tuple[str, ...], File()] = Field(
         default=(),
         description="Mask of each style picture, in their order: the part of it that teaches.",
@@ -150,18 +173,11 @@ class PaintOptions(StyleOptions):
         description="Two maps, of the photograph and of the style: what has one colour in both "
         "is painted from one another.",
     )
-    feather: Annotated[float, Field(ge=0, le=1000)] = Field(
-        default=0.0, description="Soften the masks' edges by this many pixels of the result."
-    )
 
-    # --- colour
-    color: Literal[
-        "style", "content", "luminance", "histogram", "cholesky", "pca", "symmetric", "lab"
-    ] = Field(
-        default="style",
-        description="Whose colours the painting has: the style's; or the photograph's, put back "
-        "afterwards (content, luminance) or given to the style before (the others).",
-    )
+
+class PaintOptions(ColorOptions, MaskOptions, ContentOptions):
+    """How a picture is painted by optimisation."""
+
     recolor: bool = Field(
         default=True,
         description="First give the photograph the style's colours (their mean and covariance).",

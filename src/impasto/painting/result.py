@@ -43,16 +43,17 @@ class Painting:
     notes: list[str]
 
     def to_pil(self) -> Image.Image:
+        """Return the picture as Pillow has it."""
         return to_pil(self.pixels, self.alpha)
 
     def save(self, path: str | os.PathLike[str], *, metadata: bool = True) -> tuple[str, ...]:
-        """Write the picture, with its recipe inside; what the format could not keep is returned."""
+        """Write the picture with its recipe inside; return notes on what the format cannot keep."""
         recipe = json.dumps(self.recipe, ensure_ascii=False) if metadata else None
         return write_image(path, self.pixels, alpha=self.alpha, recipe=recipe)
 
 
 def write_history(painting: Painting, path: str | os.PathLike[str]) -> None:
-    """The losses of every step as CSV; what else was measured stands in columns of its own."""
+    """Write the losses of every step as CSV; other measurements have columns of their own."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     more = list(painting.history[0].more) if painting.history else []

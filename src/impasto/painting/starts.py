@@ -15,11 +15,12 @@ from impasto.system.devices import seeded
 
 
 def start_from_content(content: Tensor, _style: Tensor, _seed: int) -> Tensor:
+    """Return the photograph itself."""
     return content
 
 
 def start_from_style(content: Tensor, style: Tensor, _seed: int) -> Tensor:
-    """The style, cut (not squeezed) to the content's shape."""
+    """Return the style, cut (not squeezed) to the content's shape."""
     height, width = content.shape[-2:]
     scale = max(height / style.shape[-2], width / style.shape[-1])
     tall, wide = (math.ceil(side * scale) for side in style.shape[-2:])
@@ -29,17 +30,21 @@ def start_from_style(content: Tensor, style: Tensor, _seed: int) -> Tensor:
 
 
 def start_from_noise(content: Tensor, _style: Tensor, seed: int) -> Tensor:
+    """Return uniform noise around grey, half as wide as the range."""
     noise = torch.rand(content.shape, generator=seeded(seed))
     return (0.5 + (noise - 0.5) * 0.5).to(content.device)
 
 
 def start_from_grey(content: Tensor, _style: Tensor, _seed: int) -> Tensor:
+    """Return plain grey."""
     return torch.full_like(content, 0.5)
 
 
 def start_from_statistics(content: Tensor, style: Tensor, seed: int) -> Tensor:
-    """The style's spectrum with random phases, the same for its three colours: noise that has the
-    style's means, covariances and correlations over distances (Galerne et al. 2011)."""
+    """Return the style's spectrum with random phases, the same for its three colours.
+
+    It is noise with the style's means, covariances and autocorrelation (Galerne et al. 2011).
+    """
     picture = make_periodic(start_from_style(content, style, seed))
     noise = torch.randn(picture.shape[-2:], generator=seeded(seed)).to(picture)
     phases = torch.fft.rfft2(noise)
@@ -51,9 +56,11 @@ def start_from_statistics(content: Tensor, style: Tensor, seed: int) -> Tensor:
 
 
 def make_periodic(picture: Tensor) -> Tensor:
-    """The picture less what its opposite edges differ by, spread as smoothly as can be: the jump
-    from edge to edge would be lines across and down in whatever is made of its spectrum (Moisan
-    2011, "Periodic plus Smooth Image Decomposition")."""
+    """Return the picture less a smooth one that has the differences of its opposite edges.
+
+    The jump from edge to edge would leave horizontal and vertical lines in whatever is made of its
+    spectrum (Moisan 2011, "Periodic plus Smooth Image Decomposition").
+    """
     height, width = picture.shape[-2:]
     jumps = torch.zeros_like(picture)
     for dim, size in ((-2, height), (-1, width)):
@@ -61,9 +68,9 @@ def make_periodic(picture: Tensor) -> Tensor:
         jumps.select(dim, 0).add_(jump)
         jumps.select(dim, size - 1).sub_(jump)
     down, across = torch.fft.fftfreq(height), torch.fft.rfftfreq(width)
-    bend = 2 * torch.cos(2 * math.pi * down)[:, None] + 2 * torch.cos(2 * math.pi * across) - 4
-    bend[0, 0] = 1  # where the jumps, which cancel out, have nothing
-    smooth = torch.fft.rfft2(jumps) / bend.to(picture)
+    laplacian = 2 * torch.cos(2 * math.pi * down)[:, None] + 2 * torch.cos(2 * math.pi * across) - 4
+    laplacian[0, 0] = 1  # the jumps have a mean of zero
+    smooth = torch.fft.rfft2(jumps) / laplacian.to(picture)
     periodic: Tensor = picture - torch.fft.irfft2(smooth, s=picture.shape[-2:])
     return periodic
 
@@ -80,14 +87,29 @@ STARTS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
 def start_picture(
     init: str, content: Tensor, style: Tensor, *, seed: int = 0, max_megapixels: float = 100.0
 ) -> Tensor:
-    """The picture that the coarsest size starts from: by a start's name, or from a file."""
+    """Return the picture that the coarsest size starts from: by a start's name, or from a file."""
     if start := STARTS.get(init):
         return start(content, style, seed)
+    pixels = _read_start(init, max_megapixels)
+    return resize_pixels(pixels, content.shape[-1], content.shape[-2]).to(content.device)
+
+
+def check_start(init: str, *, max_megapixels: float = 100.0) -> None:
+    """Raise where ``init`` names neither a start nor a picture that can be read."""
+    if init not in STARTS:
+        _read_start(init, max_megapixels)
+
+
+def _read_start(init: str, max_megapixels: float) -> Tensor:
+    """Return the pixels of a picture to start from."""
     try:
-        pixels = read_image(init, max_megapixels=max_megapixels).pixels
+        return read_image(init, max_megapixels=max_megapixels).pixels
     except FileNotFoundError:
         if "." in init or "/" in init:
             raise
         hint = suggest(init, STARTS)
-        raise OptionError(f"unknown init {init!r}{hint}, or give a picture's path") from None
-    return resize_pixels(pixels, content.shape[-1], content.shape[-2]).to(content.device)
+        if hint.endswith("?"):
+            hint += " Or give a picture's path"
+        else:
+            hint += ", or give a picture's path"
+        raise OptionError(f"unknown init {init!r}{hint}") from None

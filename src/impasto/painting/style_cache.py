@@ -1,4 +1,4 @@
-"""What styles were measured to be, kept for other photographs and, in a folder, for other runs."""
+"""Measured statistics of styles, kept for other photographs and, in a folder, for other runs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Measured = list[Statistics]
 
 
 def keep_targets() -> Targets:
-    """Those of the user's cache folder, kept for the next time."""
+    """Return the measurements in the user's cache folder, kept for the next time."""
     return Targets(cache_folder() / "targets")
 
 
 class Targets:
-    """Measurements by a digest of all that they depend on; the oldest go first.
+    """Measurements by a fingerprint of all that they depend on; the oldest go first.
 
     Without a folder they live as long as this object. A folder is shared by processes: files are
     whole or absent, and one that cannot be read or written is done without.
@@ -41,6 +41,7 @@ class Targets:
         self.known: dict[str, Measured] = {}
 
     def get(self, key: str) -> Measured | None:
+        """Return a measurement, if it is known here or in the folder."""
         if key not in self.known and self.folder is not None:
             path = self._path(key)
             with suppress(OSError, SafetensorError, ValueError):
@@ -50,6 +51,7 @@ class Targets:
         return self.known.get(key)
 
     def put(self, key: str, measured: Measured) -> None:
+        """Keep a measurement, here and in the folder."""
         self._hold(key, measured)
         if self.folder is None:
             return
@@ -66,6 +68,7 @@ class Targets:
             del self.known[next(iter(self.known))]
 
     def is_full(self) -> bool:
+        """Return whether there is more than may be kept."""
         tensors = (t for each in self.known.values() for kept in each for t in kept)
         return len(self.known) > self.most or sum(t.nbytes for t in tensors) > self.most_bytes
 
@@ -74,7 +77,7 @@ class Targets:
         return self.folder / f"{key}.safetensors"
 
     def _make_room(self) -> None:
-        """As many bytes in the folder as are allowed in memory."""
+        """Remove the oldest files, until no more bytes are left than are allowed in memory."""
         assert self.folder is not None
         files = [(path.stat(), path) for path in self.folder.glob("*.safetensors")]
         files.sort(key=lambda pair: pair[0].st_mtime)
@@ -87,6 +90,7 @@ class Targets:
 
 
 def pack(measured: Measured) -> dict[str, Tensor]:
+    """Return a measurement as tensors by name."""
     return {
         f"{i}.{j}": tensor.detach().cpu().contiguous().clone()  # the file's tensors share nothing
         for i, statistics in enumerate(measured)
@@ -95,6 +99,7 @@ def pack(measured: Measured) -> dict[str, Tensor]:
 
 
 def unpack(tensors: dict[str, Tensor]) -> Measured:
+    """Return the measurement that was packed."""
     measured: dict[int, dict[int, Tensor]] = {}
     for name, tensor in tensors.items():
         loss, place = map(int, name.split("."))

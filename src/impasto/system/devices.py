@@ -1,8 +1,10 @@
-"""The device, precision and threads that work runs on: chosen, checked and named."""
+"""The device, precision and threads that work runs on: chosen, checked and described."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,41 +12,65 @@ import torch
 from impasto.errors import DeviceError, suggest
 from impasto.system.files import read_first_line
 
-LAYOUTS = {"channels_last": torch.channels_last, "planes": torch.contiguous_format}
+MEMORY_LAYOUTS = {"channels_last": torch.channels_last, "planes": torch.contiguous_format}
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where work runs, with which numbers, and how features lie in memory."""
+    """Where work runs, in which precision, and how features lie in memory."""
 
     device: torch.device
     precision: torch.dtype = torch.float32
     layout: str = "channels_last"
 
     def is_slow(self) -> bool:
-        """Whether these numbers are emulated here."""
+        """Return whether this precision is emulated here."""
         return self.precision == torch.bfloat16 and not has_fast_bfloat16(self.device)
 
     def describe(self) -> str:
-        count = torch.get_num_threads()
+        """Return ``cpu, float32, 2 threads``."""
+        count = granted_cores()
         threads = f", {count} thread{'s' * (count > 1)}" if self.device.type == "cpu" else ""
-        return f"{self.device}, {self.describe_numbers()}{threads}"
+        return f"{self.device}, {self.describe_precision()}{threads}"
 
-    def describe_numbers(self) -> str:
+    def describe_precision(self) -> str:
+        """Return ``float32`` or ``bfloat16``."""
         return str(self.precision).removeprefix("torch.")
 
 
 def choose_machine(device: str = "auto") -> Machine:
-    """The device asked for, or the best there is, made ready."""
-    chosen = choose_device(device)
-    if chosen.type == "cpu":
-        torch.set_num_threads(granted_cores())
-        # Denormals are a hundred times slower than other numbers and change no picture.
-        torch.set_flush_denormal(True)
-    return Machine(chosen)
+    """Return the device asked for, or the best there is."""
+    return Machine(choose_device(device))
+
+
+@contextmanager
+def working_on(device: torch.device, threads: int | None = None) -> Iterator[None]:
+    """Set torch up for fast work on the device, and put its settings back afterwards.
+
+    On a processor: so many threads, or as many as this process was granted, and denormals flushed
+    to zero. They are a hundred times slower than other numbers and change no picture.
+    """
+    if device.type != "cpu":
+        yield
+        return
+    before, flushed = torch.get_num_threads(), flushes_denormals()
+    torch.set_num_threads(threads or granted_cores())
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.set_flush_denormal(flushed)
+
+
+def flushes_denormals() -> bool:
+    """Return whether this thread takes denormals for zero, of which torch keeps no record."""
+    smallest_normal = torch.full((), torch.finfo(torch.float32).tiny)
+    return not bool(smallest_normal / 2)
 
 
 def choose_device(name: str) -> torch.device:
+    """Return the device of that name; of "auto", CUDA, MPS or the processor."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -67,7 +93,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Return whether the hardware multiplies bfloat16; elsewhere it is up to 100 times slower."""
+    """Return whether the hardware multiplies bfloat16; emulated, it is up to 100 times slower."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
@@ -77,14 +103,14 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def settle_precision(machine: Machine, asked: str = "auto") -> Machine:
-    """Return the machine with a precision; "auto" is bfloat16 where the hardware multiplies it."""
+    """Return the machine in the precision asked for; "auto" is bfloat16 where that is fast."""
     if asked == "auto":
         asked = "bfloat16" if has_fast_bfloat16(machine.device) else "float32"
     return replace(machine, precision=getattr(torch, asked))
 
 
 def granted_cores() -> int:
-    """Return the cores this process may really use, by its affinity and its cgroup's quota."""
+    """Return the number of cores that this process may use, by affinity and cgroup quota."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows have none
