@@ -164,5 +164,5 @@ def features(
     *,
     on_step: Callable[[Step], None] | None = None,
 ) -> dict[str, LayerFeatures]:
-    """Return what layers give for a picture, by their names; draw it in a folder if given."""
+    """Return what layers give for a picture, by name; draw it in a folder if one is given."""
     return finish(Features(photo, FeaturesOptions.parse(options), folder=folder), on_step)

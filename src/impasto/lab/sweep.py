@@ -36,6 +36,7 @@ from impasto.lab.varied_options import (
     show_value,
 )
 from impasto.painting.options import PaintOptions
+from impasto.system.files import resolve_path
 from impasto.video.film import Film, check_film
 from impasto.work import Request, Step, finish
 
@@ -99,7 +100,7 @@ class Sweep(PaintedSeries):
         self.film = None if film is None else Path(film)
         if self.film is not None:
             # What lies in the folder that is made below has a place there.
-            own_folder = self.film.resolve().parent == Path(folder).resolve()
+            own_folder = resolve_path(self.film).parent == resolve_path(folder)
             check_film(self.film.name if own_folder else self.film)
         pictures = Pictures.read(content, style, plan.options.max_megapixels)
         asked, points = only_painting(plan.options), cross_axes(plan.axes)
