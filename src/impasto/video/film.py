@@ -31,11 +31,11 @@ def check_film(path: str | os.PathLike[str]) -> Path:
     """Check all of a film's path that needs no frame, before hours of work."""
     path = check_place(path, "a film", FILM_SUFFIXES, ImageError)
     if path.suffix.lower() == ".mp4":
-        _import_av()
+        import_av()
     return path
 
 
-def _import_av() -> ModuleType:
+def import_av() -> ModuleType:
     try:
         import av
     except ImportError:
@@ -144,7 +144,7 @@ def write_video(
     path: Path, frames: Sequence[np.ndarray], seconds: Sequence[float]
 ) -> tuple[str, ...]:
     """Write an .mp4 that every browser plays: H.264 in YUV 4:2:0, the index first."""
-    av = _import_av()
+    av = import_av()
     codec = next(name for name in ("libx264", "mpeg4") if name in av.codecs_available)
     height, width = frames[0].shape[:2]
     rate = 1 / Fraction(min(seconds)).limit_denominator(1000)
