@@ -79,7 +79,7 @@ def make_progress(quiet: bool) -> Progress:
 
 
 class ProgressBar:
-    """A bar that appears at the first step of work that has more than one."""
+    """A bar that appears when there is something to show."""
 
     def __init__(self, quiet: bool) -> None:
         self.quiet, self.stack = quiet, ExitStack()
@@ -93,7 +93,7 @@ class ProgressBar:
 
     def update(self, done: int, total: int, text: str) -> None:
         """Move the bar, and say what the work is at."""
-        if self.quiet or total == 1:
+        if self.quiet:
             return
         if self.shown is None:
             progress = self.stack.enter_context(make_progress(self.quiet))
