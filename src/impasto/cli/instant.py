@@ -14,8 +14,9 @@ from impasto.cli.outputs import Extras, Habits, check_outputs
 from impasto.cli.paint import Several, list_read, name_inputs, paint_many
 from impasto.cli.recipe_inputs import apply_recipe
 from impasto.errors import OptionError
+from impasto.images.folders import is_many
 from impasto.instant.options import InstantOptions
-from impasto.jobs.batch import Task, is_many, plan_batch
+from impasto.jobs.batch import Task, plan_batch
 from impasto.operations import OPERATIONS
 
 show_help = show_panels(

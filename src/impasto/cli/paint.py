@@ -17,7 +17,8 @@ from impasto.cli.outputs import Extras, Habits, check_outputs
 from impasto.cli.recipe_inputs import apply_recipe, find_beside, read_painting_recipe
 from impasto.cli.running import INTERRUPTED, follow
 from impasto.errors import MissingFileError, OptionError
-from impasto.jobs.batch import BatchOptions, Outcome, Pairs, Task, is_many, plan_batch, run_batch
+from impasto.images.folders import is_many
+from impasto.jobs.batch import BatchOptions, Outcome, Pairs, Task, plan_batch, run_batch
 from impasto.operations import OPERATIONS
 from impasto.options import Options
 from impasto.painting.options import PaintOptions

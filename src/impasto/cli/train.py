@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
@@ -92,9 +93,9 @@ def check_teaching(
     for style in styles:
         if Path(style).is_dir():
             raise OptionError(f"{style!r} is a folder; name each picture with its own --style")
-    read = {path.resolve() for path in (*map(Path, styles), *list_photographs(photos))}
+    read = {os.path.realpath(path) for path in (*map(Path, styles), *list_photographs(photos))}
     for what, path in (("--output", output), ("the preview", preview)):
-        if path is not None and path.resolve() in read:
+        if path is not None and os.path.realpath(path) in read:
             raise OptionError(
                 f"{what} {str(path)!r} is one of the pictures that are read, and would be written "
                 "over; name another output"

@@ -33,8 +33,8 @@ from impasto.datasets.labelled_set import Entry, LabelledSet, find_styles, read_
 from impasto.datasets.options import AugmentOptions
 from impasto.errors import ImpastoError, OptionError
 from impasto.images.reading import read_image
+from impasto.images.transparency import fill_transparent, read_opaque
 from impasto.images.writing import WRITABLE, write_image
-from impasto.painting.inputs import fill_transparent
 from impasto.system.devices import has_fast_bfloat16, seeded
 from impasto.system.files import LOCK, make_folder, replace_file, working_in
 from impasto.system.processes import work_in_processes
@@ -113,7 +113,8 @@ class Workshop:
         if styles:
             with one_thread():
                 self.styliser = STYLISERS[options.styliser]()
-                self.styliser.learn([read_style(path, options) for path in styles])
+                most = options.max_megapixels
+                self.styliser.learn([read_opaque(path, most).pixels for path in styles])
 
     def __call__(self, chunk: Chunk) -> Made:
         """Write all of a chunk's files; a picture that fails leaves none."""
@@ -187,11 +188,6 @@ def is_enough(held: Sequence[Held]) -> bool:
     return len(held) >= BATCH or pixels >= BATCH_PIXELS
 
 
-def read_style(path: Path, options: AugmentOptions) -> Tensor:
-    style = read_image(path, max_megapixels=options.max_megapixels)
-    return fill_transparent(style.pixels, style.alpha)
-
-
 # --- a data set in, a data set out --------------------------------------------------------------
 
 
@@ -241,7 +237,7 @@ class Augmentation:
         if not self.styles and not self.options.noise:
             raise OptionError("nothing to do to the copies; give --styles, --noise or both")
         for path in self.styles:
-            read_style(path, self.options)
+            read_image(path, max_megapixels=self.options.max_megapixels)
         self.facts = self._describe()
         self.resumed = check_same(self.out, self.facts)
         self.chunks = plan_chunks(self.pictures.entries, self.options, len(self.styles))

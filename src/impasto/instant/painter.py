@@ -19,6 +19,7 @@ from impasto.images.color_transfer import carry_moments
 from impasto.images.picture import ImageSource
 from impasto.images.reading import read_image
 from impasto.images.resizing import fit_size
+from impasto.images.transparency import make_opaque
 from impasto.instant.engines import Engine, choose_engine
 from impasto.instant.model_file import NETS as NETS
 from impasto.instant.model_file import NetFile, find_net, load_net
@@ -27,7 +28,7 @@ from impasto.instant.palette import Palette, join_palettes
 from impasto.instant.styles import AnyStyles, LearntStyles, Styles
 from impasto.instant.tiled_pass import FEWEST_PIXELS, measure_cost, paint_in_tiles, place_net
 from impasto.options import format_memory
-from impasto.painting.inputs import Region, Sample, Scene, fill_transparent
+from impasto.painting.inputs import Region, Sample, Scene
 from impasto.painting.memory_plan import grant_memory
 from impasto.painting.options import PaintOptions
 from impasto.painting.painter import list_styles
@@ -214,7 +215,7 @@ def read_palette(style: Sequence[ImageSource], model: str | None, side: int) -> 
         return LearntStyles(file, style or file.palette.names, options).rows
     styles = AnyStyles(file, style, options, Machine(torch.device("cpu")))
     samples = [
-        Sample(fill_transparent(picture.pixels, picture.alpha), picture.alpha, 1.0, i)
+        Sample(make_opaque(picture).pixels, picture.alpha, 1.0, i)
         for i, picture in enumerate(styles.pictures)
     ]
     seen = join_palettes([styles.see(sample, side) for sample in samples])

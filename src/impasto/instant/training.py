@@ -37,6 +37,7 @@ from impasto.images.color_transfer import color_statistics
 from impasto.images.picture import ImageSource, Picture
 from impasto.images.reading import read_image
 from impasto.images.resizing import resize_pixels
+from impasto.images.transparency import make_opaque
 from impasto.images.writing import to_pil
 from impasto.instant.distributed import Team, choose_own_machine, count_processes
 from impasto.instant.learner import KEPT, Pupil
@@ -58,7 +59,7 @@ from impasto.instant.training_photos import MEMORY, Crops, draw_all, list_photog
 from impasto.losses.regularisers import total_variation
 from impasto.networks.weights import load_backbone
 from impasto.options import format_memory
-from impasto.painting.inputs import check_mask, fit_style, make_opaque
+from impasto.painting.inputs import check_mask, fit_style
 from impasto.painting.memory_plan import PROCESS, ROOMY, SLACK, grant_memory
 from impasto.painting.painter import list_styles
 from impasto.system.checkpoints import Checkpoint

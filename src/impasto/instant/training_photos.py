@@ -19,10 +19,10 @@ from PIL import Image
 from torch import Tensor
 
 from impasto.errors import ImageError, ImpastoError, MissingFileError
-from impasto.images.folders import walk
-from impasto.images.picture import Picture
-from impasto.images.reading import DEFAULT_MEGAPIXELS, list_suffixes, read_image
+from impasto.images.folders import is_picture, walk_files
+from impasto.images.reading import DEFAULT_MEGAPIXELS
 from impasto.images.resizing import fit_size, resize_pixels
+from impasto.images.transparency import read_opaque
 
 MEMORY = 2**30  # bytes of pictures that are held
 LONGEST = 480
@@ -42,9 +42,9 @@ def list_photographs(source: str | os.PathLike[str] | Sequence[str | Path]) -> l
             raise MissingFileError(f"no such folder: {str(folder)!r} (of photographs)")
         if not folder.is_dir():
             raise MissingFileError(f"photographs lie in a folder; {str(folder)!r} is a file")
-        readable, where = list_suffixes(), repr(str(folder))
-        found = (path for path in walk(folder) if path.suffix.lower() in readable)
-        photos = [folder / path for path in sorted(found, key=Path.as_posix)]
+        where = repr(str(folder))
+        found = sorted(filter(is_picture, walk_files(folder)), key=Path.as_posix)
+        photos = [folder / path for path in found]
     if not photos:
         raise MissingFileError(f"no photographs in {where}; put some there, or name another folder")
     return photos
@@ -75,7 +75,7 @@ class Crops:
             return self.held[number]
         if number not in self.failed:
             try:
-                picture = read_image(self.paths[number], max_megapixels=self.max_megapixels)
+                picture = read_opaque(self.paths[number], self.max_megapixels)
             except ImpastoError as error:
                 self.failed[number] = str(error)
         if number in self.failed:
@@ -83,7 +83,7 @@ class Crops:
                 count, first = len(self.paths), self.failed[0]
                 raise ImageError(f"none of the photographs, {count} in all, can be read: {first}")
             return None
-        values = shrink(fill_in(picture), self.longest)
+        values = shrink(picture.pixels, self.longest)
         if values.nbytes <= self.room:
             self.room -= values.nbytes
             self.held[number] = values
@@ -117,15 +117,6 @@ class Crops:
         first = self.failed[min(self.failed)]
         count = len(self.failed)
         return [f"left out: {count} photograph{'s' * (count > 1)} that cannot be read; {first}"]
-
-
-def fill_in(picture: Picture) -> Tensor:
-    """Its pixels over the mean colour of what is not transparent."""
-    if picture.alpha is None:
-        return picture.pixels
-    share = picture.alpha / picture.alpha.sum().clamp_min(1e-12)
-    mean = (picture.pixels * share).sum((2, 3), keepdim=True)
-    return torch.lerp(mean, picture.pixels, picture.alpha)
 
 
 def shrink(pixels: Tensor, longest: int) -> np.ndarray:

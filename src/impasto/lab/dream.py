@@ -10,8 +10,8 @@ from torch import Tensor
 
 from impasto.errors import ImageError, OptionError
 from impasto.images.picture import ImageSource
-from impasto.images.reading import read_image
 from impasto.images.resizing import fit_size, resize_pixels
+from impasto.images.transparency import read_opaque
 from impasto.lab.inversion import RANGE
 from impasto.lab.one_layer import Exploration, Place, finish
 from impasto.lab.options import DreamOptions
@@ -19,7 +19,6 @@ from impasto.losses.regularisers import range_penalty, total_variation
 from impasto.losses.statistics import in_full
 from impasto.networks.classifier import Classifier, load_classifier
 from impasto.networks.vgg import Backbone
-from impasto.painting.inputs import make_opaque
 from impasto.painting.loop import Goal
 from impasto.painting.memory_plan import Level
 from impasto.painting.objective import RANGE_WEIGHT
@@ -58,7 +57,7 @@ class Dream(Exploration):
             raise OptionError("a whole layer is excited from a photograph: give one, or --channel")
         self.photo = None
         if photo is not None:
-            self.photo = make_opaque(read_image(photo, max_megapixels=options.max_megapixels))
+            self.photo = read_opaque(photo, options.max_megapixels)
         super().__init__(options, checkpoint)
         if self.photo is not None:
             self.notes += [f"{self.photo.name}: {note}" for note in self.photo.notes]

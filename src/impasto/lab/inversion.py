@@ -20,6 +20,7 @@ from impasto.figures.contact_sheet import arrange, draw_sheet, save_sheet
 from impasto.images.picture import ImageSource
 from impasto.images.reading import read_image
 from impasto.images.resizing import fit_size, resize_pixels
+from impasto.images.transparency import read_opaque
 from impasto.images.writing import to_pil
 from impasto.lab.one_layer import Exploration, finish
 from impasto.lab.options import InvertOptions
@@ -28,7 +29,6 @@ from impasto.losses.regularisers import range_penalty, total_variation
 from impasto.losses.statistics import in_full
 from impasto.networks.vgg import Backbone
 from impasto.networks.weights import load_backbone
-from impasto.painting.inputs import make_opaque
 from impasto.painting.loop import Goal
 from impasto.painting.memory_plan import Level
 from impasto.painting.objective import RANGE_WEIGHT
@@ -61,7 +61,7 @@ class Inversion(Exploration):
         checkpoint: Place | None = None,
     ) -> None:
         options = options or InvertOptions()
-        self.photo = make_opaque(read_image(photo, max_megapixels=options.max_megapixels))
+        self.photo = read_opaque(photo, options.max_megapixels)
         super().__init__(options, checkpoint)
         self.notes += [f"{self.photo.name}: {note}" for note in self.photo.notes]
         if len(options.layer) != 1:
@@ -143,7 +143,7 @@ class Inversions:
         folder: Place,
     ) -> None:
         options = options or InvertOptions()
-        self.photo = make_opaque(read_image(photo, max_megapixels=options.max_megapixels))
+        self.photo = read_opaque(photo, options.max_megapixels)
         backbone = load_backbone(options.backbone, weights=options.weights)
         firsts = [f"relu{block}_1" for block in range(1, len(backbone.architecture.channels) + 1)]
         named = [each for name in options.layer for each in (firsts if name == "all" else [name])]

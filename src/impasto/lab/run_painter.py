@@ -13,7 +13,8 @@ from impasto.errors import DivergedError
 from impasto.images.picture import ImageSource
 from impasto.images.reading import read_image
 from impasto.images.writing import to_pil
-from impasto.lab.distances import Distances, Yardstick, read_opaque
+from impasto.images.transparency import read_opaque
+from impasto.lab.distances import Distances, Yardstick
 from impasto.lab.run_folder import Record
 from impasto.lab.runs import Row, Run, describe_row, has_diverged, mark_diverged
 from impasto.painting.options import PaintOptions
@@ -96,7 +97,7 @@ class Easel:
         return Row(run, history, self.measure(run))
 
     def measure(self, run: Run) -> Distances:
-        return self.yardstick.measure(read_opaque(self.record.picture(run), math.inf))
+        return self.yardstick.measure(read_opaque(self.record.picture(run), math.inf).pixels)
 
     def show_input(self, number: int) -> Image.Image:
         """The photograph, or the style of that number, counted from 1."""
