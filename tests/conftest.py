@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from PIL import Image
 from impasto.networks.layers import BACKBONES
 from impasto.networks.vgg import Backbone
 from impasto.networks.weights import load_backbone
+
+# Readline, which pytest imports, tells pytest-xdist's workers the size of a terminal.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

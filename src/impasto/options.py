@@ -84,7 +84,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @classmethod
-    def parse(cls, options: Self | Mapping[str, Any] | None) -> Self:
+    def parse(cls, options: Options | Mapping[str, Any] | None) -> Self:
         """Return checked options from what a Python caller gave."""
         if isinstance(options, cls):
             return options

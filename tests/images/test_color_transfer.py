@@ -21,6 +21,8 @@ from impasto.images.color_transfer import (
     show_luma,
 )
 
+pytestmark = pytest.mark.arithmetic
+
 LINEAR = [match_color, match_cholesky, match_pca]
 CARRIERS = [*LINEAR, match_histogram, match_lab]
 every_carrier = pytest.mark.parametrize("carry", CARRIERS)

@@ -21,6 +21,8 @@ from impasto.instant.net import LAYOUTS, CodeReader, PaintingNet
 from impasto.instant.palette import Palette, join_palettes, name_styles
 from impasto.system.devices import seeded
 
+pytestmark = pytest.mark.arithmetic
+
 
 def make_net(seed: int = 0) -> PaintingNet:
     torch.manual_seed(seed)

@@ -24,6 +24,8 @@ from impasto.instant.net import (
 )
 from impasto.system.devices import seeded
 
+pytestmark = pytest.mark.arithmetic
+
 
 def draw(*shape: int, seed: int = 0, kind: torch.dtype = torch.float32) -> torch.Tensor:
     return torch.randn(*shape, generator=seeded(seed), dtype=kind)

@@ -22,6 +22,8 @@ from impasto.instant.styles import draw_colors
 from impasto.samples.photographs import draw_style
 from impasto.system.devices import seeded
 
+pytestmark = pytest.mark.arithmetic
+
 PLAIN = {"precision": "float32", "engine": "torch"}
 
 

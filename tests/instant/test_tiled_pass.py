@@ -16,6 +16,8 @@ from impasto.instant.tiled_pass import (
 )
 from impasto.system.devices import Machine, seeded
 
+pytestmark = pytest.mark.arithmetic
+
 MACHINE = Machine(torch.device("cpu"), torch.float32)
 
 

@@ -26,6 +26,8 @@ from impasto.instant.training_losses import (
 from impasto.losses.style import GaussianLoss
 from impasto.system.devices import seeded
 
+pytestmark = pytest.mark.arithmetic
+
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
     """Features whose channels hang together, with a mean."""

@@ -16,6 +16,8 @@ from impasto.lab.feature_maps import COLUMNS, Features, LayerFeatures, features
 from impasto.lab.options import FeaturesOptions
 from impasto.networks.weights import load_tensors
 
+pytestmark = pytest.mark.arithmetic
+
 
 def convolve_colour(colour: tuple[float, ...]) -> np.ndarray:
     """conv1_1 of a picture that has one colour everywhere: each kernel's sum times that colour."""

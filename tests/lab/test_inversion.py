@@ -18,6 +18,8 @@ from impasto.lab.inversion import Inversions, invert_layers, measure_psnr
 from impasto.lab.options import InvertOptions
 from impasto.system.files import working_in
 
+pytestmark = pytest.mark.arithmetic
+
 STEPS = 30
 LAYERS = ("relu1_1", "relu2_1")
 QUICK = InvertOptions(layer=LAYERS, steps=STEPS, size=48, precision="float32", layout="planes")

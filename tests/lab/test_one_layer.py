@@ -30,6 +30,8 @@ from impasto.painting.loop import Work
 from impasto.painting.result import Painting
 from impasto.recipes import parse_recipe
 
+pytestmark = pytest.mark.arithmetic
+
 SEEN = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 RANGE = 80 / 255
 
@@ -376,16 +378,29 @@ def score_class(work: Dream, pixels: Tensor) -> Tensor:
     return load_classifier("compact").scores(features)[0]
 
 
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("label", ["school bus", "goldfish"])
-def test_a_class_is_dreamt_of(label):
-    work = Dream(options=read_dream(label=label, size=112, steps=50))
+def test_a_class_is_dreamt_of(label, seed):
+    """By far: nothing else comes near, whatever a processor's rounding."""
+    work = Dream(options=read_dream(label=label, size=112, steps=50, seed=seed))
     painting = find(work)
     names = load_classifier("compact").names
     scores = score_class(work, painting.pixels)
+    first, second = scores.topk(2).values.tolist()
     assert names[int(scores.argmax())] == label
+    assert first > second + 4
     measured = [step.more["score"] for step in painting.history]
     assert sum(measured[-5:]) / 5 > sum(measured[:5]) / 5 + 5
-    assert float(scores[names.index(label)]) > measured[0] + 5
+    assert first > measured[0] + 5
+
+
+def test_the_shifts_of_a_class_grow_by_hand():
+    options = read_dream(label="goldfish", size=160, octave_scale=2.0, steps=40, jitter=16)
+    goal = Excitement(Dream(options=options), torch.zeros(1, 3, 80, 80))
+    half, whole = torch.zeros(1, 3, 80, 80), torch.zeros(1, 3, 160, 160)
+    steps = (0, 5, 10, 20, 39)
+    assert [goal.find_reach(half, step) for step in steps] == [0, 2, 4, 8, 8]
+    assert [goal.find_reach(whole, step) for step in steps] == [0, 4, 8, 16, 16]
 
 
 def test_the_score_of_a_class_is_before_the_softmax():

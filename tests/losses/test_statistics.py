@@ -10,6 +10,8 @@ from torch import Tensor
 from impasto.losses import statistics as sums
 from impasto.losses.statistics import Sums, in_full, sum_squares
 
+pytestmark = pytest.mark.arithmetic
+
 SHAPE = (1, 5, 7, 6)
 LAYOUTS = pytest.mark.parametrize("layout", ["planes", "channels_last", "cropped", "both"])
 WEIGHTS = pytest.mark.parametrize("kind", ["number", "zero", "mask"])

@@ -15,6 +15,8 @@ from impasto.losses import style as style_losses
 from impasto.losses.sampling import Features, draw_positions, sample_features
 from impasto.losses.style import STYLE_LOSSES, StyleLoss
 
+pytestmark = pytest.mark.arithmetic
+
 EVERY = pytest.mark.parametrize("loss", STYLE_LOSSES.values(), ids=STYLE_LOSSES)
 SUMMED = {name: loss for name, loss in STYLE_LOSSES.items() if not loss.samples}
 NORMALIZATIONS = pytest.mark.parametrize("normalization", ["relative", "paper"])

@@ -18,6 +18,8 @@ from impasto.networks.vgg import Backbone
 from impasto.networks.weights import load_backbone, load_tensors, stored_path
 from impasto.system.devices import Machine
 
+pytestmark = pytest.mark.arithmetic
+
 
 @pytest.fixture(scope="module")
 def small() -> Classifier:

@@ -16,6 +16,8 @@ from impasto.painting.canvas import (
 )
 from impasto.system.devices import seeded
 
+pytestmark = pytest.mark.arithmetic
+
 SIZES = [(1, 1), (1, 2), (2, 1), (1, 37), (40, 1), (2, 3), (7, 8), (16, 16), (17, 33), (50, 31)]
 every_canvas = pytest.mark.parametrize("name", CANVASES)
 every_size = pytest.mark.parametrize(("height", "width"), SIZES)

@@ -23,6 +23,8 @@ from impasto.system.checkpoints import Checkpoint
 from impasto.system.devices import Machine
 from impasto.work import Step
 
+pytestmark = pytest.mark.arithmetic
+
 SIZES = ((4, 2), (8, 4), (16, 8))
 
 

@@ -32,6 +32,8 @@ from impasto.painting.options import PaintOptions
 from impasto.painting.style_cache import Targets
 from impasto.system.devices import choose_machine
 
+pytestmark = pytest.mark.arithmetic
+
 QUICK = {"steps": 6, "start_size": 64, "precision": "float32"}
 SAMPLED = [name for name, loss in STYLE_LOSSES.items() if loss.samples]
 every_style_loss = pytest.mark.parametrize("loss", STYLE_LOSSES)

@@ -12,6 +12,8 @@ from impasto.painting import optimizers
 from impasto.painting.canvas import CANVASES, Canvas
 from impasto.painting.optimizers import HISTORY, LONGEST_STEP, OPTIMIZERS, BoundedLBFGS
 
+pytestmark = pytest.mark.arithmetic
+
 every_canvas = pytest.mark.parametrize("canvas_name", CANVASES)
 every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 

@@ -28,6 +28,8 @@ from impasto.painting.options import PaintOptions
 from impasto.recipes import list_recipes, read_recipe_file
 from impasto.work import Step
 
+pytestmark = pytest.mark.arithmetic
+
 QUICK = {"steps": 6, "size": 64, "start_size": 32, "precision": "float32"}
 
 

@@ -15,6 +15,8 @@ from impasto.images.reading import read_image
 from impasto.images.resizing import resize_pixels
 from impasto.painting.starts import STARTS, make_periodic, start_picture
 
+pytestmark = pytest.mark.arithmetic
+
 every_start = pytest.mark.parametrize("name", STARTS)
 
 

@@ -17,6 +17,8 @@ from impasto.painting.options import PaintOptions
 from impasto.painting.painter import Painter
 from impasto.painting.style_cache import Targets
 
+pytestmark = pytest.mark.arithmetic
+
 
 def measure(seed: int = 0) -> list[tuple[Tensor, ...]]:
     """Two losses' statistics, of every shape and kind there is."""

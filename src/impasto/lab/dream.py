@@ -28,6 +28,7 @@ from impasto.work import Step
 
 DREAM_SIDE = 224  # pixels of a dream of nothing
 SMALLEST_OCTAVE = 48  # pixels
+_STILL = 0.5  # the share of a class's steps in which its shifts grow to their full reach
 
 
 # --- dreams -------------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ class Excitement:
     def __call__(self, pixels: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         options = self.options
         draw = seeded((options.seed + 7919 * step) % 2**63)
-        reach = options.jitter
+        reach = self.find_reach(pixels, step)
         down, across = torch.randint(-reach, reach + 1, (2,), generator=draw).tolist()
         shifted = torch.roll(pixels, (down, across), (-2, -1))
         score = self.score(shifted)
@@ -151,6 +152,19 @@ class Excitement:
         outside = range_penalty(pixels) / pixels.numel()
         total = -score + options.l2_weight * l2 + options.tv_weight * tv + RANGE_WEIGHT * outside
         return total, {"score": score, "tv": tv, "l2": l2}
+
+    def find_reach(self, pixels: Tensor, step: int) -> int:
+        """Return by how much the picture is shifted at this step, at most.
+
+        Of a class, small pictures are shifted as much less as they are smaller, and at first
+        hardly: until there is something to see, each shift pulls another way, and whether anything
+        came of it in time hung on the rounding of a processor.
+        """
+        if self.dream.classifier is None:
+            return self.options.jitter
+        size = max(pixels.shape[-2:]) / max(self.dream.size)
+        grown = min(1.0, step / (_STILL * self.options.steps))
+        return round(self.options.jitter * size * grown)
 
     def score(self, pixels: Tensor) -> Tensor:
         dream = self.dream
