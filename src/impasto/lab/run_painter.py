@@ -12,8 +12,8 @@ from PIL import Image
 from impasto.errors import DivergedError
 from impasto.images.picture import ImageSource
 from impasto.images.reading import read_image
-from impasto.images.writing import to_pil
 from impasto.images.transparency import read_opaque
+from impasto.images.writing import to_pil
 from impasto.lab.distances import Distances, Yardstick
 from impasto.lab.run_folder import Record
 from impasto.lab.runs import Row, Run, describe_row, has_diverged, mark_diverged
