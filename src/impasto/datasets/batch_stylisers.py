@@ -7,11 +7,10 @@ strength: 0 leaves it as it is, 1 lays on all of the style that there is.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from impasto.errors import OptionError
 from impasto.images.color_transfer import carry_moments, color_statistics
@@ -20,7 +19,7 @@ from impasto.instant.net import encode_style
 from impasto.instant.painter import open_net
 from impasto.instant.tiled_pass import place_net
 from impasto.losses.regularisers import range_penalty, total_variation
-from impasto.losses.statistics import in_full
+from impasto.losses.statistics import in_full, measure_moments
 from impasto.networks.weights import load_backbone
 from impasto.painting.loop import Progress, optimise, prepare
 from impasto.painting.options import LoopOptions
@@ -191,34 +190,6 @@ class StatisticsGoal:
         total = style + self.content_weight * content + self.tv_weight * tv
         total = total + self.range_weight * range_penalty(pixels) / numbers
         return total, {"style": style, "content": content, "tv": tv}
-
-
-class MomentsOf(torch.autograd.Function):
-    """Mean and deviation of each channel over its positions, and their slope in one pass."""
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor) -> Moments:
-        flat = in_full(features).flatten(2)  # (N, C, H*W)
-        mean = flat.mean(2)
-        variance = flat.square().mean(2) - mean.square()
-        deviation = (variance.clamp_min(0) + 1e-8).sqrt()  # a root is infinitely steep at zero
-        ctx.save_for_backward(features, mean, deviation)
-        return mean, deviation
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, slope_mean: Tensor, slope_deviation: Tensor) -> Tensor:
-        features, mean, deviation = ctx.saved_tensors
-        share = slope_deviation / deviation
-        count = features[0, 0].numel()
-        times = (share / count)[..., None, None].to(features.dtype)
-        plus = ((slope_mean - share * mean) / count)[..., None, None].to(features.dtype)
-        return torch.addcmul(plus, features, times)
-
-
-def measure_moments(features: Tensor) -> Moments:
-    """Mean and deviation of each channel over its positions, (N, C) both."""
-    return MomentsOf.apply(features)  # type: ignore[no-any-return,no-untyped-call]
 
 
 # --- a network that paints in one pass -----------------------------------------------------------

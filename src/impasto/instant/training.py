@@ -47,7 +47,6 @@ from impasto.instant.options import TrainOptions
 from impasto.instant.palette import Palette, join_palettes, name_styles
 from impasto.instant.training_losses import (
     PERIODS,
-    Gaussians,
     disturb,
     measure_content,
     measure_lattice,
@@ -57,6 +56,7 @@ from impasto.instant.training_losses import (
 )
 from impasto.instant.training_photos import MEMORY, Crops, draw_all, list_photographs
 from impasto.losses.regularisers import total_variation
+from impasto.losses.statistics import Gaussian
 from impasto.networks.weights import load_backbone
 from impasto.options import format_memory
 from impasto.painting.inputs import check_mask, fit_style
@@ -191,7 +191,7 @@ class Training:
                 self.icons.append(to_pil(seen))
         means, covariances = (torch.stack(each) for each in zip(*colors, strict=True))
         self.palette = Palette(names, torch.empty(0), means, covariances)
-        self.targets = {n: Gaussians.join([each[n] for each in measured]) for n in measured[0]}
+        self.targets = {n: Gaussian.join([each[n] for each in measured]) for n in measured[0]}
 
     def _make_pupil(self) -> Pupil:
         """New, from the seed; or what was made before, its new styles like the mean of the old."""

@@ -23,7 +23,7 @@ from impasto.images.picture import ImageSource
 from impasto.images.resizing import fit_size, resize_pixels
 from impasto.images.transparency import read_opaque
 from impasto.lab.options import FeaturesOptions
-from impasto.losses.style import gram_matrix
+from impasto.losses.statistics import gram_matrix
 from impasto.networks.weights import load_backbone
 from impasto.system.devices import choose_machine
 from impasto.system.files import make_folder, replace_file
