@@ -1,15 +1,24 @@
 # Everything that a fresh machine needs: Python 3.11 or later with venv, and make.
 PYTHON ?= python3
 BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # Two processes of one thread each: faster on two cores than one process of two.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: demo test test-older test-slow check bench clean
 
+# What painting needs. The sample photographs are files of scikit-image: its code, and what that
+# needs in turn (scipy and more), are never loaded.
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	$(INSTALL) -e .
+	$(INSTALL) --no-deps scikit-image
+	touch $@
+
+# What tests, checks and benchmarks need beyond that.
+.venv/complete: .venv/ready
+	$(INSTALL) -e '.[dev]'
 	touch $@
 
 demo: .venv/ready
@@ -17,24 +26,24 @@ demo: .venv/ready
 	$(BIN)/impasto paint demo/cat.png --style demo/strokes.png -o demo/painted.png
 	@echo "The painting is demo/painted.png; the photograph and the picture lie beside it."
 
-test: .venv/ready
+test: .venv/complete
 	$(PYTEST)
 
 # What is sensitive to arithmetic, computed as a processor without vector instructions does it, nearly.
-test-older: .venv/ready
+test-older: .venv/complete
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(PYTEST) -m 'arithmetic and not slow'
 
-test-slow: .venv/ready
+test-slow: .venv/complete
 	$(BIN)/python -m pytest -m slow
 
-check: .venv/ready
+check: .venv/complete
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(PYTEST)
 
 # A quarter of an hour on two quiet cores; needs nothing but the package.
-bench: .venv/ready
+bench: .venv/complete
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/speed.py
 	$(BIN)/python bench/precision.py

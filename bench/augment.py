@@ -30,8 +30,7 @@ from torch.nn import functional  # isort: skip
 
 from impasto.datasets.augmentation import augment
 from impasto.datasets.disturbances import NOISES
-from impasto.samples.photographs import draw_style
-from impasto.samples.style_pictures import STYLES
+from impasto.samples.style_pictures import STYLE_PICTURES, open_style
 from impasto.system.devices import has_fast_bfloat16, seeded
 
 from machine import describe_machine, keep  # isort: skip
@@ -239,8 +238,8 @@ def main() -> None:
         if styles is None:
             styles = folder / "styles"
             styles.mkdir()
-            for style in STYLES:
-                draw_style(style).save(styles / f"{style}.png")
+            for style in STYLE_PICTURES:
+                open_style(style).save(styles / f"{style}.png")
         sets = make_sets(args.sets, folder, styles, args.per_image, args.jobs)
         clean = load(folder / "test")
     tests = {name: disturb(clean, name) for name in TESTS}

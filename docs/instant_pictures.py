@@ -15,7 +15,7 @@ from PIL import Image
 import impasto
 from impasto.instant.painter import open_net
 from impasto.samples.photographs import write_samples
-from impasto.samples.style_pictures import STYLES
+from impasto.samples.style_pictures import STYLE_PICTURES
 
 TILE = 220, 160
 PHOTOS = ("cat.png", "coffee.png", "rocket.jpg")
@@ -27,7 +27,7 @@ def paint_at_once(content: Path, style: object, **options: object) -> Image.Imag
 
 def show_any(folder: Path) -> None:
     """After five pictures, in one pass; and step by step, below."""
-    styles = [folder / f"{name}.png" for name in STYLES]
+    styles = [folder / f"{name}.png" for name in STYLE_PICTURES]
     rows: list[list[Image.Image | None]] = [[None, *(cut(Image.open(s), *TILE) for s in styles)]]
     for name in PHOTOS:
         photo = folder / name

@@ -17,7 +17,7 @@ import impasto
 from impasto.datasets.options import NOISES
 from impasto.figures.contact_sheet import arrange, draw_sheet, fit_tile, save_sheet
 from impasto.samples.photographs import write_samples
-from impasto.samples.style_pictures import STYLES
+from impasto.samples.style_pictures import STYLE_PICTURES
 
 HERE = Path(__file__).parent / "pictures"
 LIMIT = 300_000  # bytes of a picture that is kept in the repository
@@ -40,7 +40,7 @@ def keep_figure(figure: Path, name: str, width: int = 1000) -> None:
 
 def make_textures(folder: Path) -> None:
     rows: list[list[Image.Image]] = [[], [], []]
-    for name in STYLES:
+    for name in STYLE_PICTURES:
         exemplar = folder / f"{name}.png"
         rows[0].append(fit_tile(Image.open(exemplar).convert("RGB"), 300, 200, crop=True))
         rows[1].append(impasto.texture(exemplar, {"size": "480x320"}).to_pil())
@@ -129,7 +129,7 @@ def make_copies(folder: Path) -> None:
     labels = []
     for styliser, noise in (("color", ()), ("statistics", ()), ("statistics", NOISES)):
         out = folder / f"copies-{styliser}-{len(noise)}"
-        styles = [str(folder / f"{name}.png") for name in STYLES]
+        styles = [str(folder / f"{name}.png") for name in STYLE_PICTURES]
         options = {"styliser": styliser, "noise": noise, "per_image": 2, "strength": "0.9"}
         impasto.augment(source, out, styles, options)
         pictures = sorted(out.glob("*/*.png"), key=lambda path: (path.parent.name, path.stem))

@@ -20,7 +20,7 @@ from impasto.losses.content import CONTENT_LOSSES
 from impasto.losses.style import STYLE_LOSSES
 from impasto.recipes import list_recipes, read_recipe_file
 from impasto.samples.photographs import write_samples
-from impasto.samples.style_pictures import STYLES
+from impasto.samples.style_pictures import STYLE_PICTURES
 
 HERE = Path(__file__).parent / "pictures"
 
@@ -56,7 +56,7 @@ def write_named(tiles: list[Image.Image], names: list[str], sheet: str) -> None:
 
 
 def paint_grid(folder: Path) -> None:
-    styles = [folder / f"{name}.png" for name in STYLES]
+    styles = [folder / f"{name}.png" for name in STYLE_PICTURES]
     rows: list[list[Image.Image | None]] = [
         [None, *(cut(Image.open(style), 240, 180) for style in styles)]
     ]

@@ -18,7 +18,7 @@ from impasto.instant.training_losses import measure_content, measure_paintings, 
 from impasto.losses.statistics import gram_matrix
 from impasto.networks.layers import BACKBONES
 from impasto.networks.weights import load_backbone, load_tensors, verify_weights
-from impasto.samples.photographs import draw_style
+from impasto.samples.style_pictures import open_style
 
 DATA = resources.files("impasto") / "data"
 
@@ -62,7 +62,7 @@ def test_it_tells_styles_apart():
     layers = [f"relu{block}_1" for block in range(1, 6)]
 
     def grams(style: str, left: int) -> dict[str, torch.Tensor]:
-        picture = read_image(draw_style(style, size=(256, 128))).pixels[..., left : left + 128]
+        picture = read_image(open_style(style, 256)).pixels[..., :128, left : left + 128]
         return {name: gram_matrix(f) for name, f in network(picture, layers).items()}
 
     one, same, other = grams("waves", 0), grams("waves", 128), grams("halftone", 0)
@@ -92,10 +92,10 @@ def test_the_painters_are_eight():
 
 
 def test_one_pass_comes_nearer_to_a_style_than_its_colours_do(compact):
-    """By the painter's own loss, on pictures that no net was taught."""
+    """By the painter's own loss, on a photograph that no net was taught."""
     photo = read_image(draw_picture(160, 128, 3)).pixels
     for name in ("strokes", "waves"):
-        style = read_image(draw_style(name, size=(160, 160), seed=99)).pixels
+        style = read_image(open_style(name, 160)).pixels
         painted = impasto.Instant(style, {"precision": "float32"})(photo).pixels
         styles, content = measure_styles(compact, style), measure_content(compact, photo)
         colored = match_color(photo, style)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from impasto.datasets.options import AugmentOptions, parse_range
-from impasto.errors import MissingFileError, OptionError, suggest
+from impasto.errors import MissingFileError, OptionError, plural, suggest
 from impasto.lab.options import (
     DreamOptions,
     FeaturesOptions,
@@ -103,6 +103,11 @@ def test_recipes_that_are_not_there_or_broken(tmp_path):
     wrong.write_text('{"options": 3}')
     with pytest.raises(OptionError, match="has no options"):
         read_recipe_file(wrong)
+
+
+def test_counts_have_the_right_noun():
+    assert [plural(count, "step") for count in (0, 1, 2)] == ["0 steps", "1 step", "2 steps"]
+    assert [plural(count, "copy", "copies") for count in (1, 3)] == ["1 copy", "3 copies"]
 
 
 def test_suggestions():

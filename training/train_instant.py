@@ -20,6 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from sample_styles import STYLES, draw_style  # isort: skip
+
 from impasto.figures.contact_sheet import draw_sheet, save_sheet
 from impasto.images.color_transfer import match_color
 from impasto.images.reading import read_image
@@ -46,8 +48,6 @@ from impasto.instant.training_losses import (
 from impasto.instant.training_photos import Crops, list_photographs
 from impasto.losses.regularisers import total_variation
 from impasto.networks.weights import load_backbone
-from impasto.samples.photographs import draw_style
-from impasto.samples.style_pictures import STYLES
 from impasto.system.devices import Machine
 from impasto.system.memory import keeping_memory
 

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from impasto.lab.feature_maps import Features as Features
     from impasto.lab.feature_maps import features as features
     from impasto.lab.inversion import Inversion as Inversion
-    from impasto.lab.inversion import Inversions as Inversions
     from impasto.lab.inversion import invert as invert
-    from impasto.lab.inversion import invert_layers as invert_layers
+    from impasto.lab.layer_inversions import Inversions as Inversions
+    from impasto.lab.layer_inversions import invert_layers as invert_layers
     from impasto.lab.options import DreamOptions as DreamOptions
     from impasto.lab.options import FeaturesOptions as FeaturesOptions
     from impasto.lab.options import InvertOptions as InvertOptions
@@ -74,9 +74,9 @@ _ROOMS = {
     "Instant": "instant.painter",
     "InstantOptions": "instant.options",
     "Inversion": "lab.inversion",
-    "Inversions": "lab.inversion",
+    "Inversions": "lab.layer_inversions",
     "invert": "lab.inversion",
-    "invert_layers": "lab.inversion",
+    "invert_layers": "lab.layer_inversions",
     "InvertOptions": "lab.options",
     "load_backbone": "networks.weights",
     "paint": "painting.painter",

@@ -1,4 +1,4 @@
-"""The family of errors, their exit codes, and "did you mean".
+"""The family of errors, their exit codes, and the words that they share: "did you mean", "2 steps".
 
 Every error that a user can mend is an ``ImpastoError``: one line in lower case that names what is
 wrong, what was found, and what is allowed or what mends it. Each also inherits the builtin that
@@ -10,11 +10,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LONGEST_VALUE = 80  # characters of a value that is quoted in an error
+_LONGEST_MESSAGE = 2000  # characters of an error in all
+
 
 class ImpastoError(Exception):
     """Something the user can mend; the command line prints it in one line and exits with 2."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        """Return the message, without what builtins would add, an errno for example."""
+        return shorten(" ".join(map(str, self.args)), _LONGEST_MESSAGE)
 
 
 class OptionError(ImpastoError, ValueError):
@@ -27,9 +34,6 @@ class ImageError(ImpastoError, ValueError):
 
 class MissingFileError(ImpastoError, FileNotFoundError):
     """A file or folder that is not there."""
-
-    def __str__(self) -> str:  # FileNotFoundError would print an errno
-        return " ".join(str(argument) for argument in self.args)
 
 
 class WeightsError(ImpastoError, ValueError):
@@ -50,10 +54,33 @@ class DivergedError(ImpastoError, ArithmeticError):
     exit_code = 3
 
 
+def shorten(text: str, longest: int = _LONGEST_VALUE) -> str:
+    """Return a text of at most so many characters, without its middle if it has more."""
+    if len(text) <= longest:
+        return text
+    tail = longest // 4
+    return f"{text[: longest - tail - 1]}…{text[-tail:]}"
+
+
+def describe_reason(error: Exception) -> str:
+    """Return what the system or a library says went wrong, in lower case, without its errno."""
+    return str(getattr(error, "strerror", None) or error).lower()
+
+
 def suggest(name: str, choices: Iterable[str]) -> str:
-    """``"; did you mean 'relu4_2'?"`` when one of the choices is near, else the list of them."""
+    """Return ``"; did you mean 'relu4_2'?"`` if one of the choices is near, else all of them."""
     choices = list(choices)
-    near = difflib.get_close_matches(name.lower(), choices, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(shorten(name).lower(), choices, n=1, cutoff=0.6)
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; choose from {', '.join(choices)}"
+
+
+def plural(count: int, noun: str, many: str = "") -> str:
+    """Return ``1 step`` or ``2 steps``; ``many`` is for nouns that take more than an s."""
+    return f"{count} {noun if count == 1 else many or noun + 's'}"
+
+
+def give_reason(error: Exception) -> str:
+    """Return what went wrong with a file, in lower case and without the errno."""
+    return str(getattr(error, "strerror", None) or error).lower()

@@ -63,7 +63,7 @@ OPERATIONS = {
     "train": Operation(TrainOptions, "instant.training:Training"),
     "texture": Operation(TextureOptions, "lab.texture:Texture"),
     "invert": Operation(InvertOptions, "lab.inversion:Inversion"),
-    "invert-layers": Operation(InvertOptions, "lab.inversion:Inversions"),
+    "invert-layers": Operation(InvertOptions, "lab.layer_inversions:Inversions"),
     "dream": Operation(DreamOptions, "lab.dream:Dream"),
     "features": Operation(FeaturesOptions, "lab.feature_maps:Features"),
     "sweep": Operation(SweepOptions, "lab.sweep:Sweep"),

@@ -19,7 +19,7 @@ from impasto.instant.options import InstantOptions, parse_blend
 from impasto.instant.painter import Impression, Instant, open_net, read_palette
 from impasto.instant.palette import Palette
 from impasto.instant.styles import draw_colors
-from impasto.samples.photographs import draw_style
+from impasto.samples.style_pictures import open_style
 from impasto.system.devices import seeded
 
 pytestmark = pytest.mark.arithmetic
@@ -37,7 +37,7 @@ def photo() -> Picture:
 
 @pytest.fixture(scope="module")
 def styles() -> list[Picture]:
-    return [read_image(draw_style(name, size=(96, 96))) for name in ("strokes", "glass")]
+    return [read_image(open_style(name, 96)) for name in ("strokes", "glass")]
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_size_is_the_long_side(photo, styles):
 
 
 def test_little_memory_means_tiles_and_the_same_picture(styles, monkeypatch):
-    picture = Picture(torch.rand(1, 3, 400, 700, generator=seeded(3)), name="large")
+    picture = Picture(torch.rand(1, 3, 300, 420, generator=seeded(3)), name="large")
     paint = Instant(styles[0], PLAIN)
     whole = paint(picture)
     monkeypatch.setattr(Instant, "_find_room", lambda *_: 70_000 * 340)

@@ -24,7 +24,7 @@ from impasto.instant.model_file import load_net, save_net
 from impasto.instant.net import LAYOUTS, CodeReader, PaintingNet, draw_grain
 from impasto.instant.options import TrainOptions
 from impasto.instant.training import Lesson, Training, check_memory, rate_at
-from impasto.samples.photographs import draw_style
+from impasto.samples.style_pictures import open_style
 
 QUICK = {
     "steps": 8,
@@ -52,7 +52,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def drawn() -> dict[str, Image.Image]:
-    return {name: draw_style(name, size=(96, 96)) for name in ("strokes", "dots", "waves")}
+    return {name: open_style(name, 96) for name in ("strokes", "dots", "waves")}
 
 
 @pytest.fixture
@@ -245,10 +245,16 @@ def test_a_loss_that_is_no_number_is_left_out_and_then_told(photos, styles, monk
 # --- broken off and taken up --------------------------------------------------------------------
 
 
+WHOLE: list[bytes] = []  # made once
+
+
 @pytest.fixture
 def whole(photos, styles, tmp_path) -> bytes:
     """The model of a run that was never broken off."""
-    return finish(Training(styles[:2], photos, read_options()), tmp_path / "whole.safetensors")
+    if not WHOLE:
+        work = Training(styles[:2], photos, read_options())
+        WHOLE.append(finish(work, tmp_path / "whole.safetensors"))
+    return WHOLE[0]
 
 
 def test_broken_off_it_goes_on_to_the_same_bytes(whole, photos, styles, tmp_path):

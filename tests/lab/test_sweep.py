@@ -244,7 +244,7 @@ def test_a_second_process_is_refused(tmp_path):
     with pytest.raises(OptionError, match="is being worked on by another process"):
         Sweep(PHOTO, STYLE, options, tmp_path / "out")
     steps.close()
-    assert next(twin.steps()).done == 2
+    assert next(twin.steps()).number == 2
     assert not list((tmp_path / "out").glob(".*"))
 
 

@@ -246,7 +246,7 @@ def test_closed_it_tells_of_what_is_finished(tmp_path):
     options = TuneOptions.read({**QUICK, "search": SEARCH[:1], "trials": 3})
     work = Tuning(PHOTO, STYLE, options, tmp_path / "out")
     steps = work.steps()
-    while next(steps).done < 3:
+    while next(steps).number < 3:
         pass
     steps.close()
     assert len(read_table(tmp_path / "out" / "results.csv")) == 1
@@ -265,7 +265,7 @@ def test_a_second_process_is_refused_and_the_lock_of_a_killed_one_taken_off(tmp_
     with pytest.raises(OptionError, match="is being worked on by another process"):
         next(twin.steps())
     steps.close()
-    assert next(twin.steps()).done == 2
+    assert next(twin.steps()).number == 2
 
 
 def test_half_a_line_is_taken_off(tmp_path):

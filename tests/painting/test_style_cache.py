@@ -54,42 +54,6 @@ def files_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-# --- keys ---------------------------------------------------------------------------------------
-
-
-def test_equal_things_have_one_key():
-    tensor = torch.arange(6.0).view(2, 3)
-    key = Targets().key(["gram", 3], (tensor, None))
-    assert Targets("elsewhere").key(["gram", 3], (tensor.clone(), None)) == key
-    lying_otherwise = tensor.T.contiguous().T
-    assert Targets().key(["gram", 3], (lying_otherwise, None)) == key
-    assert len(key) == 64
-    assert not set(key) - set("0123456789abcdef")
-
-
-def test_whatever_differs_has_another_key():
-    numbers = torch.arange(6.0)
-    changed = numbers.clone()
-    changed[5] = torch.nextafter(changed[5], torch.tensor(9.0))
-    mask = torch.ones(2)
-    asked = [
-        (["gram"], (numbers.view(2, 3),)),
-        (["gram"], (numbers.view(3, 2),)),
-        (["gram"], (numbers,)),
-        (["gram"], (changed.view(2, 3),)),
-        (["gram"], (numbers.view(2, 3), mask)),
-        (["gram"], (numbers.view(2, 3), mask * 0.5)),
-        (["emd"], (numbers.view(2, 3),)),
-        (["gram", 0], (numbers.view(2, 3),)),
-        (["gram", "0"], (numbers.view(2, 3),)),
-        (["gram"], (numbers[:3], numbers[3:])),
-        (["gram"], (numbers[:2], numbers[2:])),
-        (["gram"], ()),
-    ]
-    keys = [Targets().key(*each) for each in asked]
-    assert len(set(keys)) == len(asked)
-
-
 # --- in memory ----------------------------------------------------------------------------------
 
 

@@ -30,9 +30,10 @@ from impasto.painting.optimizers import BoundedLBFGS
 from impasto.painting.options import PaintOptions
 from impasto.painting.painter import Painter
 from impasto.system import checkpoints
-from impasto.system.checkpoints import Checkpoint
+from impasto.system.checkpoints import Checkpoint, fingerprint
 
 STEPS = 5  # shared out over two sizes, 3 and 2
+LAYOUT = ["--layout", "planes"]  # on a busy machine, two processes may find another one faster
 KINDS = {
     "lbfgs": {},
     "adam, averaged": {"optimizer": "adam", "average": 0.7},
@@ -213,7 +214,7 @@ def test_the_memory_that_it_was_begun_with_is_kept(photo, picture, tmp_path, mon
     monkeypatch.setattr(painter, "grant_memory", lambda _, asked: int(asked or room[-1]))
     most = Painter(photo, picture, options).plan.needed
     kinds: dict[tuple[bool, bool], int] = {}  # the whole size, and tight: with this grant
-    for first in range(0, most + 1, most // 100):
+    for first in range(0, most + 1, most // 40):
         room.append(first)
         with contextlib.suppress(ImageError):
             tried = Painter(photo, picture, options)
@@ -292,7 +293,7 @@ def paint_killed(flags: list[str], **when: int) -> subprocess.CompletedProcess[s
 )
 def test_killed_it_goes_on_to_the_same_bytes(extra, deaths, photo, picture, tmp_path, capsys):
     flags = [str(photo), "--style", str(picture), "--size", "96", "--start-size", "48"]
-    flags += ["--steps", "12", "--init", "noise", "--style-loss", "sliced", *extra]
+    flags += ["--steps", "12", "--init", "noise", "--style-loss", "sliced", *LAYOUT, *extra]
     assert run(["paint", *flags, "-o", str(tmp_path / "whole.png")]) == 0
     file, output = tmp_path / "a state", tmp_path / "killed.png"
     flags += ["-o", str(output), "--checkpoint", str(file)]
@@ -308,8 +309,8 @@ def test_killed_it_goes_on_to_the_same_bytes(extra, deaths, photo, picture, tmp_
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_killed_at_any_moment(photo, picture, tmp_path):
-    flags = [str(photo), "--style", str(picture), "--size", "128", "--start-size", "64"]
-    flags += ["--steps", "60", "--canvas", "fourier"]
+    flags = [str(photo), "--style", str(picture), "--size", "96", "--start-size", "48"]
+    flags += ["--steps", "60", "--canvas", "fourier", *LAYOUT]
     assert run(["paint", *flags, "-o", str(tmp_path / "whole.png")]) == 0
     file, output = tmp_path / "state", tmp_path / "killed.png"
     flags += ["-o", str(output), "--checkpoint", str(file)]
@@ -351,7 +352,7 @@ def test_what_was_done_already_is_only_written(photo, picture, tmp_path, capsys)
 def test_from_the_last_painting_it_goes_on_though_that_is_written_over(photo, picture, tmp_path):
     """Ctrl-C writes the best so far to OUTPUT, which the run had started from."""
     flags = ["paint", str(photo), "-s", str(picture), "--start-size", "64", "--precision"]
-    flags += ["float32", "--steps", "6"]
+    flags += ["float32", "--steps", "6", *LAYOUT]
     for name in ("whole.png", "broken.png"):
         Image.fromarray(draw_picture(64, 48, 7)).save(tmp_path / name)
     flags += ["--init", "last", "--no-metadata", "-q"]
@@ -381,3 +382,53 @@ def step_interrupted(*arguments):
 optimizers.BoundedLBFGS.step = step_interrupted
 cli.main()
 """
+
+
+# --- fingerprints -------------------------------------------------------------------------------
+
+
+def test_equal_things_have_one_fingerprint():
+    tensor = torch.arange(6.0).view(2, 3)
+    key = fingerprint(["gram", 3], (tensor, None))
+    assert fingerprint(["gram", 3], (tensor.clone(), None)) == key
+    lying_otherwise = tensor.T.contiguous().T
+    assert fingerprint(["gram", 3], (lying_otherwise, None)) == key
+    assert len(key) == 64
+    assert not set(key) - set("0123456789abcdef")
+
+
+def test_whatever_differs_has_another_fingerprint():
+    numbers = torch.arange(6.0)
+    changed = numbers.clone()
+    changed[5] = torch.nextafter(changed[5], torch.tensor(9.0))
+    mask = torch.ones(2)
+    asked = [
+        (["gram"], (numbers.view(2, 3),)),
+        (["gram"], (numbers.view(3, 2),)),
+        (["gram"], (numbers,)),
+        (["gram"], (changed.view(2, 3),)),
+        (["gram"], (numbers.view(2, 3), mask)),
+        (["gram"], (numbers.view(2, 3), mask * 0.5)),
+        (["emd"], (numbers.view(2, 3),)),
+        (["gram", 0], (numbers.view(2, 3),)),
+        (["gram", "0"], (numbers.view(2, 3),)),
+        (["gram"], (numbers[:3], numbers[3:])),
+        (["gram"], (numbers[:2], numbers[2:])),
+        (["gram"], ()),
+    ]
+    keys = [fingerprint(*each) for each in asked]
+    assert len(set(keys)) == len(asked)
+
+
+def test_files_count_by_their_bytes(tmp_path):
+    for name, content in (("a", b"x"), ("b", b"x"), ("c", b"y")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (fingerprint([], files=[tmp_path / name]) for name in "abc")
+    assert a == b != c
+    assert a != fingerprint([])
+
+
+def test_every_type_of_number_has_a_fingerprint():
+    kinds = (torch.float32, torch.bfloat16, torch.int64, torch.bool)
+    tensors = [torch.zeros(shape, dtype=kind) for kind in kinds for shape in ((), (0,), (3,))]
+    assert len({fingerprint([], [tensor]) for tensor in tensors}) == len(tensors)

@@ -9,7 +9,6 @@ wants instead (BGR, 0 … 255, a mean taken off) is an affine map of colour that
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Self
 
@@ -20,6 +19,7 @@ from torch.nn import functional
 from impasto.errors import ImageError, OptionError, WeightsError, suggest
 from impasto.networks.frozen_gradient import FrozenPass, fold_border, mask_slope
 from impasto.networks.layers import Architecture, Padding, block_of, resolve_layer
+from impasto.system.checkpoints import fingerprint
 from impasto.system.devices import LAYOUTS, Machine
 
 POOLINGS = ("max", "avg")
@@ -98,11 +98,8 @@ class Backbone(nn.Module):
         return self
 
     def fingerprint(self) -> str:
-        """A digest of the numbers that it computes with."""
-        digest = hashlib.sha256(self.padding.encode())
-        for tensor in self.state_dict().values():
-            digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        """Return a digest of the weights that it computes with."""
+        return fingerprint(self.padding, self.state_dict().values())
 
     def resolve(self, layer: str) -> str:
         """The layer's one name; an error where this network does not reach that far."""

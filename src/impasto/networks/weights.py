@@ -8,7 +8,6 @@ to what those weights want) and, where the file has them, the classifiers ``fc6`
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import urllib.request
@@ -34,7 +33,7 @@ from impasto.networks.weight_formats import (
     read_tensors,
     rename_tensors,
 )
-from impasto.system.files import locked, replace_file, replacing
+from impasto.system.files import hash_file, locked, replace_file, replacing
 
 DATA = Path(str(resources.files("impasto"))) / "data"
 NETWORK = ("conv", "preprocess")  # how the names of what a backbone needs begin
@@ -171,11 +170,6 @@ def read_pins() -> dict[str, dict[str, str]]:
         return {part: dict(pins[part]) for part in ("sources", "stored")}
     except (ValueError, TypeError, KeyError):
         raise WeightsError(f"{path} is damaged: delete it and import again") from None
-
-
-def hash_file(path: Path, algorithm: str = "sha256") -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def check_origin(entry: WeightFile, label: str, digests: Words) -> None:

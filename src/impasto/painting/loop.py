@@ -6,8 +6,6 @@ inversion, a dream. The loop knows none of them by name.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from abc import ABC, abstractmethod
@@ -27,7 +25,7 @@ from impasto.painting.optimizers import OPTIMIZERS, Optimizer
 from impasto.painting.options import LoopOptions
 from impasto.painting.result import Painting
 from impasto.recipes import write_recipe
-from impasto.system.checkpoints import Checkpoint
+from impasto.system.checkpoints import Checkpoint, fingerprint
 from impasto.system.devices import Machine
 from impasto.system.memory import give_memory_back, keeping_memory
 from impasto.work import Step
@@ -267,7 +265,7 @@ class Work(ABC):
         """Where a run that was broken off stands; a new one if there is none."""
         if self.checkpoint is None:
             return Progress()
-        self.digest = self._digest()
+        self.digest = self._fingerprint()
         saved = self.checkpoint.load(self.digest)
         if saved is None:
             return Progress()
@@ -275,14 +273,10 @@ class Work(ABC):
         self.notes.append(f"taken up at step {len(progress.history) + 1}")
         return progress
 
-    def _digest(self) -> str:
-        """A digest of all that the bytes of the result depend on."""
-        said = [self.recipe(), torch.__version__, self.backbone.fingerprint()]
-        digest = hashlib.sha256(json.dumps(said).encode())
-        for tensor in self.list_inputs():
-            if tensor is not None:
-                digest.update(tensor.contiguous().numpy().tobytes())
-        return digest.hexdigest()
+    def _fingerprint(self) -> str:
+        """Return a digest of all that the bytes of the result depend on."""
+        facts = [self.recipe(), torch.__version__, self.backbone.fingerprint()]
+        return fingerprint(facts, self.list_inputs())
 
     def save_progress(self) -> None:
         """Write the checkpoint, if there is to be one and no step is half done."""

@@ -53,6 +53,7 @@ from impasto.painting.loss_plan import (
 from impasto.painting.options import PaintOptions
 from impasto.painting.style_cache import Measured, Targets
 from impasto.painting.tiled_gradient import Gathered, Known, Pulls, add_up, take_gradient
+from impasto.system.checkpoints import fingerprint
 from impasto.system.devices import Machine, seeded
 from impasto.system.memory import is_out_of_memory
 
@@ -212,7 +213,7 @@ class Objective:
         pixels = sample.pixels
         size = (pixels.shape[-2], pixels.shape[-1])
         tiles = self._cut(size)
-        key = self.targets.key(self._say_measurement(tiles), (pixels, sample.mask))
+        key = fingerprint(self._say_measurement(tiles), (pixels, sample.mask))
         if (known := self.targets.get(key)) is not None:
             return [tuple(tensor.to(pixels.device) for tensor in each) for each in known]
         masks, draw = self._position_weights(sample.mask, size), seeded(self.options.seed)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -42,17 +39,6 @@ class Targets:
         self.folder = None if folder is None else Path(folder)
         self.most, self.most_bytes = most, most_bytes
         self.known: dict[str, Measured] = {}
-
-    def key(self, said: Any, tensors: Sequence[Tensor | None]) -> str:
-        """A digest of what is said and of the tensors' numbers."""
-        digest = hashlib.sha256(repr(said).encode())
-        for tensor in tensors:
-            if tensor is None:
-                digest.update(b"none")
-                continue
-            digest.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
 
     def get(self, key: str) -> Measured | None:
         if key not in self.known and self.folder is not None:

@@ -1,6 +1,6 @@
-"""Pictures to begin with: free photographs of a dependency, and styles that the project draws.
+"""Free photographs to begin with, which come with scikit-image, and the folder of all samples.
 
-The photographs come with scikit-image and are found without importing it.
+The photographs are found without importing scikit-image, whose own dependencies are not needed.
 """
 
 from __future__ import annotations
@@ -10,13 +10,9 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from impasto.errors import DependencyError, MissingFileError, OptionError, suggest
-from impasto.samples.style_pictures import STYLES
+from impasto.samples.style_pictures import STYLE_PICTURES, open_style
 from impasto.system.files import replace_file
-
-SMALLEST_SIDE, LARGEST_SIDE = 16, 4096
 
 
 @dataclass(frozen=True)
@@ -36,20 +32,8 @@ PHOTOGRAPHS: dict[str, Photograph] = {
 }
 
 
-def draw_style(name: str, *, size: tuple[int, int] = (512, 512), seed: int = 0) -> Image.Image:
-    """One of `STYLES` at a (width, height) in pixels; the same seed draws the same picture."""
-    if name not in STYLES:
-        raise OptionError(f"unknown style {name!r}{suggest(name, STYLES)}")
-    if min(size) < SMALLEST_SIDE or max(size) > LARGEST_SIDE:
-        raise OptionError(
-            f"a style of {size[0]} x {size[1]} pixels cannot be drawn; "
-            f"each side must be from {SMALLEST_SIDE} to {LARGEST_SIDE}"
-        )
-    return STYLES[name](*size, seed).resize(size, Image.Resampling.BOX)
-
-
 def find_photograph(name: str) -> Path:
-    """Where scikit-image keeps one of `PHOTOGRAPHS`, found without importing it."""
+    """Find the file of one of `PHOTOGRAPHS` in scikit-image, without importing it."""
     if name not in PHOTOGRAPHS:
         raise OptionError(f"unknown photograph {name!r}{suggest(name, PHOTOGRAPHS)}")
     found = importlib.util.find_spec("skimage")
@@ -64,16 +48,15 @@ def find_photograph(name: str) -> Path:
     return path
 
 
-def write_samples(folder: Path, *, size: int = 512, seed: int = 0) -> list[Path]:
-    """Write every photograph as it is, and every style as a square PNG, into a folder."""
+def write_samples(folder: Path, *, size: int = 512) -> list[Path]:
+    """Write every photograph as it is, and every style picture as a square PNG, into a folder."""
     sources = [(name, find_photograph(name)) for name in PHOTOGRAPHS]
-    styles = [draw_style(name, size=(size, size), seed=seed) for name in STYLES]
-    folder.mkdir(parents=True, exist_ok=True)
     contents = {f"{name}{source.suffix}": source.read_bytes() for name, source in sources}
-    for name, style in zip(STYLES, styles, strict=True):
+    for name in STYLE_PICTURES:
         encoded = io.BytesIO()
-        style.save(encoded, format="PNG")
+        open_style(name, size).save(encoded, format="PNG")
         contents[f"{name}.png"] = encoded.getvalue()
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         replace_file(folder / name, content)
     return [folder / name for name in contents]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from impasto.errors import ImageError, OptionError
 from impasto.images.reading import read_image, read_recipe
-from impasto.lab.inversion import Inversions, invert_layers, measure_psnr
+from impasto.lab.layer_inversions import Inversions, invert_layers, measure_psnr
 from impasto.lab.options import InvertOptions
 from impasto.system.files import working_in
 
@@ -87,7 +87,7 @@ def test_a_picture_that_was_removed_is_found_again_to_the_same_bytes(whole):
     moments = []
     assert invert_layers(photo, folder, QUICK, on_step=moments.append) == found
     assert read_files(folder) == before
-    assert moments[-1].done == moments[-1].total == 2 * STEPS
+    assert moments[-1].number == moments[-1].steps == 2 * STEPS
     assert len(moments) == STEPS + 1 + 1  # the other layer's picture was left as it was
 
 
@@ -106,7 +106,7 @@ def test_work_that_is_broken_off_goes_on_to_the_same_bytes(whole, tmp_path):
     again = Inversions(photo, QUICK, folder=tmp_path / "out")
     moments = list(again.steps())
     assert again.notes == ["relu2_1: taken up at step 4"]
-    assert moments[1].done == STEPS + 4
+    assert moments[1].number == STEPS + 4
     assert read_files(tmp_path / "out") == read_files(folder)
 
 
