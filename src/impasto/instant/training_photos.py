@@ -23,12 +23,15 @@ from impasto.images.folders import is_picture, walk_files
 from impasto.images.reading import DEFAULT_MEGAPIXELS
 from impasto.images.resizing import fit_size, resize_pixels
 from impasto.images.transparency import read_opaque
+from impasto.instant.distributed import Team
+from impasto.instant.options import TrainOptions
+from impasto.instant.palette import Palette
 
 MEMORY = 2**30  # bytes of pictures that are held
-LONGEST = 480
+_SHORT_SIDES = (1.0, 3.0)  # between which those of photographs are drawn, in crops
 
-Batch = TypeVar("Batch")
-Box = tuple[float, float, float, float]  # left, top, right, bottom
+Drawn = TypeVar("Drawn")
+_CropBox = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def list_photographs(source: str | os.PathLike[str] | Sequence[str | Path]) -> list[Path]:
@@ -50,13 +53,34 @@ def list_photographs(source: str | os.PathLike[str] | Sequence[str | Path]) -> l
     return photos
 
 
+class Batches:
+    """Batches of crops, in the colours of styles that take turns."""
+
+    def __init__(self, crops: Crops, palette: Palette, options: TrainOptions, team: Team) -> None:
+        self.crops, self.palette, self.options, self.team = crops, palette, options, team
+
+    def draw(self, step: int) -> tuple[Tensor, list[int]]:
+        """Draw this process's share of a batch: crops (n, 3, side, side), and their styles.
+
+        Each crop is drawn from its number alone.
+        """
+        batch, side, photos, styles = self.options.batch, self.options.crop, [], []
+        for row in range(self.team.rank, batch, self.team.size):
+            number = step * batch + row
+            draw = random.Random(f"{self.options.seed} {number}")
+            photo = self.crops.cut(draw, side, side * draw.uniform(*_SHORT_SIDES))
+            styles.append(number % len(self.palette))
+            photos.append(self.palette.recolor(photo, styles[-1]))
+        return torch.cat(photos), styles
+
+
 class Crops:
     """Photographs, read when they are first asked for, and held as small as they may be."""
 
     def __init__(
         self,
         paths: Sequence[Path],
-        longest: int = LONGEST,
+        longest: int = 480,
         *,
         memory: int = MEMORY,
         max_megapixels: float = DEFAULT_MEGAPIXELS,
@@ -127,7 +151,7 @@ def shrink(pixels: Tensor, longest: int) -> np.ndarray:
     return (pixels[0].permute(1, 2, 0) * 255).round().to(torch.uint8).contiguous().numpy()
 
 
-def cut_out(picture: np.ndarray, box: Box, side: int, *, flip: bool = False) -> Tensor:
+def cut_out(picture: np.ndarray, box: _CropBox, side: int, *, flip: bool = False) -> Tensor:
     """A square box of a picture, at another size."""
     image = Image.fromarray(picture).resize(
         (side, side), Image.Resampling.BICUBIC, box, reducing_gap=3.0
@@ -138,13 +162,13 @@ def cut_out(picture: np.ndarray, box: Box, side: int, *, flip: bool = False) -> 
     return torch.from_numpy(values).permute(2, 0, 1)[None].contiguous()
 
 
-def draw_all(draw: Callable[[int], Batch], steps: range, *, ahead: bool) -> Iterator[Batch]:
+def draw_all(draw: Callable[[int], Drawn], steps: range, *, ahead: bool) -> Iterator[Drawn]:
     """Each step's batch; or, drawn ahead in a thread of its own, while that before is learnt."""
     if not ahead:
         yield from map(draw, steps)
         return
     with ThreadPoolExecutor(1) as pool:
-        waiting = deque[Future[Batch]]()
+        waiting = deque[Future[Drawn]]()
         for step in steps:
             waiting.append(pool.submit(draw, step))
             if len(waiting) > 1:
