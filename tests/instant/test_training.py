@@ -26,7 +26,7 @@ from impasto.instant.options import TrainOptions
 from impasto.instant.teacher import rate_at
 from impasto.instant.training import Training, check_memory
 from impasto.samples.style_pictures import open_style
-from impasto.work import Step
+from impasto.work import Request, Step
 
 QUICK = {
     "steps": 8,
@@ -505,6 +505,27 @@ def test_a_batch_that_does_not_fit_is_refused_with_one_that_does(monkeypatch):
     with pytest.raises(OptionError, match=r"^batch: 2 for 4 processes; give at least 4$"):
         check_memory("slim", read_options(), device)
     check_memory("slim", options.model_copy(update={"memory": "1400M"}), device)
+
+
+def test_it_is_made_of_a_request(photos, styles, tmp_path):
+    inputs = {
+        "styles": tuple(map(str, styles[:2])),
+        "photos": (str(photos),),
+        "start": (),
+        "names": ("one", "two"),
+    }
+    request = Request(inputs, read_options(), output=tmp_path / "m.safetensors")
+    work = Training.from_request(request)
+    assert work.styles.palette.names == ("one", "two")
+    assert work.output.path == tmp_path / "m.safetensors"
+    assert work.start is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_looping_link_among_the_photographs_ends_nothing(photos, styles):
+    (photos / "loop.png").symlink_to("loop.png")
+    (photos / "up").symlink_to(photos, target_is_directory=True)
+    assert len(Training(styles[:1], photos, read_options()).crops) == 4
 
 
 # --- several processes --------------------------------------------------------------------------
