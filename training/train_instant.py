@@ -35,7 +35,6 @@ from impasto.instant.net import (
     PaintingNet,
     code_size,
     encode_style,
-    join_moments,
 )
 from impasto.instant.training_losses import (
     PERIODS,
@@ -157,8 +156,11 @@ class Trainer:
             photos = photos.contiguous(memory_format=torch.channels_last)
             styles = styles.contiguous(memory_format=torch.channels_last)
             targets = measure_styles(self.backbone, styles)
-            moments = [(targets[n].mean, targets[n].covariance) for n in CODE_LAYERS]
-            codes = join_moments([(m, c.diagonal(dim1=1, dim2=2)) for m, c in moments])
+            moments: list[Tensor] = []
+            for target in (targets[name] for name in CODE_LAYERS):
+                variance = target.covariance.diagonal(dim1=1, dim2=2)
+                moments += target.mean, variance.clamp_min(0).sqrt()
+            codes = torch.cat(moments, 1)
             content = measure_content(self.backbone, photos)
         self.net.renew_grain(self.step + 1)
         with torch.autocast("cpu", torch.bfloat16):

@@ -18,7 +18,8 @@ from impasto.cli.outputs import list_read
 from impasto.cli.recipe_inputs import apply_recipe, name_inputs
 from impasto.cli.running import make_picture
 from impasto.errors import MissingFileError, OptionError
-from impasto.jobs.batch import PaintingOutcome, PaintingTask, is_many, plan_batch, run_batch
+from impasto.images.folders import is_many
+from impasto.jobs.batch import PaintingOutcome, PaintingTask, plan_batch, run_batch
 from impasto.operations import find_operation
 from impasto.options import DeviceOptions
 from impasto.painting.options import PaintOptions

@@ -126,10 +126,10 @@ def check_teaching(
 
 def describe_stop(work: Any) -> str:
     """Return where the training stands, and what the same command does."""
-    stopped = f"stopped at step {work.number} of {work.options.steps}"
-    if work.kept is None or not work.checkpoint.path.exists():
+    stopped = f"stopped at step {work.teacher.state.number} of {work.options.steps}"
+    if not work.output.is_kept():
         return f"{stopped}; nothing was saved: the same command begins anew"
-    return f"{stopped}; the same command goes on from step {work.kept + 1}"
+    return f"{stopped}; the same command goes on from step {work.output.kept + 1}"
 
 
 def save_taught(work: Any, output: Path, preview: Path | None) -> str:

@@ -9,6 +9,7 @@ many processes, and whether or not it was broken off between.
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -16,12 +17,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -31,19 +33,21 @@ from impasto.datasets.copy_plan import Chunk, Copy, plan_chunks
 from impasto.datasets.disturbances import NOISES
 from impasto.datasets.labelled_set import Entry, LabelledSet, find_styles, read_labelled
 from impasto.datasets.options import AugmentOptions
-from impasto.errors import ImpastoError, OptionError
+from impasto.errors import ImageError, ImpastoError, OptionError, give_reason
 from impasto.images.reading import read_image
+from impasto.images.transparency import fill_transparent, read_opaque
 from impasto.images.writing import WRITABLE, write_image
-from impasto.painting.inputs import fill_transparent
 from impasto.system.devices import has_fast_bfloat16, seeded
 from impasto.system.files import LOCK, make_folder, replace_file, resolve_path, working_in
 from impasto.system.processes import work_in_processes
-from impasto.work import Step
+from impasto.work import Request, Step, finish
 
 BATCH = 32  # copies that are held and painted at once, and
 BATCH_PIXELS = 2**21  # the pixels that they may have
 NOTES = 10  # different notes on pictures that are told
 FACTS, MANIFEST, LABELS = "augment.json", "manifest.csv", "labels.csv"
+# What is wrong with the disk, and with no one picture: full, read-only, over a quota, broken.
+_OF_THE_DISK = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO)
 COLUMNS = (
     "file",
     "label",
@@ -103,7 +107,7 @@ class Held:
 
 
 class Workshop:
-    """Makes chunks, one after the other, with a styliser that has learnt the styles."""
+    """Makes chunks of copies, with a styliser that has learnt the styles."""
 
     def __init__(
         self, source: Path, out: Path, styles: Sequence[Path], options: AugmentOptions
@@ -113,29 +117,45 @@ class Workshop:
         if styles:
             with one_thread():
                 self.styliser = STYLISERS[options.styliser]()
-                self.styliser.learn([read_style(path, options) for path in styles])
+                most = options.max_megapixels
+                self.styliser.learn([read_opaque(path, most).pixels for path in styles])
 
     def __call__(self, chunk: Chunk) -> Made:
-        """Write all of a chunk's files; a picture that fails leaves none."""
+        """Write all of a chunk's files."""
+        return [made for made in self.make(chunk) if made is not None][-1]
+
+    def make(self, chunk: Chunk) -> Iterator[Made | None]:
+        """Write all of a chunk's files; a picture that fails leaves none.
+
+        Between two batches None is yielded: whoever wants to stop may do so there.
+        """
         made, held = Made(chunk.number, {}, []), list[Held]()
-        with one_thread():
-            for entry, copies in chunk.pictures:
+        for entry, copies in chunk.pictures:
+            with one_thread():
                 try:
                     held += self._take_up(entry, copies, made)
                 except (ImpastoError, OSError) as problem:
-                    made.failed[entry.path] = str(problem)
-                if is_enough(held):
-                    self._finish(held, made)
-                    held.clear()
-            self._finish(held, made)
+                    self._note_failure(entry, problem, made)
+            if is_enough(held):
+                yield from self._finish(held, made)
+                held.clear()
+        yield from self._finish(held, made)
         for entry, copies in chunk.pictures:
             if entry.path in made.failed:
                 for copy in copies:
-                    (self.out / copy.path).unlink(missing_ok=True)
-        return made
+                    with suppress(OSError):  # it is not there, or has no name to be there by
+                        (self.out / copy.path).unlink()
+        yield made
+
+    def _note_failure(self, entry: Entry, problem: Exception, made: Made) -> None:
+        """Note what was wrong with a picture; raise what would be wrong with every other too."""
+        cause = problem.__cause__ or problem
+        if isinstance(cause, OSError) and cause.errno in _OF_THE_DISK:
+            raise _cannot_write(self.out, cause) from None
+        made.failed[entry.path] = give_reason(problem)
 
     def _take_up(self, entry: Entry, copies: Sequence[Copy], made: Made) -> Iterator[Held]:
-        """The copies that are to be painted; the original is written as it is."""
+        """Yield the copies that are to be painted; write the original as it is."""
         path = self.source / entry.path
         picture = read_image(path, max_megapixels=self.options.max_megapixels)
         made.notes.extend(picture.notes)
@@ -147,7 +167,7 @@ class Workshop:
             else:
                 yield Held(entry, copy, pixels, picture.alpha)
 
-    def _finish(self, held: Sequence[Held], made: Made) -> None:
+    def _finish(self, held: Sequence[Held], made: Made) -> Iterator[None]:
         """Paint, disturb and write copies, those of one size together."""
         sizes: dict[tuple[int, ...], list[Held]] = {}
         for each in held:
@@ -155,7 +175,9 @@ class Workshop:
         for size, alike in sizes.items():
             most = max(1, min(BATCH, BATCH_PIXELS // (size[-1] * size[-2])))
             for start in range(0, len(alike), most):
-                self._finish_batch(alike[start : start + most], made)
+                with one_thread():
+                    self._finish_batch(alike[start : start + most], made)
+                yield
 
     def _finish_batch(self, batch: Sequence[Held], made: Made) -> None:
         try:
@@ -172,7 +194,7 @@ class Workshop:
             try:
                 made.notes.extend(write_image(self.out / copy.path, picture, alpha=each.alpha))
             except ImpastoError as problem:
-                made.failed[each.entry.path] = str(problem)
+                self._note_failure(each.entry, problem, made)
 
     def _paint(self, batch: Sequence[Held]) -> Tensor:
         pixels = torch.cat([each.pixels for each in batch])
@@ -187,15 +209,10 @@ def is_enough(held: Sequence[Held]) -> bool:
     return len(held) >= BATCH or pixels >= BATCH_PIXELS
 
 
-def read_style(path: Path, options: AugmentOptions) -> Tensor:
-    style = read_image(path, max_megapixels=options.max_megapixels)
-    return fill_transparent(style.pixels, style.alpha)
-
-
 # --- a data set in, a data set out --------------------------------------------------------------
 
 
-Styles = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+_Styles = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 @dataclass
@@ -225,7 +242,7 @@ class Augmentation:
         self,
         source: str | os.PathLike[str],
         out: str | os.PathLike[str],
-        styles: Styles = (),
+        styles: _Styles = (),
         options: AugmentOptions | None = None,
         *,
         jobs: int = 1,
@@ -240,13 +257,21 @@ class Augmentation:
         self.styles = find_styles(styles)
         if not self.styles and not self.options.noise:
             raise OptionError("nothing to do to the copies; give --styles, --noise or both")
-        for path in self.styles:
-            read_style(path, self.options)
+        self._check_styles()
         self.facts = self._describe()
         self.resumed = check_same(self.out, self.facts)
         self.chunks = plan_chunks(self.pictures.entries, self.options, len(self.styles))
         self._note_formats()
         self.tally = Tally()
+
+    @classmethod
+    def from_request(cls, request: Request) -> Self:
+        """Make the work that a request asks for."""
+        if request.output is None:
+            raise OptionError("augment writes a folder: name it")
+        options = AugmentOptions.parse(request.options)
+        source, styles = request.one("source"), request.many("styles")
+        return cls(source, request.output, styles, options, jobs=request.jobs)
 
     def _describe(self) -> dict[str, Any]:
         """All that the bytes of the files depend on; of pictures, names and digests."""
@@ -263,6 +288,18 @@ class Augmentation:
             ],
             "pictures": self.pictures.digest(),
         }
+
+    def _check_styles(self) -> None:
+        """Raise an error where a style cannot be read, or is too small for the styliser."""
+        name = self.options.styliser
+        least = STYLISERS[name].least_style
+        for path in self.styles:
+            width, height = read_image(path, max_megapixels=self.options.max_megapixels).size
+            if min(width, height) < least:
+                raise ImageError(
+                    f"the style {path.name!r} is {width} x {height} pixels; the styliser {name} "
+                    f"needs at least {least} x {least}"
+                )
 
     def _note_formats(self) -> None:
         suffixes = Counter(Path(entry.path).suffix.lower() for entry in self.pictures.entries)
@@ -293,7 +330,7 @@ class Augmentation:
         done = tally.kept
         try:
             for made in self._make(left):
-                done += self._count(made)
+                done += self._count(made) if made is not None else 0
                 yield Step(done, total, tally.speed())
         finally:
             self._write_tables()
@@ -309,17 +346,16 @@ class Augmentation:
             text = json.dumps(self.facts, indent=1, ensure_ascii=False)
             replace_file(self.out / FACTS, text.encode())
         except OSError as error:
-            why = (error.strerror or str(error)).lower()
-            raise OptionError(f"cannot write to {str(self.out)!r}: {why}") from None
+            raise _cannot_write(self.out, error) from None
         self.tally = Tally()
 
-    def _make(self, chunks: Sequence[Chunk]) -> Iterator[Made]:
-        """In this process, or in others."""
+    def _make(self, chunks: Sequence[Chunk]) -> Iterator[Made | None]:
+        """Make chunks in this process or in others; yield None now and then, to stop at."""
         workshop = partial(Workshop, self.pictures.folder, self.out, self.styles, self.options)
         if self.jobs > 1 and len(chunks) > 1:
-            yield from work_in_processes(workshop, chunks, self.jobs)
+            yield from work_in_processes(workshop, chunks, self.jobs, idle=lambda: None)
         elif chunks:
-            yield from map(workshop(), chunks)
+            yield from chain.from_iterable(map(workshop().make, chunks))
 
     def _count(self, made: Made) -> int:
         """Take note of a chunk; how many files it was to have."""
@@ -349,9 +385,12 @@ class Augmentation:
                 if entry.path not in self.tally.failed:
                     manifest += [self._describe_copy(entry, copy) for copy in copies]
                     labels += [self.pictures.name_row(entry, copy.path) for copy in copies]
-        replace_file(self.out / MANIFEST, format_table(manifest))
-        if self.pictures.columns:
-            replace_file(self.out / LABELS, format_table(labels))
+        try:
+            replace_file(self.out / MANIFEST, format_table(manifest))
+            if self.pictures.columns:
+                replace_file(self.out / LABELS, format_table(labels))
+        except OSError as error:
+            raise _cannot_write(self.out, error) from None
 
     def _describe_copy(self, entry: Entry, copy: Copy) -> tuple[str, ...]:
         style, strength, parameters = "", "", ""
@@ -364,9 +403,15 @@ class Augmentation:
         return (copy.path, entry.label, entry.path, str(copy.number), *what)
 
     def result(self) -> Augmented:
+        """Return how it went so far."""
         tally = self.tally
         seconds = time.perf_counter() - tally.began
         return Augmented(self.out, tally.written, tally.kept, sorted(tally.failed.items()), seconds)
+
+
+def _cannot_write(out: Path, error: OSError) -> OptionError:
+    reason = give_reason(error)
+    return OptionError(f"cannot write to {str(out)!r}: {reason}; mended, the same command goes on")
 
 
 def check_out(out: Path, pictures: LabelledSet) -> None:
@@ -413,17 +458,12 @@ def format_table(rows: Sequence[Sequence[str]]) -> bytes:
 def augment(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    styles: Styles = (),
+    styles: _Styles = (),
     options: AugmentOptions | Mapping[str, Any] | None = None,
     *,
     jobs: int = 1,
     on_step: Callable[[Step], None] | None = None,
 ) -> Augmented:
     """Write copies of a labelled set of pictures, painted after the styles and disturbed."""
-    if options is not None and not isinstance(options, AugmentOptions):
-        options = AugmentOptions.read(options)
-    augmentation = Augmentation(source, out, styles, options, jobs=jobs)
-    for moment in augmentation.steps():
-        if on_step is not None:
-            on_step(moment)
-    return augmentation.result()
+    options = AugmentOptions.parse(options)
+    return finish(Augmentation(source, out, styles, options, jobs=jobs), on_step)

@@ -6,12 +6,11 @@ strength: 0 leaves it as it is, 1 lays on all of the style that there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from impasto.errors import OptionError
 from impasto.images.color_transfer import carry_moments, color_statistics
@@ -20,7 +19,7 @@ from impasto.instant.net import encode_style
 from impasto.instant.painter import open_net
 from impasto.instant.tiled_pass import place_net
 from impasto.losses.regularisers import range_penalty, total_variation
-from impasto.losses.statistics import in_full
+from impasto.losses.statistics import in_full, measure_moments
 from impasto.networks.weights import load_backbone
 from impasto.painting.loop import RunState, optimise, prepare
 from impasto.painting.options import LoopOptions
@@ -33,6 +32,8 @@ LARGEST_STYLE = 512  # pixels of its long side; larger ones are made smaller
 
 class Styliser(Protocol):
     """What paints a batch of pictures after styles that it knows."""
+
+    least_style: ClassVar[int]  # pixels of a style's short side
 
     def learn(self, styles: Sequence[Tensor]) -> None:
         """Measure the styles (1, 3, H, W) that pictures will be painted after."""
@@ -49,12 +50,13 @@ def check_batch(pixels: Tensor, styles: Sequence[int], strengths: Sequence[float
         raise OptionError(f"a batch has (N, 3, H, W), N styles and N strengths, not {found}")
 
 
-def shrink_style(style: Tensor, side: int) -> Tensor:
-    """The style with at most that long side."""
+def shrink_style(style: Tensor, side: int, least: int = 1) -> Tensor:
+    """Return the style with at most that long side, its short side ``least`` pixels or more."""
     height, width = style.shape[2:]
     if max(height, width) <= side:
         return style
-    return resize_pixels(style, *fit_size(width, height, side))
+    width, height = (max(least, each) for each in fit_size(width, height, side))
+    return resize_pixels(style, width, height)
 
 
 # --- colours ------------------------------------------------------------------------------------
@@ -62,6 +64,8 @@ def shrink_style(style: Tensor, side: int) -> Tensor:
 
 class ColorStyliser:
     """The style's colours alone: their mean and covariance, moving colours least."""
+
+    least_style: ClassVar[int] = 1
 
     def learn(self, styles: Sequence[Tensor]) -> None:
         self.known = [color_statistics(shrink_style(style, LARGEST_STYLE)) for style in styles]
@@ -93,6 +97,7 @@ class StatisticsStyliser:
     """
 
     backbone_name = "compact"
+    least_style: ClassVar[int] = 8
     layers = ("relu1_1", "relu2_1", "relu3_1")
     options = LoopOptions(steps=10, plateau=0, optimizer="adam", learning_rate=0.03)
     largest = 256  # long side that is painted: what is done to it is enlarged for larger pictures
@@ -105,7 +110,7 @@ class StatisticsStyliser:
 
     def learn(self, styles: Sequence[Tensor]) -> None:
         self.color.learn(styles)
-        self.styles = [shrink_style(style, LARGEST_STYLE) for style in styles]
+        self.styles = [shrink_style(style, LARGEST_STYLE, self.least_style) for style in styles]
         self.known: dict[tuple[int, int], dict[str, Moments]] = {}
 
     def paint(self, pixels: Tensor, styles: Sequence[int], strengths: Sequence[float]) -> Tensor:
@@ -135,7 +140,8 @@ class StatisticsStyliser:
     def _measure(self, style: int, side: int) -> dict[str, Moments]:
         seen_at = choose_style_side(side)
         if (style, seen_at) not in self.known:
-            features = self.backbone(shrink_style(self.styles[style], seen_at), self.layers)
+            seen = shrink_style(self.styles[style], seen_at, self.least_style)
+            features = self.backbone(seen, self.layers)
             moments = {name: measure_moments(each) for name, each in features.items()}
             self.known[style, seen_at] = moments
         return self.known[style, seen_at]
@@ -193,39 +199,13 @@ class StatisticsGoal:
         return total, {"style": style, "content": content, "tv": tv}
 
 
-class MomentsOf(torch.autograd.Function):
-    """Mean and deviation of each channel over its positions, and their slope in one pass."""
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor) -> Moments:
-        flat = in_full(features).flatten(2)  # (N, C, H*W)
-        mean = flat.mean(2)
-        variance = flat.square().mean(2) - mean.square()
-        deviation = (variance.clamp_min(0) + 1e-8).sqrt()  # a root is infinitely steep at zero
-        ctx.save_for_backward(features, mean, deviation)
-        return mean, deviation
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, slope_mean: Tensor, slope_deviation: Tensor) -> Tensor:
-        features, mean, deviation = ctx.saved_tensors
-        share = slope_deviation / deviation
-        count = features[0, 0].numel()
-        times = (share / count)[..., None, None].to(features.dtype)
-        plus = ((slope_mean - share * mean) / count)[..., None, None].to(features.dtype)
-        return torch.addcmul(plus, features, times)
-
-
-def measure_moments(features: Tensor) -> Moments:
-    """Mean and deviation of each channel over its positions, (N, C) both."""
-    return MomentsOf.apply(features)  # type: ignore[no-any-return,no-untyped-call]
-
-
 # --- a network that paints in one pass -----------------------------------------------------------
 
 
 class InstantStyliser:
     """The network for any style, a batch at a time."""
+
+    least_style: ClassVar[int] = 16
 
     def __init__(self) -> None:
         self.machine = settle_precision(Machine(torch.device("cpu")))
@@ -237,7 +217,7 @@ class InstantStyliser:
 
     def learn(self, styles: Sequence[Tensor]) -> None:
         self.color.learn(styles)
-        self.styles = [shrink_style(style, LARGEST_STYLE) for style in styles]
+        self.styles = [shrink_style(style, LARGEST_STYLE, self.least_style) for style in styles]
         self.known: dict[tuple[int, int], Tensor] = {}
 
     @torch.no_grad()
@@ -251,8 +231,8 @@ class InstantStyliser:
 
     def _read(self, style: int, side: int) -> Tensor:
         if (style, side) not in self.known:
-            code = encode_style(self.backbone, shrink_style(self.styles[style], side))
-            self.known[style, side] = self.reader(code)
+            seen = shrink_style(self.styles[style], side, self.least_style)
+            self.known[style, side] = self.reader(encode_style(self.backbone, seen))
         return self.known[style, side]
 
 
@@ -262,7 +242,7 @@ def choose_style_side(side: int) -> int:
     return min(LARGEST_STYLE, 2 << (side - 1).bit_length())
 
 
-STYLISERS: dict[str, Callable[[], Styliser]] = {
+STYLISERS: dict[str, type[Styliser]] = {
     "color": ColorStyliser,
     "instant": InstantStyliser,
     "statistics": StatisticsStyliser,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import glob
 import hashlib
 import io
 import os
@@ -12,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from impasto.errors import MissingFileError, OptionError
-from impasto.images.folders import walk
-from impasto.images.reading import list_suffixes
+from impasto.images.folders import find_pictures, is_picture, walk_files
 
 PATH_NAMES = ("path", "file", "image")
 LABEL_NAMES = ("label", "class")
@@ -70,11 +68,10 @@ def read_labelled(source: str | os.PathLike[str]) -> LabelledSet:
 
 def read_folder(folder: Path) -> LabelledSet:
     """Every picture in a sub-folder, at any depth; the first folder's name is its class."""
-    readable = list_suffixes()
     entries, loose, others = [], 0, 0
-    for path in sorted(path.as_posix() for path in walk(folder)):
+    for path in sorted(path.as_posix() for path in walk_files(folder)):
         label, _, rest = path.partition("/")
-        if Path(path).suffix.lower() not in readable:
+        if not is_picture(Path(path)):
             others += 1
         elif not rest:
             loose += 1
@@ -135,18 +132,7 @@ def find_column(columns: Sequence[str], names: Sequence[str]) -> int | None:
 
 
 def find_styles(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """The pictures of a folder, those that a pattern fits, or the one file; of each in a list."""
+    """Return the pictures that a folder, a pattern, a file or a list of such names."""
     if not isinstance(source, str | os.PathLike):
         return [path for each in source for path in find_styles(each)]
-    path, text = Path(source), str(source)
-    if not path.is_dir():
-        if path.exists() or not glob.has_magic(text):
-            return [path]
-        found = (Path(name) for name in glob.glob(text, recursive=True))  # noqa: PTH207
-    else:
-        found = path.iterdir()
-    readable = list_suffixes()
-    styles = sorted(each for each in found if each.is_file() and each.suffix.lower() in readable)
-    if not styles:
-        raise MissingFileError(f"no pictures in {text!r}")
-    return styles
+    return find_pictures(source)

@@ -131,7 +131,8 @@ def load_net(path: Path) -> NetFile:
     if facts.get("format") != FORMAT:
         raise WeightsError(f"{name!r} is not a model that 'impasto train' made")
     try:
-        return _build(facts, tensors)
+        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
+            return _build(facts, tensors)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
         why = str(error).splitlines()[0]
         raise WeightsError(f"the model {name!r} is damaged: {why}") from None

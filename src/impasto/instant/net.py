@@ -10,7 +10,7 @@ Ghiasi et al. 2017). Photographs come in the style's colours already (optimal tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from impasto.losses.statistics import in_full
+from impasto.losses.statistics import in_full, weigh_moments
 from impasto.networks.vgg import Backbone
 from impasto.system.devices import seeded
 
@@ -257,24 +257,20 @@ class CodeReader(nn.Module):
 
 
 def encode_style(backbone: Backbone, styles: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Codes (N, 2 x channels) of style pictures (N, 3, H, W); of what a mask (1, 1, H, W) says."""
+    """Return codes (N, 2 x channels) of style pictures (N, 3, H, W).
+
+    A code is the means and standard deviations of every code layer's channels, over what a mask
+    (1, 1, H, W) leaves of the pictures.
+    """
     seen = backbone(styles, CODE_LAYERS)
-    moments = []
+    moments: list[Tensor] = []
     for name in CODE_LAYERS:
         features = in_full(seen[name])  # (N, C, h, w)
-        share = torch.ones_like(features[:1, :1])
+        weights = torch.ones_like(features[:1, :1])
         if mask is not None:
-            share = functional.interpolate(mask.to(share), share.shape[2:], mode="area")
-        weighed = features * (share / share.sum())
-        mean = weighed.sum((2, 3))
-        moments.append((mean, (weighed * features).sum((2, 3)) - mean.square()))
-    return join_moments(moments)
-
-
-def join_moments(moments: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """A code of the means and variances of every code layer's channels, (N, C) each."""
-    parts = [(mean, variance.clamp_min(0).sqrt()) for mean, variance in moments]
-    return torch.cat([each for pair in parts for each in pair], 1)
+            weights = functional.interpolate(mask.to(weights), weights.shape[2:], mode="area")
+        moments += weigh_moments(features, weights)
+    return torch.cat(moments, 1)
 
 
 def code_size(backbone: Backbone) -> int:

@@ -19,16 +19,19 @@ from PIL import Image
 from torch import Tensor
 
 from impasto.errors import ImageError, ImpastoError, MissingFileError
-from impasto.images.folders import walk
-from impasto.images.picture import Picture
-from impasto.images.reading import DEFAULT_MEGAPIXELS, list_suffixes, read_image
+from impasto.images.folders import is_picture, walk_files
+from impasto.images.reading import DEFAULT_MEGAPIXELS
 from impasto.images.resizing import fit_size, resize_pixels
+from impasto.images.transparency import read_opaque
+from impasto.instant.distributed import Team
+from impasto.instant.options import TrainOptions
+from impasto.instant.palette import Palette
 
 MEMORY = 2**30  # bytes of pictures that are held
-LONGEST = 480
+_SHORT_SIDES = (1.0, 3.0)  # between which those of photographs are drawn, in crops
 
-Batch = TypeVar("Batch")
-Box = tuple[float, float, float, float]  # left, top, right, bottom
+Drawn = TypeVar("Drawn")
+_CropBox = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def list_photographs(source: str | os.PathLike[str] | Sequence[str | Path]) -> list[Path]:
@@ -42,12 +45,33 @@ def list_photographs(source: str | os.PathLike[str] | Sequence[str | Path]) -> l
             raise MissingFileError(f"no such folder: {str(folder)!r} (of photographs)")
         if not folder.is_dir():
             raise MissingFileError(f"photographs lie in a folder; {str(folder)!r} is a file")
-        readable, where = list_suffixes(), repr(str(folder))
-        found = (path for path in walk(folder) if path.suffix.lower() in readable)
-        photos = [folder / path for path in sorted(found, key=Path.as_posix)]
+        where = repr(str(folder))
+        found = sorted(filter(is_picture, walk_files(folder)), key=Path.as_posix)
+        photos = [folder / path for path in found]
     if not photos:
         raise MissingFileError(f"no photographs in {where}; put some there, or name another folder")
     return photos
+
+
+class Batches:
+    """Batches of crops, in the colours of styles that take turns."""
+
+    def __init__(self, crops: Crops, palette: Palette, options: TrainOptions, team: Team) -> None:
+        self.crops, self.palette, self.options, self.team = crops, palette, options, team
+
+    def draw(self, step: int) -> tuple[Tensor, list[int]]:
+        """Draw this process's share of a batch: crops (n, 3, side, side), and their styles.
+
+        Each crop is drawn from its number alone.
+        """
+        batch, side, photos, styles = self.options.batch, self.options.crop, [], []
+        for row in range(self.team.rank, batch, self.team.size):
+            number = step * batch + row
+            draw = random.Random(f"{self.options.seed} {number}")
+            photo = self.crops.cut(draw, side, side * draw.uniform(*_SHORT_SIDES))
+            styles.append(number % len(self.palette))
+            photos.append(self.palette.recolor(photo, styles[-1]))
+        return torch.cat(photos), styles
 
 
 class Crops:
@@ -56,7 +80,7 @@ class Crops:
     def __init__(
         self,
         paths: Sequence[Path],
-        longest: int = LONGEST,
+        longest: int = 480,
         *,
         memory: int = MEMORY,
         max_megapixels: float = DEFAULT_MEGAPIXELS,
@@ -75,7 +99,7 @@ class Crops:
             return self.held[number]
         if number not in self.failed:
             try:
-                picture = read_image(self.paths[number], max_megapixels=self.max_megapixels)
+                picture = read_opaque(self.paths[number], self.max_megapixels)
             except ImpastoError as error:
                 self.failed[number] = str(error)
         if number in self.failed:
@@ -83,7 +107,7 @@ class Crops:
                 count, first = len(self.paths), self.failed[0]
                 raise ImageError(f"none of the photographs, {count} in all, can be read: {first}")
             return None
-        values = shrink(fill_in(picture), self.longest)
+        values = shrink(picture.pixels, self.longest)
         if values.nbytes <= self.room:
             self.room -= values.nbytes
             self.held[number] = values
@@ -119,15 +143,6 @@ class Crops:
         return [f"left out: {count} photograph{'s' * (count > 1)} that cannot be read; {first}"]
 
 
-def fill_in(picture: Picture) -> Tensor:
-    """Its pixels over the mean colour of what is not transparent."""
-    if picture.alpha is None:
-        return picture.pixels
-    share = picture.alpha / picture.alpha.sum().clamp_min(1e-12)
-    mean = (picture.pixels * share).sum((2, 3), keepdim=True)
-    return torch.lerp(mean, picture.pixels, picture.alpha)
-
-
 def shrink(pixels: Tensor, longest: int) -> np.ndarray:
     """(H, W, 3) as bytes, its long side at most ``longest``."""
     height, width = pixels.shape[2:]
@@ -136,7 +151,7 @@ def shrink(pixels: Tensor, longest: int) -> np.ndarray:
     return (pixels[0].permute(1, 2, 0) * 255).round().to(torch.uint8).contiguous().numpy()
 
 
-def cut_out(picture: np.ndarray, box: Box, side: int, *, flip: bool = False) -> Tensor:
+def cut_out(picture: np.ndarray, box: _CropBox, side: int, *, flip: bool = False) -> Tensor:
     """A square box of a picture, at another size."""
     image = Image.fromarray(picture).resize(
         (side, side), Image.Resampling.BICUBIC, box, reducing_gap=3.0
@@ -147,13 +162,13 @@ def cut_out(picture: np.ndarray, box: Box, side: int, *, flip: bool = False) -> 
     return torch.from_numpy(values).permute(2, 0, 1)[None].contiguous()
 
 
-def draw_all(draw: Callable[[int], Batch], steps: range, *, ahead: bool) -> Iterator[Batch]:
+def draw_all(draw: Callable[[int], Drawn], steps: range, *, ahead: bool) -> Iterator[Drawn]:
     """Each step's batch; or, drawn ahead in a thread of its own, while that before is learnt."""
     if not ahead:
         yield from map(draw, steps)
         return
     with ThreadPoolExecutor(1) as pool:
-        waiting = deque[Future[Batch]]()
+        waiting = deque[Future[Drawn]]()
         for step in steps:
             waiting.append(pool.submit(draw, step))
             if len(waiting) > 1:

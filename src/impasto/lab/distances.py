@@ -20,10 +20,11 @@ from torch.nn import functional
 
 from impasto.images.color_spaces import split_luma
 from impasto.images.picture import ImageSource
-from impasto.images.reading import DEFAULT_MEGAPIXELS, read_image
+from impasto.images.reading import DEFAULT_MEGAPIXELS
 from impasto.images.resizing import resize_pixels
+from impasto.images.transparency import read_opaque
 from impasto.networks.weights import load_backbone, load_tensors
-from impasto.painting.inputs import fill_transparent, fit_style, share_out
+from impasto.painting.inputs import fit_style, share_out
 from impasto.painting.painter import list_styles
 from impasto.system.devices import Machine, seeded
 
@@ -70,8 +71,8 @@ class Yardstick:
         self.network = load_backbone("compact").place(machine)
         maps = load_tensors("compact", ("to_vgg19.",))
         self.maps = {name: tensor.float() for name, tensor in maps.items()}
-        photo = read_opaque(content, max_megapixels)
-        styles = [read_opaque(each, max_megapixels) for each in list_styles(style)]
+        photo = read_opaque(content, max_megapixels).pixels
+        styles = [read_opaque(each, max_megapixels).pixels for each in list_styles(style)]
         self.shares = share_out(blend, len(styles))
         self.photo = self.look(make_grey(photo), (_CONTENT_LAYER,))[_CONTENT_LAYER]
         self.styles = [self.rank_layers(each) for each in styles]
@@ -108,12 +109,6 @@ class Yardstick:
             share * float((ranked[name] - style[name]).square().mean().sqrt())
             for share, style in zip(self.shares, self.styles, strict=True)
         )
-
-
-def read_opaque(source: ImageSource, max_megapixels: float = DEFAULT_MEGAPIXELS) -> Tensor:
-    """Read a picture's pixels (1, 3, H, W), with nothing hidden in what is transparent."""
-    picture = read_image(source, max_megapixels=max_megapixels)
-    return fill_transparent(picture.pixels, picture.alpha)
 
 
 def make_grey(pixels: Tensor) -> Tensor:

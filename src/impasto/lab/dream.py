@@ -11,8 +11,8 @@ from torch import Tensor
 
 from impasto.errors import ImageError, OptionError
 from impasto.images.picture import ImageSource
-from impasto.images.reading import read_image
 from impasto.images.resizing import fit_size, resize_pixels
+from impasto.images.transparency import read_opaque
 from impasto.lab.inversion import RANGE
 from impasto.lab.one_layer import Exploration
 from impasto.lab.options import DreamOptions
@@ -22,7 +22,6 @@ from impasto.networks.autotune import load_tuned_backbone
 from impasto.networks.classifier import Classifier, load_classifier
 from impasto.networks.vgg import Backbone
 from impasto.painting.criterion import RANGE_WEIGHT
-from impasto.painting.inputs import make_opaque
 from impasto.painting.loop import Goal
 from impasto.painting.memory_plan import Level
 from impasto.painting.result import Painting
@@ -61,7 +60,7 @@ class Dream(Exploration):
             raise OptionError("a whole layer is excited from a photograph: give one, or --channel")
         picture = None
         if photo is not None:
-            picture = make_opaque(read_image(photo, max_megapixels=options.max_megapixels))
+            picture = read_opaque(photo, options.max_megapixels)
         backbone, machine = load_tuned_backbone(options)
         self.classifier: Classifier | None = None
         if options.label is not None:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from impasto.errors import OptionError
 from impasto.images.picture import ImageSource, Picture
-from impasto.images.reading import read_image
 from impasto.images.resizing import fit_size, resize_pixels
+from impasto.images.transparency import read_opaque
 from impasto.lab.one_layer import Exploration
 from impasto.lab.options import InvertOptions
 from impasto.losses.regularisers import range_penalty, total_variation
@@ -20,7 +20,6 @@ from impasto.losses.statistics import in_full
 from impasto.networks.autotune import load_tuned_backbone
 from impasto.networks.vgg import Backbone
 from impasto.painting.criterion import RANGE_WEIGHT
-from impasto.painting.inputs import make_opaque
 from impasto.painting.loop import Goal
 from impasto.painting.memory_plan import Level
 from impasto.painting.result import Painting
@@ -48,7 +47,7 @@ class Inversion(Exploration):
         checkpoint: str | os.PathLike[str] | None = None,
     ) -> None:
         options = options or InvertOptions()
-        picture = make_opaque(read_image(photo, max_megapixels=options.max_megapixels))
+        picture = read_opaque(photo, options.max_megapixels)
         if len(options.layer) != 1:
             raise OptionError("an inversion is of one layer; of several, impasto.invert_layers")
         backbone, machine = load_tuned_backbone(options)

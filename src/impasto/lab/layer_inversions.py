@@ -15,13 +15,13 @@ from impasto.figures.contact_sheet import arrange, draw_sheet, save_sheet
 from impasto.images.picture import ImageSource
 from impasto.images.reading import read_image
 from impasto.images.resizing import resize_pixels
+from impasto.images.transparency import read_opaque
 from impasto.images.writing import to_pil
 from impasto.lab.inversion import Inversion
 from impasto.lab.options import InvertOptions
 from impasto.lab.run_folder import RunFolder, add_digest
 from impasto.lab.run_series import Part, RunSeries, folder_of
 from impasto.networks.weights import load_backbone
-from impasto.painting.inputs import make_opaque
 from impasto.system.checkpoints import Checkpoint
 from impasto.work import Request, Step, finish
 
@@ -39,7 +39,7 @@ class Inversions(RunSeries):
         folder: str | os.PathLike[str],
     ) -> None:
         options = options or InvertOptions()
-        self.photo = make_opaque(read_image(photo, max_megapixels=options.max_megapixels))
+        self.photo = read_opaque(photo, options.max_megapixels)
         backbone = load_backbone(options.backbone, weights=options.weights)
         firsts = [f"relu{block}_1" for block in range(1, len(backbone.architecture.channels) + 1)]
         named = [each for name in options.layer for each in (firsts if name == "all" else [name])]

@@ -25,7 +25,16 @@ from torch.nn import functional as F
 
 from impasto.images.tiles import Cells
 from impasto.losses.sampling import Features, sample_features
-from impasto.losses.statistics import Sums, Weights, in_full, sum_squares
+from impasto.losses.statistics import (
+    Gaussian,
+    WeightedSums,
+    Weights,
+    find_covariance,
+    find_deviation,
+    in_full,
+    square_root,
+    sum_squares,
+)
 
 Statistics = tuple[Tensor, ...]
 
@@ -35,12 +44,6 @@ DIRECTIONS = 128  # most projections of the sliced loss
 
 
 # --- sums over positions ------------------------------------------------------------------------
-
-
-def gram_matrix(features: Tensor) -> Tensor:
-    """Correlations of channels (N, C, C), averaged over positions."""
-    flat = features.flatten(2)  # (N, C, H*W)
-    return flat @ flat.transpose(1, 2) / flat.shape[2]
 
 
 def gram_loss(gram: Tensor, target: Tensor, normalization: str = "relative") -> Tensor:
@@ -192,7 +195,7 @@ class GramLoss(StyleLoss):
     """Gatys, Ecker and Bethge (2015, eq. 3 to 5): correlations of a layer's channels."""
 
     def sum_up(self, features: Features, weights: tuple[Weights, ...]) -> Statistics:
-        return (Sums.apply(features[0], weights[0])[1],)  # type: ignore[no-untyped-call]
+        return (WeightedSums.apply(features[0], weights[0])[1],)  # type: ignore[no-untyped-call]
 
     def measure(self, ours: Statistics, target: Statistics) -> tuple[Tensor, Tensor]:
         return gram_loss(ours[0], target[0]), gram_loss(ours[0], target[0], "paper")
@@ -241,64 +244,33 @@ class MomentsLoss(StyleLoss):
 
     @staticmethod
     def deviation(statistics: Statistics) -> Tensor:
-        """By channel (C,); as much as rounding leaves of it, so that its slope stays finite."""
+        """Return it by channel (C,), with what rounding may hide of it: its gradient is finite."""
         mean, square = statistics
         rounding = 8 * torch.finfo(mean.dtype).eps * square
-        return ((square - mean.square()).clamp_min(0) + rounding + TINY**2).sqrt()
+        return find_deviation(mean, square, rounding + TINY**2)
 
 
 class GaussianLoss(StyleLoss):
     """Squared 2-Wasserstein distance of Gaussians (Olkin and Pukelsheim 1982; Mroueh 2019).
 
-    |m - m'|^2 + tr(S + S' - 2 (S'^1/2 S S'^1/2)^1/2) of means and covariances; relative: over
-    |m'|^2 + tr S', the target's mean square. Styles are blended in means and covariances, which is
-    simpler than the Wasserstein barycentre and the same for one style.
+    Relative: over |m'|^2 + tr S', the target's mean square. Styles are blended in means and
+    covariances, which is simpler than the Wasserstein barycentre and the same for one style.
     """
 
     def sum_up(self, features: Features, weights: tuple[Weights, ...]) -> Statistics:
-        mean, square = Sums.apply(features[0], weights[0])  # type: ignore[no-untyped-call]
+        mean, square = WeightedSums.apply(features[0], weights[0])  # type: ignore[no-untyped-call]
         return mean, square  # (C,), (C, C)
 
     def blend(self, targets: Sequence[Statistics], shares: Sequence[float]) -> Statistics:
-        mean, covariance = super().blend([(t[0], self.covariance(t)) for t in targets], shares)
+        mean, covariance = super().blend([(t[0], find_covariance(*t)) for t in targets], shares)
         # Apple's GPUs have neither float64 nor eigh.
         home = "cpu" if covariance.device.type == "mps" else covariance.device
-        values, vectors = torch.linalg.eigh(covariance.to(home).double())
-        root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
-        return mean, covariance, root
+        return mean, covariance, square_root(covariance.to(home).double())
 
     def measure(self, ours: Statistics, target: Statistics) -> tuple[Tensor, Tensor]:
-        mean, theirs, root = target
-        covariance = self.covariance(ours)
-        spread = covariance.trace() + theirs.trace() - 2 * trace_of_root(covariance, root)
-        distance = (ours[0] - mean).square().sum() + spread.clamp_min(0)
-        return distance / (mean.square().sum() + theirs.trace()).clamp_min(TINY), distance
-
-    @staticmethod
-    def covariance(statistics: Statistics) -> Tensor:
-        mean, square = statistics
-        return square - torch.outer(mean, mean)
-
-
-def trace_of_root(covariance: Tensor, root: Tensor) -> Tensor:
-    """tr((R S R)^1/2) of a covariance S and the root R of another, both (C, C).
-
-    Its slope in S is R (R S R)^-1/2 R / 2, which needs no slope of eigenvectors: that of SVD is
-    infinite where eigenvalues are equal. In float64, because roots make noise of 1e-7 into 3e-4;
-    the inverse is bounded at what rounding of S leaves of the smallest eigenvalues.
-    """
-    constant = covariance.detach()
-    if not bool(constant.isfinite().all()):  # eigh would raise; the painter says what to do
-        return covariance.sum()
-    values, vectors = torch.linalg.eigh(root @ constant.to(root) @ root)
-    values = values.clamp_min(0)
-    usual = root.square().sum() / len(root)  # mean eigenvalue of the target's covariance
-    least = torch.finfo(covariance.dtype).eps * usual.square() + 1e-30
-    turned = root @ vectors
-    slope: Tensor = (turned / (values + least).sqrt()) @ turned.T / 2
-    value: Tensor = values.sqrt().sum().to(constant)
-    # The value, with that slope and no other.
-    return value + (slope.to(constant) * (covariance - constant)).sum()
+        wanted = Gaussian(*target)
+        distance = wanted.distance(ours[0], find_covariance(*ours))
+        return distance / wanted.size().clamp_min(TINY), distance
 
 
 class HistogramLoss(StyleLoss):
