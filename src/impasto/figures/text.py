@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -10,6 +9,8 @@ from math import ceil
 from pathlib import Path
 
 from PIL import ImageDraw, ImageFont
+
+from impasto.system.optional import find_library
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 FONT_SIZES = (10, 24)
@@ -59,11 +60,10 @@ def load_font(size: int, *, is_wide: bool = False) -> Font:
     """PIL's own font; for names beyond ASCII, which it has not, the one that matplotlib ships, if
     that is there."""
     if is_wide:
-        found = importlib.util.find_spec("matplotlib")
-        for folder in (found and found.submodule_search_locations) or []:
-            path = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-            if path.is_file():
-                return ImageFont.truetype(str(path), size)
+        path = find_library("matplotlib") or Path()
+        path = path / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+        if path.is_file():
+            return ImageFont.truetype(str(path), size)
     return ImageFont.load_default(size)
 
 

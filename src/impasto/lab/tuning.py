@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from impasto.errors import DependencyError, OptionError
+from impasto.errors import OptionError
 from impasto.figures.contact_sheet import arrange, draw_sheet, save_sheet
 from impasto.images.picture import ImageSource
 from impasto.lab.options import TuneOptions
@@ -36,6 +36,7 @@ from impasto.lab.varied_options import (
 )
 from impasto.painting.options import PaintOptions
 from impasto.system.files import working_in
+from impasto.system.optional import require
 from impasto.work import Step
 
 JOURNAL = "journal.log"
@@ -43,13 +44,8 @@ EXAMPLE = "style_weight=1:1000"
 
 
 def import_optuna() -> ModuleType:
-    try:
-        import optuna
-    except ImportError:
-        raise DependencyError(
-            "tuning needs optuna, which is not installed; pip install 'impasto[tune]'"
-        ) from None
-    return optuna
+    """Return Optuna."""
+    return require("optuna", "tuning needs optuna", extra="tune")
 
 
 # --- where to look ------------------------------------------------------------------------------

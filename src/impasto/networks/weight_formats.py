@@ -17,8 +17,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from impasto.errors import DependencyError, WeightsError
+from impasto.errors import WeightsError
 from impasto.networks.layers import Architecture, block_of
+from impasto.system.optional import require
 
 Tensors = dict[str, Tensor]
 Words = dict[str, str]
@@ -73,10 +74,7 @@ LAYOUTS: dict[str, Layout] = {
 
 def read_keras(path: Path) -> Tensors:
     """``block1_conv1.weight`` (out, in, h, w) … from Keras' (h, w, in, out), old naming and new."""
-    try:
-        import h5py
-    except ImportError:
-        raise DependencyError("reading .h5 needs h5py: pip install 'impasto[keras]'") from None
+    h5py = require("h5py", "reading .h5 needs h5py", extra="keras")
     tensors: Tensors = {}
 
     def take(key: str, item: object) -> None:

@@ -32,7 +32,7 @@ from impasto.images.tiles import (
 from impasto.losses.content import ContentLoss
 from impasto.losses.regularisers import range_penalty, total_variation
 from impasto.losses.sampling import draw_positions
-from impasto.losses.statistics import Weights, in_full
+from impasto.losses.statistics import Weights, widen
 from impasto.losses.style import Statistics, StyleLoss
 from impasto.networks.vgg import Backbone
 from impasto.painting.inputs import Sample, View
@@ -154,7 +154,7 @@ class Objective:
         by = self.options.activation_shift
         if not by:
             return seen
-        shifted = {n: f if n == PIXELS else in_full(f) + by for n, f in seen.features.items()}
+        shifted = {n: f if n == PIXELS else widen(f) + by for n, f in seen.features.items()}
         return Glimpse(shifted, seen.cells)
 
     def _draw(
