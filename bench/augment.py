@@ -52,7 +52,7 @@ Data = tuple[Tensor, Tensor]  # pictures (N, 3, 64, 64) uint8 and labels (N,)
 
 
 def unpack(source: Path, folder: Path, classes: int, counts: dict[str, int]) -> None:
-    """``train/<class>`` and ``test/<class>`` with so many pictures each."""
+    """Write ``train/<class>`` and ``test/<class>`` with so many pictures each."""
     with zipfile.ZipFile(source) as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".JPEG"))
         labels = sorted({name.split("/")[0] for name in names})
@@ -80,7 +80,7 @@ def load(folder: Path) -> Data:
 
 
 def squeeze(pixels: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG001
-    """As a JPEG of quality 8."""
+    """Compress as a JPEG of quality 8."""
     levels = (pixels[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
     file = io.BytesIO()
     Image.fromarray(levels).save(file, format="JPEG", quality=8)
@@ -89,7 +89,7 @@ def squeeze(pixels: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG0
 
 
 def pale(pixels: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG001
-    """A third of the contrast, around the mean."""
+    """Reduce the contrast to a third, around the mean."""
     mean = pixels.mean()
     return mean + (pixels - mean) / 3
 
@@ -135,7 +135,7 @@ def prepare(pictures: Tensor) -> Tensor:
 
 
 def vary(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirrored by chance, and shifted by up to four pixels, a batch as one."""
+    """Mirror by chance, and shift by up to four pixels, a batch as one."""
     mirrored = torch.rand(len(pictures), generator=generator) < 0.5
     pictures = torch.where(mirrored[:, None, None, None], pictures.flip(3), pictures)
     down, right = torch.randint(0, 9, (2,), generator=generator).tolist()
@@ -166,7 +166,7 @@ def train(data: Data, classes: int, steps: int, seed: int) -> nn.Module:
 
 @torch.no_grad()
 def test(network: nn.Module, data: Data) -> float:
-    """The share that is told right, in percent."""
+    """Return the share that is classified right, in percent."""
     right = 0
     for start in range(0, len(data[1]), 250):
         said = network(prepare(data[0][start : start + 250])).argmax(1)
@@ -180,7 +180,7 @@ def test(network: nn.Module, data: Data) -> float:
 def make_sets(
     names: list[str], folder: Path, styles: Path, per_image: int, jobs: int
 ) -> dict[str, Data]:
-    """The training sets, and images per second of making them."""
+    """Make the training sets, and measure images per second."""
     sets = {"plain": load(folder / "train")}
     speeds = {}
     for name in names:

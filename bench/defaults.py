@@ -57,8 +57,8 @@ MIXES = {"mix": ("gaussian", "histogram=0.5"), "gaugram": ("gaussian", "gram")}
 
 
 def options_of(name: str) -> dict:
-    """``gaussian-15-geo-n80``: loss, style weight, and changes to BASE; the options of today's
-    default if the name is "default"."""
+    """Parse ``gaussian-15-geo-n80``: loss, style weight, and changes to BASE; "default" names
+    today's default."""
     if name == "default":
         return {"precision": "float32"}
     loss, weight, *changes = name.split("-")
@@ -149,7 +149,7 @@ class Study:
 
 
 def summarise(verdicts: dict[str, dict]) -> str:
-    """Geometric means: distances of pairs differ tenfold."""
+    """Take geometric means: distances of pairs differ tenfold."""
     if not verdicts:
         return "nothing"
 
@@ -163,7 +163,7 @@ def summarise(verdicts: dict[str, dict]) -> str:
 
 
 def write_sheet(out: Path, names: list[str], pairs: int, path: Path, data: Path) -> None:
-    """A row for each pair: photograph, style, and the candidates' paintings."""
+    """Draw a row for each pair: photograph, style, and the candidates' paintings."""
     wide, tall, head = 300, 210, 18
     sheet = Image.new("RGB", (wide * (len(names) + 2), (tall + 2) * pairs + head), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)

@@ -76,7 +76,7 @@ def best_of(run) -> float:
 
 
 def list_unseen(data: Path, pairs: int) -> list[tuple[Path, Path]]:
-    """Photographs and paintings that training leaves out: every tenth."""
+    """List photographs and paintings that training leaves out: every tenth."""
     photos = sorted((data / "photos").glob("*.jpg"))[::10]
     paintings = sorted((data / "paintings").glob("*.jpg"))[::10]
     photos = photos[:: max(1, len(photos) // pairs)]
@@ -115,7 +115,7 @@ def measure_quality(data: Path, pairs: int) -> None:
 
 
 def read_curve(curve: list[tuple[float, float]], content: float) -> float:
-    """The least style distance at a content distance, between those measured."""
+    """Interpolate the least style distance at a content distance."""
     curve = sorted(curve)
     if content >= curve[-1][0]:
         return curve[-1][1]
@@ -126,7 +126,7 @@ def read_curve(curve: list[tuple[float, float]], content: float) -> float:
 
 
 def measure_steadiness(data: Path) -> None:
-    """How far a painting moves when the photograph does by one level of grey."""
+    """Measure how far a painting moves when the photograph does by one level of grey."""
     moved = []
     for photo_path, style_path in list_unseen(data, 10):
         photo, paint = read_at(photo_path, 512), Instant(read_at(style_path, 512))

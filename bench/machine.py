@@ -21,7 +21,7 @@ def describe_machine() -> str:
 
 
 def keep(bench: str, name: str, facts: Any) -> None:
-    """What was measured, by machine and benchmark, for the plots of docs/performance.md."""
+    """Keep what was measured, by machine and benchmark, for the plots of docs/performance.md."""
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results.setdefault(describe_machine(), {}).setdefault(bench, {})[name] = facts
     RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")

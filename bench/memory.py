@@ -43,7 +43,7 @@ def draw_style(side: int = 640) -> torch.Tensor:
 
 
 def load_random(name: str) -> Backbone:
-    """A network of the right shape whose features neither vanish nor explode."""
+    """Load a network of the right shape whose features neither vanish nor explode."""
     generator = torch.Generator().manual_seed(0)
     tensors = {
         "preprocess.weight": torch.eye(3)[:, :, None, None] * 4,
@@ -58,7 +58,7 @@ def load_random(name: str) -> Backbone:
 
 
 def paint_one(side: int, options: dict) -> None:
-    """In a process of its own: what it took, as JSON."""
+    """Run in a process of its own and print what it took, as JSON."""
     if options["backbone"] != "compact":
         painter.load_backbone = lambda name, **_: load_random(name)
     work = painter.Painter(

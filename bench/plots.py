@@ -20,7 +20,7 @@ MARKS = ("o-", "s--", "D-.", "^:")
 
 
 def plot_memory(facts: dict, path: Path) -> None:
-    """Time and peak memory over pixels, both axes logarithmic."""
+    """Plot time and peak memory over pixels, both axes logarithmic."""
     runs: dict[str, list[dict]] = {}
     for name, each in facts.items():
         network, grant, _precision, _side = name.split()
@@ -41,7 +41,7 @@ def plot_memory(facts: dict, path: Path) -> None:
 
 
 def plot_speed(facts: dict, path: Path) -> None:
-    """Milliseconds of a step, ours beside the tutorials'."""
+    """Plot milliseconds of a step, ours beside the tutorials'."""
     names = sorted(facts, key=lambda name: (name.split()[0], int(name.split()[1])))
     kinds = [kind for kind in ("tutorial", "float32", "bfloat16") if kind in facts[names[0]]]
     figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")

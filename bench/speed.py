@@ -68,7 +68,7 @@ def gram(x: Tensor) -> Tensor:
 
 
 def make_tutorial(backbone: Backbone, content: Tensor, style: Tensor) -> Callable[[], float]:
-    """A step as the tutorials write it; seconds of each evaluation."""
+    """Take steps as the tutorials write them; return the seconds of each evaluation."""
     model, losses = nn.Sequential(copy.deepcopy(backbone.preprocess)), []
     x, y, block = model(content), model(style), 1
     for name, conv in backbone.convs.items():
@@ -119,7 +119,7 @@ def make_tutorial(backbone: Backbone, content: Tensor, style: Tensor) -> Callabl
 def make_ours(
     backbone: Backbone, machine: Machine, content: Tensor, style: Tensor
 ) -> Callable[[], float]:
-    """A step with the default options."""
+    """Take steps with the default options."""
     options = impasto.PaintOptions()
     photo = Picture(content)
     scene = Scene(photo, [Picture(style)], options, photo.size)
@@ -143,7 +143,7 @@ def make_ours(
 
 
 def count_work(backbone: Backbone, side: int) -> float:
-    """Floating-point operations of a step: two for a multiply-add, forward and back."""
+    """Count the floating-point operations of a step: two for a multiply-add, forward and back."""
     total = 0.0
     for name, shape in backbone.architecture.shapes().items():
         cells = (side / 2 ** (block_of(name) - 1)) ** 2
@@ -154,7 +154,7 @@ def count_work(backbone: Backbone, side: int) -> float:
 
 
 def best_product(kind: torch.dtype) -> float:
-    """Operations a second of the best matrix product."""
+    """Measure the operations a second of the best matrix product."""
     best = 0.0
     for n in (1024, 2048, 4096):
         a, b = torch.randn(n, n).to(kind), torch.randn(n, n).to(kind)

@@ -33,7 +33,7 @@ GATYS_WEIGHTS = {name: 1e3 / n**2 for name, n in zip(STYLE, (64, 128, 256, 512, 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How far a painting is from its style (two ways) and from its photograph."""
+    """Measure how far a painting is from its style (two ways) and from its photograph."""
 
     gram: float
     sliced: float
@@ -53,7 +53,7 @@ class Teacher:
     content = CONTENT_LOSSES["features"]
 
     def look(self, pixels: Tensor, layers: list[str]) -> dict[str, Tensor]:
-        """Features in the true network's space, where there is a map for their layer."""
+        """Return features in the true network's space, where there is a map for their layer."""
         seen = self.backbone(pixels.contiguous(memory_format=torch.channels_last), layers)
         return {name: self.map_layer(name, features) for name, features in seen.items()}
 
@@ -66,7 +66,7 @@ class Teacher:
 
     @torch.no_grad()
     def judge(self, painted: Tensor, content: Tensor, style: Tensor) -> Verdict:
-        """Style at the size the style picture has; content against the photograph as it is."""
+        """Measure style at the style picture's size, content against the photograph as it is."""
         seen, wanted = self.look(painted, STYLE), self.look(style, STYLE)
         photo = self.look(content, ["relu4_1"])["relu4_1"]
         grams, sliced = [], []
@@ -79,7 +79,7 @@ class Teacher:
 
 
 def sliced_distance(ours: Tensor, theirs: Tensor, directions: int = 256) -> float:
-    """Squared Wasserstein distance of (C, n) features on random lines, in the target's variances.
+    """Measure the sliced Wasserstein distance of (C, n) features, squared, in target variances.
 
     Centred features of the target choose the scale; both are compared at the same 1,024 quantiles.
     """
@@ -104,7 +104,7 @@ def paint_plain(
     weight: float = 1.0,
     watch: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
-    """Gatys' method as his own script has it: one size, from the photograph, torch's L-BFGS.
+    """Paint as Gatys' own script does: one size, from the photograph, torch's L-BFGS.
 
     The script's network is scaled to a mean activation of 1; so are the features here. ``watch`` is
     shown the picture after every twenty evaluations.
@@ -139,6 +139,6 @@ def paint_plain(
 
 
 def read_at(path: Path, size: int) -> Tensor:
-    """A picture with that long side."""
+    """Read a picture with that long side."""
     pixels = read_image(path).pixels
     return resize_pixels(pixels, *fit_size(pixels.shape[-1], pixels.shape[-2], size))

@@ -26,7 +26,7 @@ def paint_at_once(content: Path, style: object, **options: object) -> Image.Imag
 
 
 def show_any(folder: Path) -> None:
-    """After five pictures, in one pass; and step by step, below."""
+    """Paint after five pictures, in one pass; and step by step, below."""
     styles = [folder / f"{name}.png" for name in STYLE_PICTURES]
     rows: list[list[Image.Image | None]] = [[None, *(cut(Image.open(s), *TILE) for s in styles)]]
     for name in PHOTOS:
@@ -38,7 +38,7 @@ def show_any(folder: Path) -> None:
 
 
 def show_painters(folder: Path) -> None:
-    """As eight painters."""
+    """Paint as eight painters."""
     palette = open_net("painters").palette
     assert palette is not None
     names, half = palette.names, len(palette) // 2
@@ -52,7 +52,7 @@ def show_painters(folder: Path) -> None:
 
 
 def show_blends(folder: Path) -> None:
-    """From one painter to another."""
+    """Blend from one painter to another."""
     shares = (0, 0.25, 0.5, 0.75, 1)
     row = [
         cut(

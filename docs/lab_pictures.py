@@ -30,7 +30,7 @@ def keep(sheet: Image.Image, name: str) -> None:
 
 
 def keep_figure(figure: Path, name: str, width: int = 1000) -> None:
-    """A figure in few colours: it is lines, greys, and thumbnails."""
+    """Write a figure in few colours: it is lines, greys, and thumbnails."""
     image = Image.open(figure).convert("RGB")
     image.thumbnail((width, width))
     path = HERE / f"lab-{name}.png"

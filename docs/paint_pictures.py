@@ -34,7 +34,7 @@ def write_sheet(
     name: str,
     captions: Sequence[Sequence[str]] = (),
 ) -> None:
-    """What is kept in the repository stays under 300 KB."""
+    """Write a picture of at most 300 KB, for the repository."""
     tile = max(next(image for image in rows[0] if image).size)
     sheet = draw_sheet(rows, captions=captions, tile=tile)
     path = HERE / f"{name}.jpg"
@@ -51,7 +51,7 @@ def paint(content: Path, style: Path | list[Path], **options: object) -> Image.I
 
 
 def write_named(tiles: list[Image.Image], names: list[str], sheet: str) -> None:
-    """A sheet of tiles four in a row, each with its name under it."""
+    """Draw a sheet of tiles four in a row, each with its name under it."""
     write_sheet(arrange(tiles, 4), sheet, arrange(names, 4))
 
 
@@ -148,7 +148,7 @@ def paint_masks(folder: Path) -> None:
 
 
 def draw_cup(size: tuple[int, int], soft: float = 2) -> Image.Image:
-    """Where the cup and its saucer are in scikit-image's coffee."""
+    """Mask the cup and its saucer in scikit-image's coffee."""
     mask = Image.new("L", size)
     scale = size[0] / 600
     ImageDraw.Draw(mask).ellipse([v * scale for v in (120, 40, 500, 365)], fill=255)
@@ -156,7 +156,7 @@ def draw_cup(size: tuple[int, int], soft: float = 2) -> Image.Image:
 
 
 def draw_collage(left: Path, right: Path) -> Image.Image:
-    """Two styles side by side, as one picture."""
+    """Put two styles side by side, as one picture."""
     first, second = Image.open(left).convert("RGB"), Image.open(right).convert("RGB")
     both = Image.new("RGB", (first.width * 2, first.height))
     both.paste(first, (0, 0))

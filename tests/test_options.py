@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from impasto.datasets.options import AugmentOptions, parse_range
-from impasto.errors import MissingFileError, OptionError, plural, suggest
+from impasto.errors import MissingFileError, OptionError, plural, shorten, suggest
 from impasto.lab.options import (
     DreamOptions,
     FeaturesOptions,
@@ -55,6 +55,35 @@ def test_what_is_wrong_is_said_in_one_line(values, text):
         PaintOptions.read(values)
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"precision": "x" * 50_000_000},
+        {"x" * 5_000_000: 1},
+        {"seed": 10**10_000},
+        {"style_weight": 10**4000},
+        {"content_layer": ["relu1_1=" + "9" * 5_000_000]},
+        {"mask": ["x"] * 100_000},
+    ],
+    ids=["text", "name", "digits", "number", "layer", "list"],
+)
+def test_long_values_are_not_echoed_whole(values):
+    with pytest.raises(OptionError) as caught:
+        PaintOptions.read(values)
+    assert len(str(caught.value)) < 600
+    assert "\n" not in str(caught.value)
+
+
+def test_every_error_is_of_bounded_length():
+    error = MissingFileError("no file " + "x" * 100_000 + "; name another")
+    assert len(str(error)) == 2000
+    assert str(error).startswith("no file xxx")
+    assert str(error).endswith("xxx; name another")
+    assert str(MissingFileError(2, "no file")) == "2 no file"
+    assert shorten("12345678", 8) == "12345678"
+    assert shorten("123456789", 8) == "12345…89"
 
 
 def test_option_errors_are_value_errors():

@@ -46,7 +46,7 @@ MAPPED = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
 
 
 def load_pictures(folders: list[Path], *, held_out: bool) -> list[Tensor]:
-    """uint8 (3, H, W); every tenth file of a folder, sorted by name, is held out."""
+    """Read uint8 (3, H, W); every tenth file of a folder, sorted by name, is held out."""
     pictures = []
     for folder in folders:
         files = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
@@ -61,7 +61,7 @@ def load_pictures(folders: list[Path], *, held_out: bool) -> list[Tensor]:
 
 
 def draw_crops(pictures: list[Tensor], batch: int, size: int, rng: np.random.Generator) -> Tensor:
-    """Random crops at three scales, flipped; one in eight is noised or mixed with another."""
+    """Cut random crops at three scales, flipped; one in eight is noised or mixed with another."""
     crops = torch.empty(batch, 3, size, size)
     for i in range(batch):
         picture = pictures[rng.integers(len(pictures))]
@@ -123,7 +123,7 @@ def rate(step: int, steps: int) -> float:
 
 
 def load_teacher(path: Path) -> tuple[Backbone, dict[str, Tensor]]:
-    """A true VGG-19 or a slim one, with its 1x1 maps to the true one's space (identity if none)."""
+    """Load a VGG-19 or a slim one, with its 1x1 maps to the former's space (identity if none)."""
     tensors = load_file(path)
     channels = tuple(tensors[f"conv{b}_1.weight"].shape[0] for b in range(1, 6))
     architecture = Architecture("teacher", BACKBONES["vgg19"].convolutions, channels)
@@ -136,7 +136,7 @@ def load_teacher(path: Path) -> tuple[Backbone, dict[str, Tensor]]:
 def feature_scales(
     teacher: Backbone, pictures: list[Tensor], rng: np.random.Generator
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Mean and deviation of each channel; a channel that is never alight gets no weight."""
+    """Measure the mean and deviation of each channel; one that is always 0 gets no weight."""
     sums: dict[str, list[Tensor]] = {layer: [] for layer in TAUGHT}
     for _ in range(12):
         for layer, f in teacher(draw_crops(pictures, 32, 96, rng), TAUGHT).items():
@@ -154,7 +154,7 @@ def feature_scales(
 def wake_channels(
     student: Backbone, maps: nn.ModuleDict, muon: Muon, crops: Tensor
 ) -> dict[str, int]:
-    """Give channels that hardly ever light up new weights; nothing listens to them at first.
+    """Give channels that are nearly always 0 new weights; the next layer ignores them at first.
 
     Large early steps kill them: of relu5_1's 128 channels, 26 were alive after 8,000 steps.
     """
@@ -289,7 +289,7 @@ def write_checkpoint(path: Path, content: dict) -> None:
 
 
 def load_labelled(archive: Path) -> tuple[list[str], dict[bool, tuple[Tensor, Tensor]]]:
-    """Class names, and {held out: (uint8 pictures (N, 3, 64, 64), labels)}; every tenth is."""
+    """Read class names, and {held out: (uint8 pictures (N, 3, 64, 64), labels)}; every tenth is."""
     with zipfile.ZipFile(archive) as files:
         rows = [line.split("\t") for line in files.read("classes.tsv").decode().splitlines()]
         by_class = {wnid: number for number, (wnid, _) in enumerate(rows)}
@@ -310,7 +310,7 @@ def load_labelled(archive: Path) -> tuple[list[str], dict[bool, tuple[Tensor, Te
 
 
 def view_pictures(pictures: Tensor, side: int, rng: np.random.Generator | None) -> Tensor:
-    """Float pictures at ``side``; with a generator, flipped and shifted at random."""
+    """Return float pictures at ``side``; with a generator, flipped and shifted at random."""
     x = pictures.float().div_(255)
     if rng is not None:
         crop = int(rng.integers(52, 65))
@@ -326,7 +326,7 @@ def view_pictures(pictures: Tensor, side: int, rng: np.random.Generator | None) 
 def see_all(
     trunk: Backbone, pictures: Tensor, side: int, rng: np.random.Generator | None
 ) -> Tensor:
-    """relu5_1 of every picture, float16: the frozen part is run once for each view of the data."""
+    """Return relu5_1 of every picture, float16: the frozen part runs once for each view."""
     parts = []
     for batch in pictures.split(100):
         seen = trunk(view_pictures(batch, side, rng), ["relu5_1"])["relu5_1"]
@@ -408,7 +408,7 @@ def train_head(args: argparse.Namespace) -> None:
 
 @torch.no_grad()
 def count_right(top: Top, features: Tensor, labels: Tensor, scale: Tensor) -> float:
-    """Share of pictures whose best score is their class."""
+    """Return the share of pictures whose best score is their class."""
     top.eval()
     right = 0
     for x, y in zip(features.split(500), labels.split(500), strict=True):
@@ -422,7 +422,7 @@ def count_right(top: Top, features: Tensor, labels: Tensor, scale: Tensor) -> fl
 
 
 def load_student(checkpoint: Path) -> tuple[Backbone, dict[str, Tensor]]:
-    """The trained trunk, and its tensors in the package's layout."""
+    """Read the trained trunk, and its tensors by the package's names."""
     saved = torch.load(checkpoint, weights_only=True)["student"]
     tensors = {name.removeprefix("convs."): tensor for name, tensor in saved.items()}
     trunk = Backbone.from_tensors(tensors, BACKBONES["compact"], padding="reflect")
@@ -430,7 +430,7 @@ def load_student(checkpoint: Path) -> tuple[Backbone, dict[str, Tensor]]:
 
 
 def centre_crops(pictures: list[Tensor], side: int) -> list[Tensor]:
-    """(1, 3, side, side) of every picture that is large enough."""
+    """Cut (1, 3, side, side) from every picture that is large enough."""
     crops = []
     for picture in pictures:
         top, left = (picture.shape[1] - side) // 2, (picture.shape[2] - side) // 2
@@ -444,8 +444,8 @@ def centre_crops(pictures: list[Tensor], side: int) -> list[Tensor]:
 def fit_maps(
     student: Backbone, teacher: Backbone, crops: list[Tensor]
 ) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
-    """For each layer the affine map from the student's features to the teacher's, least squares,
-    and the mean of each of the student's channels."""
+    """Fit each layer's affine map from the student's features to the teacher's (least squares);
+    return it with the mean of each of the student's channels."""
     sums: dict[str, list[Tensor]] = {}
     for crop in crops:
         ours, theirs = student(crop, TAUGHT), teacher(crop, TAUGHT)
@@ -475,7 +475,7 @@ def shares_unexplained(
     read: dict[str, Tensor],
     crops: list[Tensor],
 ) -> dict[str, tuple[float, float | None]]:
-    """By layer: what is left of the teacher's standardised features, and in true VGG-19's space."""
+    """Measure by layer the teacher's features left unexplained, and in true VGG-19's space."""
     moments: dict[str, list[Tensor]] = {}
     for crop in crops:
         ours, theirs = student(crop, TAUGHT), teacher(crop, TAUGHT)
@@ -503,7 +503,7 @@ def shares_unexplained(
 
 @torch.no_grad()
 def top_gains(tensors: dict[str, Tensor], crops: list[Tensor]) -> dict[str, Tensor]:
-    """What brings the mean activation of conv5_2 … conv5_4 to 1."""
+    """Measure what brings the mean activation of conv5_2 … conv5_4 to 1."""
     network = Backbone.from_tensors(tensors, BACKBONES["compact"], padding="reflect")
     layers = ["relu5_2", "relu5_3", "relu5_4"]
     means = [
@@ -566,7 +566,7 @@ def finish(args: argparse.Namespace) -> None:
 
 
 def write_report(args: argparse.Namespace, shares: dict, top1: float, pictures: int) -> None:
-    """The table of the model card, from numbers alone."""
+    """Print the table of the model card, from numbers alone."""
     lines = ["| layer | left unexplained | in true VGG-19's space |", "|---|---|---|"]
     for layer, (share, mapped) in shares.items():
         lines.append(f"| {layer} | {share:.4f} | {'' if mapped is None else f'{mapped:.4f}'} |")

@@ -31,11 +31,11 @@ class Sheet:
         self.x, self.y = self.away(0.5, 0.5)
 
     def away(self, u: float, v: float) -> tuple[Array, Array]:
-        """How far every place is from (u, v), right and down, in units."""
+        """Measure how far every place is from (u, v), right and down, in units."""
         return (self.u - u) * np.float32(self.spans[0]), (self.v - v) * np.float32(self.spans[1])
 
     def noise(self, across: int, down: int, octaves: int = 1) -> Array:
-        """Smooth noise (H,W) of about unit variance, of that many cells at the coarsest octave."""
+        """Draw smooth noise (H,W) of about unit variance, of so many cells at first."""
         total: Array = np.zeros(self.size[::-1], np.float32)
         for octave in range(octaves):
             columns, rows = across << octave, down << octave
@@ -46,7 +46,7 @@ class Sheet:
         return total
 
     def pixels(self, points: Array) -> list[tuple[float, ...]]:
-        """Points (N,2) in units as pillow draws them."""
+        """Convert points (N,2) from units to pixels, as pillow draws them."""
         return [tuple(point) for point in (points * self.unit + np.array(self.size) / 2).tolist()]
 
 
@@ -56,7 +56,7 @@ def sheet_of(width: int, height: int, seed: int) -> Sheet:
 
 
 def scene_of(sheet: Sheet) -> Sheet:
-    """A coarse sheet of the same proportions, for colours and directions to be looked up in."""
+    """Make a coarse sheet of the same proportions, to look up colours and directions in."""
     columns, rows = (max(8, round(SCENE_SIDE * span)) for span in sheet.spans)
     return Sheet(columns, rows, sheet.rng)
 
@@ -66,21 +66,21 @@ def colour(code: str) -> Array:
 
 
 def ramp(position: Array, codes: str) -> Array:
-    """Colours (...,3) along evenly spaced stops; `position` (...) in [0,1]."""
+    """Return colours (...,3) along evenly spaced stops; `position` (...) in [0,1]."""
     stops = np.stack([colour(code) for code in codes.split()], axis=-1)
     places = np.linspace(0, 1, stops.shape[1])
     return np.stack([np.interp(position, places, stop) for stop in stops], axis=-1)
 
 
 def mix(below: Array, above: Array | str, amount: Array) -> Array:
-    """`above` laid over `below` where `amount` is 1."""
+    """Lay `above` over `below` where `amount` is 1."""
     paint = colour(above) if isinstance(above, str) else above
     mixed: Array = below + (paint - below) * clip(amount, 0, 1)[..., None]
     return mixed
 
 
 def edge(distance: Array, softness: float) -> Array:
-    """1 where `distance` is positive, 0 where negative, with a soft step between."""
+    """Return 1 where `distance` is positive, 0 where negative, with a soft step between."""
     step: Array = clip(distance / softness + 0.5, 0, 1)
     return step
 
@@ -90,7 +90,7 @@ def picture(colours: Array) -> Image.Image:
 
 
 def varnish(sheet: Sheet, canvas: Image.Image, strength: float) -> Image.Image:
-    """An RGBA canvas whose alpha is the height of the paint, lit from the upper left."""
+    """Light an RGBA canvas, whose alpha is the height of the paint, from the upper left."""
     paint = np.asarray(canvas.convert("RGB"), np.float32) / 255
     relief = canvas.getchannel("A").filter(ImageFilter.GaussianBlur(0.0012 * sheet.unit))
     height = np.asarray(relief, np.float32) / 255
@@ -101,7 +101,7 @@ def varnish(sheet: Sheet, canvas: Image.Image, strength: float) -> Image.Image:
 
 
 def lookup(scene: Array, places: Array) -> Array:
-    """What a scene (H,W,...) holds at `places` (N,2), fractions of its width and height."""
+    """Look up a scene (H,W,...) at `places` (N,2), fractions of its width and height."""
     sides = np.array(scene.shape[1::-1])
     column, row = np.moveaxis(clip((places * sides).astype(int), 0, sides - 1), -1, 0)
     found: Array = scene[row, column]

@@ -35,7 +35,7 @@ STARS = (
 
 
 def _night_sky(scene: Sheet) -> tuple[Array, Array]:
-    """Directions (H,W) and colours of a sky; strokes follow the contours of a stream function."""
+    """Return directions (H,W) and colours of a sky; strokes follow a stream function's contours."""
     stream = scene.y + 0.03 * scene.noise(3, 3, 2)
     for u, v, radius, turn in ((0.36, 0.27, 0.15, 1), (0.63, 0.42, 0.12, -1)):
         right, down = scene.away(u, v)
@@ -57,7 +57,7 @@ def _night_sky(scene: Sheet) -> tuple[Array, Array]:
 
 
 def _night_land(scene: Sheet, heading: Array, colours: Array) -> tuple[Array, Array]:
-    """Two ranges of hills, a wheat field and a pair of cypresses laid over the sky."""
+    """Lay two ranges of hills, a wheat field and a pair of cypresses over the sky."""
     v = scene.v
     ranges = (0.6, "1a2f66 25508c 3f7f9a 6aa39a"), (0.66, "12284f 1d4f5f 2f7160 7da06a")
     for base, codes in ranges:
@@ -83,7 +83,7 @@ def _night_land(scene: Sheet, heading: Array, colours: Array) -> tuple[Array, Ar
 
 
 def _follow(scene: Sheet, heading: Array, starts: Array, lengths: Array) -> Array:
-    """Paths (N,7,2) in fractions along the headings from `starts`, of `lengths` in units."""
+    """Follow paths (N,7,2) in fractions along the headings from `starts`, of `lengths` in units."""
     path = [starts]
     for _ in range(6):
         turn = lookup(heading, path[-1])
@@ -93,7 +93,7 @@ def _follow(scene: Sheet, heading: Array, starts: Array, lengths: Array) -> Arra
 
 
 def _brush(sheet: Sheet, canvas: Image.Image, paths: Array, inks: Array, thickness: float) -> None:
-    """Strokes along `paths` (N,S,2) in `inks` (N,3): bundles of bristles of uneven height."""
+    """Draw strokes along `paths` (N,S,2) in `inks` (N,3): bundles of bristles of uneven height."""
     rng, (count, steps) = sheet.rng, paths.shape[:2]
     bristles = 5 if thickness < 0.009 else 8
     points = paths * sheet.size
@@ -120,7 +120,7 @@ def _brush(sheet: Sheet, canvas: Image.Image, paths: Array, inks: Array, thickne
 
 
 def _draw_strokes(width: int, height: int, seed: int) -> Image.Image:
-    """A night sky over wheat in short curved strokes of thick paint."""
+    """Draw a night sky over wheat in short curved strokes of thick paint."""
     sheet = sheet_of(width, height, seed)
     rng, scene = sheet.rng, scene_of(sheet)
     heading, colours = _night_land(scene, *_night_sky(scene))
@@ -154,7 +154,7 @@ PANES = (
 
 
 def _relaxed(sheet: Sheet, count: int) -> Array:
-    """Points (N,2) in units over the picture and a margin, evenly spread, no two alike."""
+    """Spread points (N,2) in units evenly over the picture and a margin, no two alike."""
     crowd = sheet.rng.uniform(-0.5, 0.5, (6000, 2)) * (sheet.spans + 0.12)
     sites = crowd[:count]
     for _ in range(4):  # Lloyd's method on a crowd; a few rounds leave it irregular
@@ -166,7 +166,7 @@ def _relaxed(sheet: Sheet, count: int) -> Array:
 
 
 def _cells(x: Array, y: Array, sites: Array) -> tuple[Array, Array]:
-    """The nearest site (H,W) and the distance to the border of its cell, in units."""
+    """Find the nearest site (H,W) and the distance to the border of its cell, in units."""
     nearest, second = np.full((2, *x.shape), 9.0, np.float32)
     owner, rival = np.zeros((2, *x.shape), int)
     reach = 2.6 / np.sqrt(len(sites))  # wider than any cell, so that only neighbours are compared
@@ -187,7 +187,7 @@ def _cells(x: Array, y: Array, sites: Array) -> tuple[Array, Array]:
 
 
 def _window(x: Array, y: Array) -> tuple[Array, Array]:
-    """The window's design: which of `PANES` a place belongs to, and how far its outlines are."""
+    """Design the window: which of `PANES` a place belongs to, and how far its outlines are."""
     radius, turn = hypot(x, y + 0.09), np.arctan2(y + 0.09, x)
     petal = 0.215 + 0.045 * cos(turn * 12)
     rays = sin(turn * 12 + 0.9 * sin(radius * 9))
@@ -203,7 +203,7 @@ def _window(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _draw_glass(width: int, height: int, seed: int) -> Image.Image:
-    """A stained-glass sunrise in lead."""
+    """Draw a stained-glass sunrise in lead."""
     sheet = sheet_of(width, height, seed)
     sites = _relaxed(sheet, 190)
     bends = sheet.noise(9, 9), sheet.noise(9, 9)
@@ -228,7 +228,7 @@ def _draw_glass(width: int, height: int, seed: int) -> Image.Image:
 
 
 def _lead(sheet: Sheet, colours: Array, border: Array, outlines: Array) -> Array:
-    """Rounded bars of lead between the panes, heavier along the design, in the panes' glow."""
+    """Lay rounded bars of lead between the panes, heavier along the design, in their glow."""
     width = 0.0042 * (1 + 0.28 * clip(sheet.noise(12, 12), -2, 2))
     depth = np.maximum(1 - border / width, 1 - outlines / (width * 1.6))
     glow = picture(colours).filter(ImageFilter.GaussianBlur(0.012 * sheet.unit))
@@ -251,7 +251,7 @@ WAVE = np.array([
 
 
 def _curve(knots: Array) -> Array:
-    """A Catmull-Rom spline (8N,2) through knots (N,2)."""
+    """Lay a Catmull-Rom spline (8N,2) through knots (N,2)."""
     ends = np.vstack([2 * knots[0] - knots[1], knots, 2 * knots[-1] - knots[-2]])
     a, b, c, d = (ends[i : len(ends) - 3 + i, None] for i in range(4))
     t = np.linspace(0, 1, 8, endpoint=False)[:, None]
@@ -261,7 +261,7 @@ def _curve(knots: Array) -> Array:
 
 
 def _swell(sheet: Sheet, rise: float) -> list[Array]:
-    """The knots of a row of waves about `rise` high, y upwards, from beyond left to right."""
+    """Place the knots of a row of waves about `rise` high, y upwards, from beyond left to right."""
     place, waves = -sheet.spans[0] / 2 - sheet.rng.uniform(0.6, 1.6) * rise, []
     while place < sheet.spans[0] / 2 + rise:
         tall = rise * sheet.rng.uniform(0.55, 1.15)
@@ -272,7 +272,7 @@ def _swell(sheet: Sheet, rise: float) -> list[Array]:
 
 
 def _carve(sheet: Sheet, pen: ImageDraw.ImageDraw, waves: list[Array], base: float) -> None:
-    """A row of waves: nested lines of ink that flatten with depth, from the outside inwards."""
+    """Carve a row of waves: nested lines of ink that flatten with depth, from outside inwards."""
     crest, rise = _curve(np.vstack(waves)), max(wave[:, 1].max() for wave in waves)
     for cut in range(15):
         # the ink between two cuts is a line; it grows heavier with depth
@@ -286,7 +286,7 @@ def _carve(sheet: Sheet, pen: ImageDraw.ImageDraw, waves: list[Array], base: flo
 
 
 def _spray(sheet: Sheet, pen: ImageDraw.ImageDraw, waves: list[Array], base: float) -> None:
-    """Foam along the lips of the waves, and drops thrown before them."""
+    """Draw foam along the lips of the waves, and drops thrown before them."""
     discs, rng = [], sheet.rng
     for wave in waves:
         lip, tall = _curve(wave[4:11]), wave[5, 1]
@@ -301,7 +301,7 @@ def _spray(sheet: Sheet, pen: ImageDraw.ImageDraw, waves: list[Array], base: flo
 
 
 def _print_sky(sheet: Sheet) -> Array:
-    """Paper with a graded sky of carved lines, a vermilion sun and bars of cloud."""
+    """Draw paper with a graded sky of carved lines, a vermilion sun and bars of cloud."""
     v, wander = sheet.v, sheet.noise(3, 5, 2)
     lines, grade = sin((v + 0.006 * wander) * 260), 0.12 + 1.15 * edge(0.3 - v, 0.7)
     colours = mix(ramp(v, PAPER), PALE, edge(lines + 3.2 * grade - 1.75, 0.5) * 0.9)
@@ -318,7 +318,7 @@ def _print_sky(sheet: Sheet) -> Array:
 
 
 def _draw_waves(width: int, height: int, seed: int) -> Image.Image:
-    """A woodcut of breaking waves before the sun."""
+    """Draw a woodcut of breaking waves before the sun."""
     sheet = sheet_of(width, height, seed)
     proof = picture(_print_sky(sheet))
     pen = ImageDraw.Draw(proof)
@@ -339,7 +339,7 @@ def _draw_waves(width: int, height: int, seed: int) -> Image.Image:
 
 
 def _river(scene: Sheet) -> Array:
-    """Colours (H,W,3) of a river at evening: sun, hills, sails, a shore with two trees."""
+    """Return colours (H,W,3) of a river at evening: sun, hills, sails, a shore with two trees."""
     u, v, leaves, clouds = scene.u, scene.v, scene.noise(24, 24, 2), scene.noise(4, 9, 3)
     horizon, waver = 0.47, 0.05 * scene.noise(5, 46, 2) * (scene.v > 0.47)
     # the water is the sky turned over and shaken
@@ -380,7 +380,7 @@ def _river(scene: Sheet) -> Array:
 
 
 def _draw_dots(width: int, height: int, seed: int) -> Image.Image:
-    """A river at evening in dabs of divided colour, complementaries side by side."""
+    """Draw a river at evening in dabs of divided colour, complementaries side by side."""
     sheet = sheet_of(width, height, seed)
     rng, colours = sheet.rng, _river(scene_of(sheet))
     canvas = Image.new("RGBA", sheet.size, (226, 205, 170, 40))
@@ -411,7 +411,7 @@ BLACK, BURST, SPARK = "000000", "e8212f ff8a1f ffdf33 fffbe8", "3aa8e8 fffbe8 e8
 
 
 def _burst(sheet: Sheet, pen: ImageDraw.ImageDraw, at: Array, size: float, codes: str) -> None:
-    """A jagged star within stars of other colours, with a shadow to the lower right."""
+    """Draw a jagged star within stars of other colours, with a shadow to the lower right."""
     spikes = 2 * round(5 + 30 * size)
     jag = np.where(np.arange(spikes) % 2, 0.62, 1.0) * sheet.rng.uniform(0.86, 1.14, spikes)
     turn = (np.arange(spikes) + sheet.rng.normal(0, 0.15, spikes)) * 2 * np.pi / spikes
@@ -425,7 +425,7 @@ def _burst(sheet: Sheet, pen: ImageDraw.ImageDraw, at: Array, size: float, codes
 
 
 def _smoke(sheet: Sheet, pen: ImageDraw.ImageDraw, lift: float, size: float, codes: str) -> None:
-    """A bank of round clouds, light and shade, `lift` above the picture's lower edge."""
+    """Draw a bank of round clouds, light and shade, `lift` above the picture's lower edge."""
     rng, (light, shade), count = sheet.rng, codes.split(), round(sheet.spans[0] / size * 1.15) + 2
     across = np.linspace(-0.5, 0.5, count)
     down = (0.5 - 0.4 * across**2) * sheet.spans[1] - lift + rng.normal(0, 0.025, count)
@@ -446,7 +446,7 @@ def _smoke(sheet: Sheet, pen: ImageDraw.ImageDraw, lift: float, size: float, cod
 
 
 def _draw_halftone(width: int, height: int, seed: int) -> Image.Image:
-    """A comic explosion over clouds, printed in coarse dots."""
+    """Draw a comic explosion over clouds, printed in coarse dots."""
     sheet = sheet_of(width, height, seed)
     right, down = sheet.away(0.48, 0.43)
     radius, rays = hypot(right, down), sin(np.arctan2(down, right) * 14 + 0.3)
@@ -470,7 +470,7 @@ def _draw_halftone(width: int, height: int, seed: int) -> Image.Image:
 
 
 def _screen(sheet: Sheet, plate: Array) -> Array:
-    """The plate in dots of cyan, magenta and yellow, each screen turned and a little off."""
+    """Print the plate in dots of cyan, magenta and yellow, each screen turned and a little off."""
     paper, pitch = colour("faf1dc"), 0.0145
     printed = np.ones_like(plate) * paper
     for channel, (degrees, code) in enumerate(((15, "00a0e0"), (75, "e8207a"), (0, "ffe11a"))):

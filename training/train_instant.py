@@ -67,7 +67,7 @@ DRAWN = 6  # of each of the project's own styles
 
 
 def split(paths: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Those to learn from, and every tenth."""
+    """Split into those to learn from, and every tenth."""
     return [p for i, p in enumerate(paths) if i % 10], paths[::10]
 
 
@@ -85,7 +85,7 @@ class Data:
         self.photos, self.styles, self.drawn = Crops(learnt, 420), Crops(styles, 900), Crops(drawn)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Photographs and styles, drawn from the step alone."""
+        """Draw photographs and styles from the step alone."""
         draw = random.Random(step)
         side = SIDES[step % len(SIDES)]
         photos = [self.photos.cut(draw, side, side * draw.uniform(1, 3)) for _ in range(BATCH)]
@@ -145,7 +145,7 @@ class Trainer:
         beside.replace(self.checkpoint)
 
     def rate(self) -> float:
-        """Warmed up, the same for long, and falling at last."""
+        """Return the learning rate: warmed up, constant for long, falling at last."""
         left = (self.steps - self.step) / (COOLING * self.steps)
         return RATE * min(1.0, (self.step + 1) / WARM_UP, max(left, 0.02))
 
@@ -179,7 +179,7 @@ class Trainer:
         }
 
     def repaint(self, photos: Tensor, codes: Tensor) -> Tensor:
-        """With noise."""
+        """Add noise."""
         noisy = disturb(photos, self.step).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             again: Tensor = self.net(noisy, self.reader(codes))
@@ -222,14 +222,14 @@ class Trainer:
                 self.save()
 
     def pack(self, path: Path) -> None:
-        """As it travels with the package."""
+        """Pack the network as it is in the package."""
         self.both.load_state_dict(self.average)
         about = {"steps": self.step, "licence": "Apache-2.0"}
         save_net(path, self.net, reader=self.reader, about=about, dtype=torch.float16)
 
     @torch.no_grad()
     def show(self, sheet: Path, side: int = 320) -> None:
-        """Held-out photographs after held-out styles."""
+        """Paint held-out photographs after held-out styles."""
         self.both.load_state_dict(self.average)
         self.net.renew_grain()
         rows = []

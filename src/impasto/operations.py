@@ -1,73 +1,169 @@
-"""What Impasto can do: name -> its options, and the class that does it.
+"""What Impasto can do: name -> its options, its inputs, what comes out, and the class that does it.
 
-The only dispatch: the command line, and whatever else takes orders, goes through it. Work is made
-from its inputs and options, yields a step at a time from ``steps()``, and has a ``result()`` at any
-moment after that, so that work broken off still has something to show.
+The only dispatch: the command line, batches, and whatever else takes orders go through it. Flags,
+forms and upload fields can be made from what is declared here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Literal
 
 from impasto.datasets.options import AugmentOptions
-from impasto.instant.options import InstantOptions, TrainOptions
+from impasto.errors import OptionError, suggest
+from impasto.instant.options import ExportOptions, InstantOptions, TrainOptions
 from impasto.lab.options import (
     DreamOptions,
     FeaturesOptions,
     InvertOptions,
+    ReportOptions,
     SweepOptions,
     TextureOptions,
     TuneOptions,
 )
 from impasto.options import Options
 from impasto.painting.options import PaintOptions
+from impasto.work import Request, Work
+
+Kind = Literal["picture", "labelled set", "folder", "model", "name"]
+Output = Literal["picture", "folder", "model", "file"]
 
 
-class Work(Protocol):
-    """A running operation."""
+@dataclass(frozen=True)
+class Input:
+    """What goes into an operation: how many of what kind."""
 
-    notes: list[str]
+    name: str
+    kind: Kind
+    about: str
+    least: int = 1
+    most: int | None = 1  # None: any number
 
-    def steps(self) -> Iterator[Any]: ...
-
-    def result(self) -> Any: ...
+    def check(self, given: Sequence[str]) -> None:
+        """Raise an error where there are too few or too many, or one has an empty name."""
+        if not all(given):
+            raise OptionError(f"{self.name}: a {self.kind} has an empty name")
+        if len(given) < self.least:
+            raise OptionError(f"{self.name} is missing: {self.about}")
+        if self.most is not None and len(given) > self.most:
+            raise OptionError(f"{self.name}: {len(given)} are given, and at most {self.most} goes")
 
 
 @dataclass(frozen=True)
 class Operation:
-    """The options of an operation and, as ``room:name``, the class that does it: imported when
-    work begins, so that listing operations costs nothing."""
+    """An operation's declaration."""
 
     options: type[Options]
-    work: str
+    inputs: tuple[Input, ...]
+    output: Output
+    work: str  # ``module:Class``, imported when work begins: listing operations costs nothing
+    done: str = "made"  # what was done with its output
 
-    def start(self, *inputs: Any, options: Options, **more: Any) -> Any:
-        return self._find()(*inputs, options, **more)
+    def start(self, request: Request) -> Work[object]:
+        """Make the work that a request asks for."""
+        known = {each.name for each in self.inputs}
+        if unknown := sorted(set(request.inputs) - known):
+            raise OptionError(f"unknown input {unknown[0]!r}{suggest(unknown[0], known)}")
+        for each in self.inputs:
+            each.check(request.inputs.get(each.name, ()))
+        work: Work[object] = self._find().from_request(request)
+        return work
 
-    def start_many(self, options: Options) -> Callable[..., Any]:
-        """What starts one after the other, and keeps what they share."""
-        begin: Callable[..., Any] = self._find().many(options)
-        return begin
+    def settle_many(self, options: Options, styles: Sequence[str]) -> tuple[Options, list[str]]:
+        """Check what is the same for many paintings, once; return its options, and notes."""
+        settled: tuple[Options, list[str]] = self._find().settle_many(options, styles)
+        return settled
+
+    def start_many(self, options: Options) -> Callable[[Request], Work[object]]:
+        """Return what starts one painting after the other, and keeps what they share."""
+        begin = self._find().many(options)
+        return lambda request: begin(request.one("content"), request.many("style"))
 
     def _find(self) -> Any:
-        room, _, name = self.work.partition(":")
-        return getattr(import_module(f"impasto.{room}"), name)
+        module, _, name = self.work.partition(":")
+        return getattr(import_module(f"impasto.{module}"), name)
 
+
+PHOTO = Input("content", "picture", "the photograph")
+STYLES = Input("style", "picture", "the picture in whose manner it is painted", most=None)
 
 OPERATIONS = {
-    "paint": Operation(PaintOptions, "painting.painter:Painter"),
-    "instant": Operation(InstantOptions, "instant.painter:Impression"),
-    "train": Operation(TrainOptions, "instant.training:Training"),
-    "texture": Operation(TextureOptions, "lab.texture:Texture"),
-    "invert": Operation(InvertOptions, "lab.inversion:Inversion"),
-    "invert-layers": Operation(InvertOptions, "lab.layer_inversions:Inversions"),
-    "dream": Operation(DreamOptions, "lab.dream:Dream"),
-    "features": Operation(FeaturesOptions, "lab.feature_maps:Features"),
-    "sweep": Operation(SweepOptions, "lab.sweep:Sweep"),
-    "study": Operation(SweepOptions, "lab.studies:Study"),
-    "tune": Operation(TuneOptions, "lab.tuning:Tuning"),
-    "augment": Operation(AugmentOptions, "datasets.augmentation:Augmentation"),
+    "paint": Operation(
+        PaintOptions, (PHOTO, STYLES), "picture", "painting.painter:Painter", "painted"
+    ),
+    "instant": Operation(
+        InstantOptions,
+        (PHOTO, Input("style", "picture", "the styles; with a model, names of its own", 0, None)),
+        "picture",
+        "instant.painter:Impression",
+        "painted",
+    ),
+    "train": Operation(
+        TrainOptions,
+        (
+            Input("styles", "picture", "pictures to learn", most=None),
+            Input("photos", "folder", "photographs to learn from"),
+            Input("start", "model", "a network to start from", least=0),
+            Input("names", "name", "the styles' names", 0, None),
+        ),
+        "model",
+        "instant.training:Training",
+    ),
+    "export": Operation(
+        ExportOptions,
+        (Input("style", "picture", "the styles; with a model, names of its own", 0, None),),
+        "file",
+        "instant.export_work:Export",
+        "wrote",
+    ),
+    "texture": Operation(
+        TextureOptions,
+        (Input("style", "picture", "the picture of the texture"),),
+        "picture",
+        "lab.texture:Texture",
+    ),
+    "invert": Operation(InvertOptions, (PHOTO,), "picture", "lab.inversion:Inversion"),
+    "invert-layers": Operation(
+        InvertOptions, (PHOTO,), "folder", "lab.layer_inversions:Inversions"
+    ),
+    "dream": Operation(
+        DreamOptions,
+        (Input("content", "picture", "what to start from; noise, if not given", least=0),),
+        "picture",
+        "lab.dream:Dream",
+    ),
+    "features": Operation(FeaturesOptions, (PHOTO,), "folder", "lab.feature_maps:Features"),
+    "sweep": Operation(SweepOptions, (PHOTO, STYLES), "folder", "lab.sweep:Sweep"),
+    "study": Operation(
+        SweepOptions,
+        (Input("subject", "name", "which of the papers' figures"), PHOTO, STYLES),
+        "folder",
+        "lab.studies:Study",
+    ),
+    "tune": Operation(TuneOptions, (PHOTO, STYLES), "folder", "lab.tuning:Tuning"),
+    "augment": Operation(
+        AugmentOptions,
+        (
+            Input("source", "labelled set", "a folder of classes, or a CSV"),
+            Input("styles", "picture", "pictures to paint after", 0, None),
+        ),
+        "folder",
+        "datasets.augmentation:Augmentation",
+    ),
+    "report": Operation(
+        ReportOptions,
+        (Input("folder", "folder", "what study, sweep or tune made"),),
+        "file",
+        "lab.report:Report",
+    ),
 }
+DEFAULT_OPERATION = "paint"  # what made a recipe that does not say
+
+
+def find_operation(name: str) -> Operation:
+    """Return the operation of that name."""
+    if name not in OPERATIONS:
+        raise OptionError(f"unknown operation {name!r}{suggest(name, OPERATIONS)}")
+    return OPERATIONS[name]

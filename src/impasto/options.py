@@ -16,11 +16,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from impasto.errors import OptionError, suggest
+from impasto.errors import OptionError, shorten, suggest
 
 
 def parse_weights(entries: Iterable[str]) -> dict[str, float]:
-    """``["relu1_1", "relu4_1=0.5"]`` as {name: weight}."""
+    """Read ``["relu1_1", "relu4_1=0.5"]`` as {name: weight}."""
     weights: dict[str, float] = {}
     for entry in entries:
         name, _, number = entry.partition("=")
@@ -34,7 +34,7 @@ def parse_weights(entries: Iterable[str]) -> dict[str, float]:
 
 
 def parse_weight(text: str) -> float | None:
-    """A finite number of at least 0; None of anything else."""
+    """Return a finite number of at least 0; None for anything else."""
     with suppress(ValueError):
         weight = float(text)
         return weight if 0 <= weight < math.inf else None
@@ -47,7 +47,7 @@ def _check_weights(entries: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def parse_memory(text: str) -> int:
-    """Bytes of ``4G``, ``4.5GiB``, ``800M`` or a plain number."""
+    """Read ``4G``, ``4.5GiB``, ``800M`` or a plain number as bytes."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if found is None:
         raise ValueError("give a number of bytes, or of K, M, G or T as in 4G")
@@ -55,6 +55,7 @@ def parse_memory(text: str) -> int:
 
 
 def format_memory(count: float) -> str:
+    """Return bytes as people say them: ``800 MiB``, ``4.5 GiB``."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
@@ -103,7 +104,7 @@ class Options(BaseModel):
 
     @classmethod
     def again(cls, name: str, default: Any, description: str | None = None) -> Any:
-        """A field of this model, for one made from it that has another default."""
+        """Return a field of this model with another default, for a model made from it."""
         field = copy.copy(cls.model_fields[name])
         field.default = default
         field.description = description or field.description
@@ -180,10 +181,18 @@ class MachineOptions(DeviceOptions):
 
 
 def describe_error(error: ValidationError, names: list[str]) -> str:
-    """The first thing wrong: ``style_weight: -1 is wrong: input should be greater than ...``."""
+    """Return what is wrong first: ``style_weight: -1 is wrong: input should be greater ...``."""
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else "options"
     if first["type"] == "extra_forbidden":
-        return f"unknown option {name!r}{suggest(name, names)}"
+        return f"unknown option {shorten(name)!r}{suggest(name, names)}"
     what = first["msg"].removeprefix("Value error, ")
-    return f"{name}: {first['input']!r} is wrong: {what[:1].lower()}{what[1:]}"
+    return f"{name}: {quote_value(first['input'])} is wrong: {what[:1].lower()}{what[1:]}"
+
+
+def quote_value(value: Any) -> str:
+    """Return a value as code has it, of bounded length; whole numbers may have too many digits."""
+    try:
+        return shorten(repr(value))
+    except ValueError:
+        return "a number of thousands of digits"

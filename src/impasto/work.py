@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -72,7 +72,10 @@ class Step:
 
 
 class Work(Protocol[Result_co]):
-    """A running operation. ``result()`` has something to show at any moment."""
+    """A running operation; ``result()`` returns what there is at any moment after its steps began.
+
+    Its class has ``from_request``, which makes it from plain data.
+    """
 
     @property
     def notes(self) -> list[str]:
@@ -85,6 +88,33 @@ class Work(Protocol[Result_co]):
         """Return what the work has come to so far."""
 
 
+@runtime_checkable
+class Described(Protocol):
+    """Work that says what it is about to do."""
+
+    def describe(self) -> list[str]:
+        """Return lines such as ``painting 512 x 341 with compact on cpu``."""
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """Work whose state can be kept in a file, from which the same work goes on."""
+
+    @property
+    def steps_done(self) -> int:
+        """How many steps are done, those before it was broken off among them."""
+
+    @property
+    def checkpoint_path(self) -> Path | None:
+        """Where its state is kept, if it is."""
+
+    def save_progress(self) -> None:
+        """Write the state, if there is a place for it and no step is half done."""
+
+    def discard_checkpoint(self) -> None:
+        """Remove the file: the work is done."""
+
+
 @dataclass(frozen=True)
 class Request:
     """All that work is made from, as plain data: a command, an HTTP call or a job in a queue."""
@@ -94,6 +124,7 @@ class Request:
     output: Path | None = None  # where the work itself writes: a folder, a model
     checkpoint: Path | None = None  # the file that keeps the state of work that is broken off
     jobs: int = 1  # processes that share the work
+    film: Path | None = None  # where a film of all pictures goes
 
     def one(self, name: str) -> str:
         """Return the input of that name, of which there is one."""
@@ -120,7 +151,7 @@ def watch(
         for step in steps:
             if on_step is not None:
                 on_step(step)
-            if is_stopped():
+            if is_stopped() and step.number != step.steps:
                 return False
     return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
 import subprocess
@@ -16,10 +17,9 @@ from conftest import draw_picture
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from impasto.cli import paint as cli_paint
-from impasto.cli.app import run
-from impasto.cli.outputs import Extras
-from impasto.cli.paint import PANELS, Several
+from impasto.cli.app import COMMANDS, run
+from impasto.cli.flags import BatchFlags, Extras
+from impasto.cli.paint import PAINT_PANELS, paint_command
 from impasto.images.reading import read_image, read_recipe
 from impasto.painting import memory_plan as plan
 from impasto.painting.options import PaintOptions
@@ -421,7 +421,7 @@ def test_help_is_in_panels_and_its_lines_are_whole(capsys, monkeypatch):
     assert run(["paint", "--help"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("Usage: impasto paint PHOTOGRAPH --style PICTURE")
-    titles = ["Arguments", *PANELS.values()]
+    titles = ["Arguments", *PAINT_PANELS.values()]
     places = [text.index(f"─ {title} ─") for title in titles]
     assert places == sorted(places)
     assert "None with --recipe PAINTING: the one that it was made from." in text
@@ -432,9 +432,9 @@ def test_help_is_in_panels_and_its_lines_are_whole(capsys, monkeypatch):
 
 def test_a_first_flag_of_each_panel_is_a_flag():
     flags = {f"--{name.replace('_', '-')}" for name in PaintOptions.model_fields}
-    own = signature(cli_paint.paint).parameters
-    flags |= {f"--{name}" for name in (*Extras.model_fields, *Several.model_fields, *own)}
-    assert set(PANELS) <= flags
+    own = signature(paint_command).parameters
+    flags |= {f"--{name}" for name in (*Extras.model_fields, *BatchFlags.model_fields, *own)}
+    assert set(PAINT_PANELS) <= flags
 
 
 def test_names_with_brackets_are_no_markup(photo, picture, tmp_path, monkeypatch, capsys):
@@ -538,3 +538,19 @@ def test_styles_are_measured_once_for_all_runs(photo, picture, tmp_path):
     assert paint(photo, "-s", picture, "-o", outputs[1], *QUICK) == 0
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
     assert list(kept[0].parent.iterdir()) == kept
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_their_docstrings_say(name):
+    module = importlib.import_module(f"impasto.cli.{COMMANDS[name].module}")
+    function = getattr(module, f"{name}_command")
+    assert function.__doc__.splitlines()[0] == COMMANDS[name].about
+
+
+def test_the_list_of_commands_loads_none_of_them():
+    program = (
+        "import sys; from impasto.cli.app import run; run(['--help']); "
+        "sys.exit(bool({'impasto.operations', 'impasto.options'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()

@@ -15,7 +15,7 @@ from conftest import draw_picture
 from PIL import Image
 
 from impasto.cli.app import run
-from impasto.cli.explore import PANELS
+from impasto.cli.explore import EXPLORE_PANELS
 from impasto.images.reading import read_image, read_recipe
 
 QUICK = ["--steps", "3", "--precision", "float32", "--layout", "planes"]
@@ -384,7 +384,8 @@ def test_help_reads_well(command, capsys, monkeypatch):
     for word in ("None]", "()", "False", "[default: ]", "--label", "[default: 0.0] ["):
         assert word not in text
     if command in COMMANDS:
-        titles = [title for title in dict.fromkeys(PANELS.values()) if f"─ {title} ─" in text]
+        panels = dict.fromkeys(EXPLORE_PANELS.values())
+        titles = [title for title in panels if f"─ {title} ─" in text]
         places = [text.index(f"─ {title} ─") for title in titles]
         assert places == sorted(places)
         assert len(places) >= 5

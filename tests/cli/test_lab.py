@@ -14,7 +14,7 @@ from conftest import draw_picture
 from PIL import Image
 
 from impasto.cli.app import run
-from impasto.cli.paint import PANELS
+from impasto.cli.paint import PAINT_PANELS
 from impasto.images.reading import read_image
 from impasto.system.files import working_in
 
@@ -278,10 +278,8 @@ def test_without_optuna_one_line_says_what_mends_it(monkeypatch, capsys):
 BROKEN_OFF = """
 import os, sys
 from impasto.cli import app as cli
-from impasto.cli import explore as cli_explore
-from impasto.cli import lab as cli_lab
-from impasto.cli import running as cli_run
-by, at, follow = int(sys.argv.pop(1)), int(sys.argv.pop(1)), cli_run.follow_moments
+from impasto.operations import Operation
+by, at, start = int(sys.argv.pop(1)), int(sys.argv.pop(1)), Operation.start
 
 class BrokenOff:
     def __init__(self, work):
@@ -296,10 +294,7 @@ class BrokenOff:
                 os.kill(os.getpid(), by)
             yield moment
 
-def follow_broken_off(work, *, quiet):
-    return follow(BrokenOff(work), quiet=quiet)
-
-cli_explore.follow_moments = cli_lab.follow_moments = follow_broken_off
+Operation.start = lambda self, request: BrokenOff(start(self, request))
 cli.main()
 """
 
@@ -369,7 +364,7 @@ def test_help_reads_well(command, capsys, monkeypatch):
     for word in ("None]", "()", "False", "[default: ]"):
         assert word not in text
     if command in ("sweep", "study", "tune"):
-        titles = [title for title in PANELS.values() if f"─ {title} ─" in text]
+        titles = [title for title in PAINT_PANELS.values() if f"─ {title} ─" in text]
         places = [text.index(f"─ {title} ─") for title in titles]
         assert len(places) >= 8
         assert "─ Parameters ─" not in text

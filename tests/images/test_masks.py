@@ -14,7 +14,14 @@ from torch.nn import functional
 
 from impasto.errors import ImageError, MissingFileError, OptionError
 from impasto.images.label_maps import read_labels
-from impasto.images.masks import combine, composite, normalise, read_mask, shrink_mask, soften
+from impasto.images.masks import (
+    combine,
+    composite,
+    normalise_weights,
+    read_mask,
+    shrink_mask,
+    soften,
+)
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 PATHS = [
@@ -171,8 +178,8 @@ def test_an_edge_is_softened_evenly():
 
 def test_normalise_makes_a_mean():
     mask, values = torch.tensor([[[[1.0, 0.5], [0.0, 0.5]]]]), torch.tensor([[4.0, 2], [9, 6]])
-    assert (normalise(mask) * values).sum() == pytest.approx((4 + 1 + 3) / 2)
-    assert not normalise(torch.zeros(1, 1, 2, 2)).any()
+    assert (normalise_weights(mask) * values).sum() == pytest.approx((4 + 1 + 3) / 2)
+    assert not normalise_weights(torch.zeros(1, 1, 2, 2)).any()
 
 
 def test_combine_and_composite():
@@ -242,7 +249,7 @@ def test_a_small_region_keeps_the_features_at_its_middle(side, peak):
     shrunk = shrink_mask(mask, RELU5_1)
     assert shrunk.max() == pytest.approx(peak)
     rows, columns = torch.meshgrid(torch.arange(16), torch.arange(20), indexing="ij")
-    weights = normalise(shrunk)[0, 0]
+    weights = normalise_weights(shrunk)[0, 0]
     middle = [float((weights * place * 16 + 8 * weights).sum()) for place in (rows, columns)]
     assert middle == pytest.approx([top + side / 2, left + side / 2], abs=8)
     counted = (shrunk > 0).sum() * 256

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import os
 import struct
 import threading
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import draw_picture
 from PIL import Image, ImageCms, features
 
 from impasto.errors import ImageError, MissingFileError, OptionError
 from impasto.images.picture import Picture
-from impasto.images.reading import read_image, read_recipe
+from impasto.images.reading import is_same_picture, read_image, read_recipe
 from impasto.images.resizing import fit_size, resize_pixels, resize_tileable
 from impasto.images.writing import WRITABLE, check_writable, to_pil, write_image
 
@@ -845,12 +848,69 @@ def test_check_writable(tmp_path, name, error, message):
         write_image(tmp_path / name, colours(0))
 
 
-def test_check_writable_writes_nothing(tmp_path, monkeypatch):
+def test_check_writable_writes_nothing(tmp_path):
     assert check_writable(str(tmp_path / "x.PNG")) == tmp_path / "x.PNG"
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(os, "access", lambda *_: False)
+
+
+def test_a_folder_that_may_not_be_written_in(tmp_path, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)  # tests may run as root
     with pytest.raises(ImageError, match=r"^cannot write 'x.png': no permission to write in '"):
         check_writable(tmp_path / "x.png")
+
+
+# --- what is read ------------------------------------------------------------------------------
+
+
+def test_links_in_a_circle_are_one_line(tmp_path):
+    loop = tmp_path / "loop.png"
+    loop.symlink_to(loop)
+    for read in (read_image, read_recipe):
+        with pytest.raises(ImageError, match=r"^cannot read 'loop.png': too many levels of sym"):
+            read(loop)
+    with pytest.raises(ImageError, match=r"cannot read '.*': embedded null byte"):
+        read_image("nu\0ll.png")
+
+
+def test_libtiff_writes_no_lines_of_its_own(tmp_path, capfd):
+    path = tmp_path / "bad.tif"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(path, compression="tiff_adobe_deflate")
+    content = path.read_bytes()
+    path.write_bytes(
+        content[:200] + bytes(byte ^ 90 for byte in content[200:1200]) + content[1200:]
+    )
+    with pytest.raises(ImageError, match=r"'bad.tif' is damaged or cut short"):
+        read_image(path)
+    assert capfd.readouterr() == ("", "")
+    with pytest.raises(OSError), Image.open(path) as image:  # noqa: PT011
+        image.load()
+    assert "Decoding error" in capfd.readouterr().err  # a host program's handler is put back
+
+
+def test_a_picture_is_known_by_its_file_or_by_its_pixels(tmp_path):
+    path, other = tmp_path / "a.png", tmp_path / "b.png"
+    Image.fromarray(draw_picture(20, 16)).save(path)
+    Image.fromarray(draw_picture(20, 16)).save(other, compress_level=0)
+    picture = read_image(path)
+    assert picture.digest == hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    again = read_image(other)  # the same pixels in another file
+    assert again.digest != picture.digest
+    with Image.open(path) as image:
+        drawn = read_image(image)
+    assert drawn.digest == again.hash_pixels() == picture.hash_pixels()
+    assert is_same_picture(path, picture.digest)
+    assert is_same_picture(path, drawn.digest)
+    assert not is_same_picture(path, again.digest)
+    clear = replace(drawn, alpha=torch.zeros(1, 1, 16, 20))
+    assert clear.hash_pixels() != drawn.digest
+    nameless = read_image(draw_picture(20, 16))
+    assert nameless.hash_pixels() == drawn.digest
+    assert nameless.digest == ""
+    assert read_image(draw_picture(16, 20)).hash_pixels() != drawn.digest
 
 
 def half_save(_: Image.Image, file: io.BytesIO, **__: object) -> None:

@@ -12,7 +12,7 @@ from conftest import draw_picture
 from PIL import Image
 
 from impasto.errors import DependencyError, ImageError, OptionError
-from impasto.lab.feature_maps import COLUMNS, Features, LayerFeatures, features
+from impasto.lab.feature_maps import STATISTICS, Features, LayerFeatures, features
 from impasto.lab.options import FeaturesOptions
 from impasto.networks.weights import load_tensors
 
@@ -45,7 +45,7 @@ def test_gram_matrix_and_statistics_by_hand():
     seen = LayerFeatures("conv1_1", maps, (0, 1))
     # (1 + 4 + 9 + 16, 0 + 2 - 3 - 8, 0 + 1 + 1 + 4) / 4
     assert seen.gram.tolist() == [[7.5, -2.25], [-2.25, 1.5]]
-    assert [dict(zip(COLUMNS, row, strict=True)) for row in seen.rows()] == [
+    assert [dict(zip(STATISTICS, row, strict=True)) for row in seen.rows()] == [
         {
             "layer": "conv1_1",
             "channel": 0,

@@ -18,7 +18,8 @@ from PIL import Image
 from impasto.errors import MissingFileError, OptionError
 from impasto.lab import report
 from impasto.lab.options import SweepOptions
-from impasto.lab.report import MEASURED, write_report
+from impasto.lab.report import write_report
+from impasto.lab.runs import MEASURED
 from impasto.lab.sweep import Sweep
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -241,7 +242,7 @@ def test_pictures_are_made_smaller_and_keep_their_shape(tmp_path: Path):
 
 
 def test_of_many_runs_the_nearest_have_pictures_and_all_have_numbers(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "SHOWN", 3)
+    monkeypatch.setattr(report, "MOST_PICTURES", 3)
     folder = make_study(tmp_path / "s", {"seed": [str(n) for n in range(8)]}, best=8)
     page = Page(write_report(folder))
     assert [item["id"] for item in page.all("li") if "id" in item] == ["run-5", "run-6", "run-7"]

@@ -339,7 +339,7 @@ def test_every_study_varies_options_that_there_are():
 def test_what_the_user_varies_takes_an_axis_place(tmp_path):
     options = {**QUICK, "steps": 1, "vary": ("content_layer=relu1_1,relu2_1", "tv_weight=0,1")}
     work = Study("layers", PHOTO, STYLE, SweepOptions.read(options), tmp_path / "out")
-    assert [names_in(axis) for axis in work.axes] == [
+    assert [names_in(axis) for axis in work.plan.axes] == [
         {"content_layer"},
         {"tv_weight"},
         {"style_weight"},

@@ -66,6 +66,23 @@ def test_what_is_wrong_is_said_with_the_options_name(text, said):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("count", ["1001", "99999999", "9" * 5000])
+def test_a_range_of_too_many_values_is_refused_before_it_is_made(count):
+    with pytest.raises(OptionError, match=r"^style_weight: too many values; give at most 1000$"):
+        parse_vary(f"style_weight=1:10:{count}")
+
+
+def test_too_many_values_and_pictures_are_refused():
+    numbers = ",".join(map(str, range(1001)))
+    with pytest.raises(OptionError, match=r"^seed: too many values; give at most 1000$"):
+        parse_vary(f"seed={numbers}")
+    assert len(parse_vary("style_weight=1:10:1000")[1]) == 1000
+    axes = [[{name: value} for value in range(1000)] for name in "abcdef"]
+    with pytest.raises(OptionError, match=r"^10{18} pictures are too many: at most 10000 in one"):
+        cross_axes(axes)
+    assert len(cross_axes([axes[0], axes[1][:10]])) == 10_000
+
+
 def test_values_in_one_word():
     assert show_value("style_weight", 15.0) == "15"
     assert show_value("style_weight", 1e-5) == "1e-05"

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +32,7 @@ from impasto.errors import DependencyError, MissingFileError, OptionError, Weigh
 from impasto.networks import weights
 from impasto.networks.layers import BACKBONES
 from impasto.networks.vgg import Backbone
+from impasto.networks.weight_formats import read_tensors
 from impasto.networks.weights import (
     WEIGHTS,
     WeightFile,
@@ -802,3 +804,17 @@ def test_a_fetched_file_without_a_hash_is_pinned(
     pins.write_text("{")
     with pytest.raises(WeightsError, match=r"pins.json is damaged: delete it and import again"):
         fetch_weights("vgg19-caffe")
+
+
+def test_what_torch_says_of_old_files_is_not_shown(tmp_path, monkeypatch, recwarn):
+    path, load = tmp_path / "old.pth", torch.load
+    torch.save({"weight": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
+
+    def load_and_warn(*given: object, **flags: object) -> object:
+        warnings.warn("TypedStorage is deprecated", UserWarning, stacklevel=1)
+        return load(*given, **flags)
+
+    monkeypatch.setattr(torch, "load", load_and_warn)
+    tensors, _ = read_tensors(path, "old.pth")
+    assert tensors["weight"].tolist() == [1, 1]
+    assert not recwarn.list

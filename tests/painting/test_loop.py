@@ -83,7 +83,7 @@ class Colouring(Work):
         history = list(self.progress.history)
         return Painting(self.progress.best, None, history, self.recipe(), list(self.notes))
 
-    def describe_inputs(self) -> dict[str, Any]:
+    def list_pictures(self) -> dict[str, Any]:
         return {}
 
     def list_inputs(self) -> Iterable[Tensor | None]:

@@ -1,30 +1,119 @@
-"""The app: all commands, and how one of them is run."""
+"""The app: all commands, and how one of them is run.
+
+Modules of commands, and the options that their flags are made from, are imported when a command is
+called: a list of commands needs none of them.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from impasto.cli import explore as cli_explore
-from impasto.cli import instant as cli_instant
-from impasto.cli import lab as cli_lab
-from impasto.cli import train as cli_train
-from impasto.cli.console import describe_default, print_table, say, unwrapped
-from impasto.cli.paint import paint, show_help
-from impasto.cli.recipe_inputs import read_painting_recipe
-from impasto.cli.running import INTERRUPTED
-from impasto.cli.weights import weights
-from impasto.errors import ImpastoError, OptionError
-from impasto.operations import OPERATIONS
-from impasto.options import describe_error
-from impasto.painting.options import PaintOptions
-from impasto.recipes import list_recipes, read_recipe_file
+from impasto.cli.console import (
+    INTERRUPTED,
+    describe_default,
+    print_line,
+    print_table,
+    say,
+    unwrapped,
+)
+from impasto.errors import ImpastoError, OptionError, describe_reason
+
+
+class Command(NamedTuple):
+    """A command ``NAME_command`` of a module of this folder."""
+
+    module: str
+    usage: str
+    about: str  # the first line of its docstring
+    panels: str | None = None  # the function that shows its flags in panels
+
+
+COMMANDS = {
+    "texture": Command(
+        "explore",
+        "STYLE [--output PICTURE]",
+        "Make more of a texture than there is, at any size, and seamless if asked.",
+        "show_explore_help",
+    ),
+    "invert": Command(
+        "explore",
+        "PHOTO [--layer LAYER] [--output PICTURE]",
+        "Find a picture from nothing but a photograph's features: what a layer still knows of it.",
+        "show_explore_help",
+    ),
+    "dream": Command(
+        "explore",
+        "[PHOTO] --class CLASS | --layer LAYER",
+        "Make a picture that excites a class, a channel, or whatever a layer sees in a photograph.",
+        "show_explore_help",
+    ),
+    "features": Command(
+        "explore",
+        "PHOTO [--layer LAYER]",
+        "Show what layers of a network give for a picture: maps, Gram matrices, numbers.",
+        "show_explore_help",
+    ),
+    "classes": Command("explore", "[WORDS]", "List the classes that dream --class knows by name."),
+    "study": Command(
+        "lab",
+        "SUBJECT CONTENT STYLE [--output FOLDER]",
+        "Make one of the papers' figures of your own pictures.",
+        "show_lab_help",
+    ),
+    "sweep": Command(
+        "lab",
+        "CONTENT STYLE --vary OPTION=VALUES",
+        "Paint a photograph with options crossed, measure every picture, and name the best.",
+        "show_lab_help",
+    ),
+    "tune": Command(
+        "lab",
+        "CONTENT STYLE [--trials NUMBER]",
+        "Search for settings that come near to both, the style and the photograph.",
+        "show_lab_help",
+    ),
+    "augment": Command(
+        "lab",
+        "SOURCE OUT --styles FOLDER",
+        "Write painted and disturbed copies of a labelled set of pictures, with the same labels.",
+    ),
+    "report": Command(
+        "lab", "FOLDER", "Tell a study, sweep or search in one HTML page that needs nothing else."
+    ),
+    "train": Command(
+        "train",
+        "--style PICTURE --photos FOLDER [--output MODEL]",
+        "Teach a network to paint in one pass, after one style or many; then: impasto instant "
+        "--model.",
+        "show_train_help",
+    ),
+    "export": Command(
+        "instant",
+        "--style PICTURE | --model MODEL [--output NETWORK]",
+        "Write a network as ONNX, for other programs: photograph in, painting out, at any size.",
+    ),
+    "instant": Command(
+        "instant",
+        "PHOTOGRAPH --style PICTURE",
+        "Paint a photograph in one pass, after any picture or with a network that was taught "
+        "styles.",
+        "show_instant_help",
+    ),
+    "paint": Command(
+        "paint",
+        "PHOTOGRAPH --style PICTURE [--output PAINTING]",
+        "Paint a photograph in the manner of a picture, or of several.",
+        "show_paint_help",
+    ),
+}
 
 app = App(
     name="impasto",
@@ -34,35 +123,31 @@ app = App(
     version=lambda: __import__("impasto").__version__,
     suppress_keyboard_interrupt=False,  # told in run()
 )
-for command, show, usage in (
-    (cli_explore.texture, cli_explore.show_help, "texture STYLE [--output PICTURE]"),
-    (cli_explore.invert, cli_explore.show_help, "invert PHOTO [--layer LAYER] [--output PICTURE]"),
-    (cli_explore.dream, cli_explore.show_help, "dream [PHOTO] --class CLASS | --layer LAYER"),
-    (cli_explore.features, cli_explore.show_help, "features PHOTO [--layer LAYER]"),
-    (cli_explore.classes, None, "classes [WORDS]"),
-    (cli_lab.study, cli_lab.show_help, "study SUBJECT CONTENT STYLE [--output FOLDER]"),
-    (cli_lab.sweep, cli_lab.show_help, "sweep CONTENT STYLE --vary OPTION=VALUES"),
-    (cli_lab.tune, cli_lab.show_help, "tune CONTENT STYLE [--trials NUMBER]"),
-    (cli_lab.augment, None, "augment SOURCE OUT --styles FOLDER"),
-    (cli_lab.report, None, "report FOLDER"),
-    (
-        cli_train.train,
-        cli_train.show_train_help,
-        "train --style PICTURE --photos FOLDER [--output MODEL]",
-    ),
-    (cli_instant.export, None, "export --style PICTURE | --model MODEL [--output NETWORK]"),
-    (cli_instant.instant, cli_instant.show_help, "instant PHOTOGRAPH --style PICTURE"),
-    (paint, show_help, "paint PHOTOGRAPH --style PICTURE [--output PAINTING]"),
-):
-    app.command(command, help_formatter=show, usage=f"Usage: impasto {usage} [OPTIONS]")
-app.command(weights)
+
+
+def import_later(module: str, name: str) -> Callable[..., Any]:
+    """Return a function that stands for one of this folder, which is imported when it is called."""
+    return lambda *given: getattr(import_module(f"impasto.cli.{module}"), name)(*given)
+
+
+for name, command in COMMANDS.items():
+    app.command(
+        f"impasto.cli.{command.module}:{name}_command",
+        name=name,
+        help=command.about,
+        help_formatter=import_later(command.module, command.panels) if command.panels else None,
+        usage=f"Usage: impasto {name} {command.usage} [OPTIONS]",
+    )
+app.command("impasto.cli.weights:weights", help="Weight files: list, fetch, import, verify, path.")
 
 # --- what there is ------------------------------------------------------------------------------
 
 
 @app.command
 def recipes() -> None:
-    """The recipes that --recipe knows by name."""
+    """List the recipes that --recipe knows by name."""
+    from impasto.recipes import list_recipes
+
     print_table(list_recipes().items(), ("recipe", "what it is"))
 
 
@@ -80,41 +165,43 @@ def recipe(
     all_options
         Also the options that are as they are by default.
     """
+    from impasto.cli.recipe_inputs import find_maker, read_painting_recipe
+    from impasto.operations import OPERATIONS
+    from impasto.recipes import read_recipe_file
+
     painted = read_painting_recipe(painting)
-    made_by = painted.get("operation", "paint") if painted else "paint"
-    known = OPERATIONS.get(made_by, OPERATIONS["paint"]).options
-    options = known.read(painted["options"] if painted else read_recipe_file(painting))
-    if painted:
-        styles = painted.get("style", [])
-        styles = styles if isinstance(styles, str) else ", ".join(map(str, styles))
-        of = " after ".join(filter(None, [painted.get("content"), styles]))
-        print(f"# impasto {painted.get('impasto')}, {made_by}{f': {of}' if of else ''}")
+    values = read_recipe_file(painting) if painted is None else painted.options
+    made_by = find_maker(painted)
+    options = OPERATIONS[made_by].options.read(values)
+    if painted is not None:
+        of = " after ".join(map(", ".join, painted.inputs.values()))
+        print_line(f"# impasto {painted.version}, {made_by}{f': {of}' if of else ''}")
     shown = options.model_dump(mode="json", by_alias=True) if all_options else options.changed()
     for name, value in shown.items():
         if value is not None:
-            print(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+            print_line(f"{name} = {json.dumps(value, ensure_ascii=False)}")
 
 
 @app.command
 def samples(folder: Path, /, *, size: int = 512) -> None:
-    """Write pictures to begin with: photographs, and style pictures that Impasto draws itself.
+    """Write pictures to begin with: four photographs and five style pictures.
 
     Parameters
     ----------
     folder
         Where they go; made if it is not there.
     size
-        Side of the style pictures in pixels.
+        Side of the style pictures in pixels, at most 640.
     """
     from impasto.samples.photographs import write_samples
 
     for path in write_samples(folder, size=size):
-        print(path)
+        print_line(path)
 
 
 @app.command
 def doctor() -> None:
-    """What this machine has (device, libraries, weights, memory), and what that means."""
+    """Say what this machine has (device, libraries, weights, memory), and what that means."""
     from impasto.cli.doctor import examine
 
     print_table(examine())
@@ -124,20 +211,20 @@ def doctor() -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code. Errors are one line on standard error."""
+    """Run one command and return its exit code; errors are one line on standard error."""
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except ImpastoError as error:
         say(f"impasto: {error}")
         return error.exit_code
     except ValidationError as error:
-        say(f"impasto: {describe_error(error, list(PaintOptions.model_fields))}")
+        say(f"impasto: {describe_values(error)}")
         return OptionError.exit_code
     except CycloptsError as error:
         return report_usage(error)
     except OSError as error:  # a full disk, a folder that was taken away
         where = f" {Path(str(error.filename)).name!r}" if error.filename else ""
-        say(f"impasto:{where} {str(error.strerror or error).lower()}")
+        say(f"impasto:{where} {describe_reason(error)}")
         return ImpastoError.exit_code
     except KeyboardInterrupt:
         say("stopped")
@@ -145,15 +232,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def describe_values(error: ValidationError) -> str:
+    """Describe a value that is not allowed, and where a name is unknown, one that is near."""
+    from impasto.options import describe_error
+    from impasto.painting.options import PaintOptions
+
+    return describe_error(error, list(PaintOptions.model_fields))
+
+
 def report_usage(error: CycloptsError) -> int:
-    """A mistake in the flags, in one line; pydantic's is told in our words."""
+    """Say what is wrong with the flags in one line; pydantic's errors are told in our words."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ValidationError):
         cause = cause.__cause__ or cause.__context__
-    text = describe_error(cause, list(PaintOptions.model_fields)) if cause else str(error)
+    text = describe_values(cause) if cause else str(error)
     say(f"impasto: {' '.join(text.split())}")
     return OptionError.exit_code
 
 
 def main() -> None:
+    """Run the command in ``sys.argv`` and exit with its code."""
     sys.exit(run())

@@ -39,7 +39,7 @@ LIBRARIES = {
 
 
 def examine() -> Iterator[tuple[str, str]]:
-    """(what, found), line by line."""
+    """Yield (what, found), line by line."""
     machine = choose_machine()
     yield "impasto", f"{version('impasto')} on Python {platform.python_version()}"
     yield "system", f"{platform.system()} {platform.machine()}"
@@ -60,6 +60,7 @@ def examine() -> Iterator[tuple[str, str]]:
 
 
 def describe_library(library: str, extra: str) -> str:
+    """Return a library's version, or how to install it."""
     try:
         return version(library)
     except PackageNotFoundError:
@@ -67,7 +68,7 @@ def describe_library(library: str, extra: str) -> str:
 
 
 def measure_backbones(machine: Machine) -> Iterator[tuple[str, str]]:
-    """How large and how fast each network that is here can paint with the default options."""
+    """Yield how large and how fast each network that is here paints with the default options."""
     options = PaintOptions()
     for name in BACKBONES:
         if not any(is_stored(file) for file, entry in WEIGHTS.items() if entry.backbone == name):
@@ -86,7 +87,7 @@ def measure_backbones(machine: Machine) -> Iterator[tuple[str, str]]:
 
 
 def time_step(backbone: Backbone, machine: Machine, options: PaintOptions) -> float:
-    """Seconds of one step at 256 x 256, the best of three."""
+    """Measure the seconds of one step at 256 x 256, the best of three."""
     picture = Picture(torch.rand(1, 3, 256, 256))
     scene = Scene(picture, [picture], options, picture.size)
     objective = Objective(backbone, machine, scene.at(picture.size, 1, machine.device), options)

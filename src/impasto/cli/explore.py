@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from impasto.cli.console import print_table, say, show_panels, unwrapped
-from impasto.cli.outputs import Extras, check_folder, check_named, check_outputs
+from impasto.cli.flags import Extras, OutputFlag, QuietFlag
+from impasto.cli.outputs import check_folder, check_named
 from impasto.cli.recipe_inputs import apply_recipe, find_input, read_painting_recipe
-from impasto.cli.running import INTERRUPTED, follow, follow_moments
+from impasto.cli.running import make_folder_of_pictures, make_picture
 from impasto.lab.options import DreamOptions, FeaturesOptions, InvertOptions, TextureOptions
-from impasto.operations import OPERATIONS
+from impasto.work import Request
 
-PANELS = {  # the first flag of each panel of help
+EXPLORE_PANELS = {  # the first flag of each panel of help
     "--output": "What is made",
     "--history": "What else is written",
     "--size": "The picture",
@@ -25,8 +26,7 @@ PANELS = {  # the first flag of each panel of help
     "--steps": "How it is found",
     "--device": "The network and the machine",
 }
-show_help = show_panels(PANELS)
-OTHER = "name another"  # no --init last here
+show_explore_help = show_panels(EXPLORE_PANELS)
 
 
 class DreamFlags(DreamOptions):
@@ -36,11 +36,11 @@ class DreamFlags(DreamOptions):
 
 
 @unwrapped
-def texture(
+def texture_command(
     style: str | None = None,
     /,
     *,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    output: OutputFlag = None,
     recipe: str | None = None,
     extras: Annotated[Extras, Parameter(name="*")] = Extras(),  # noqa: B008
     options: Annotated[TextureOptions, Parameter(name="*")] = TextureOptions(),  # noqa: B008
@@ -58,25 +58,17 @@ def texture(
         Options to begin with: a .toml file, or a texture that Impasto made.
     """
     options = apply_recipe(recipe, options, "texture")
-    style = find_input(style, recipe, "style", "texture needs a picture of one: STYLE")
+    style = find_input(style, recipe, "style", "texture needs a picture of one: STYLE", extras.tell)
     output = output or Path(f"{Path(style).stem}-texture.png")
-    check_outputs(output, [Path(style), Path(options.init)], extras, mend=OTHER)
-    from impasto.painting.style_cache import keep_targets
-
-    work = OPERATIONS["texture"].start(
-        style, options=options, checkpoint=extras.checkpoint, targets=keep_targets()
-    )
-    begin(work, "making", extras)
-    extras.tell(f"memory: {work.plan.describe()}")
-    return follow(work, output, extras)
+    return make_picture("texture", Request({"style": (style,)}, options), output, extras)
 
 
 @unwrapped
-def invert(
+def invert_command(
     photo: str | None = None,
     /,
     *,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    output: OutputFlag = None,
     recipe: str | None = None,
     extras: Annotated[Extras, Parameter(name="*")] = Extras(),  # noqa: B008
     options: Annotated[InvertOptions, Parameter(name="*")] = InvertOptions(),  # noqa: B008
@@ -94,28 +86,24 @@ def invert(
         Options to begin with: a .toml file, or an inversion that Impasto made.
     """
     options = apply_recipe(recipe, options, "invert")
-    photo = find_input(photo, recipe, "content", "invert needs a photograph: PHOTO")
+    photo = find_input(photo, recipe, "content", "invert needs a photograph: PHOTO", extras.tell)
     if len(options.layer) > 1 or options.layer == ("all",):
         extras.refuse_for_many("one layer")
         folder = output or Path(f"{Path(photo).stem}-inverted")
         check_folder(folder, "several layers")
-        return follow_folder(
-            OPERATIONS["invert-layers"].start(photo, options=options, folder=folder), folder, extras
-        )
+        request = Request({"content": (photo,)}, options, output=folder)
+        return make_folder_of_pictures("invert-layers", request, quiet=extras.quiet)
     (layer,) = options.layer
     output = output or Path(f"{Path(photo).stem}-{layer}.png")
-    check_outputs(output, [Path(photo)], extras, mend=OTHER)
-    work = OPERATIONS["invert"].start(photo, options=options, checkpoint=extras.checkpoint)
-    begin(work, f"inverting {work.layer} at", extras)
-    return follow(work, output, extras)
+    return make_picture("invert", Request({"content": (photo,)}, options), output, extras)
 
 
 @unwrapped
-def dream(
+def dream_command(
     photo: str | None = None,
     /,
     *,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    output: OutputFlag = None,
     recipe: str | None = None,
     extras: Annotated[Extras, Parameter(name="*")] = Extras(),  # noqa: B008
     options: Annotated[DreamFlags, Parameter(name="*")] = DreamFlags(),  # noqa: B008
@@ -136,22 +124,20 @@ def dream(
     options = apply_recipe(recipe, options, "dream")
     if photo is not None:
         check_named(photo)
-    elif recipe is not None and "content" in (read_painting_recipe(recipe) or {}):
-        photo = find_input(None, recipe, "content", "a dream needs its photograph")
+    elif recipe is not None and (painted := read_painting_recipe(recipe)) and painted.inputs:
+        photo = find_input(None, recipe, "content", "a dream needs its photograph", extras.tell)
     output = output or Path(f"{name_dream(photo, options)}.png")
-    check_outputs(output, [Path(photo)] if photo else [], extras, mend=OTHER)
-    work = OPERATIONS["dream"].start(photo, options=options, checkpoint=extras.checkpoint)
-    begin(work, "dreaming", extras)
-    return follow(work, output, extras)
+    request = Request({"content": (photo,) if photo else ()}, options)
+    return make_picture("dream", request, output, extras)
 
 
 @unwrapped
-def features(
+def features_command(
     photo: str,
     /,
     *,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
-    quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False,
+    output: OutputFlag = None,
+    quiet: QuietFlag = False,
     options: Annotated[FeaturesOptions, Parameter(name="*")] = FeaturesOptions(),  # noqa: B008
 ) -> int:
     """Show what layers of a network give for a picture: maps, Gram matrices, numbers.
@@ -169,12 +155,12 @@ def features(
     check_named(photo)
     folder = output or Path(f"{Path(photo).stem}-features")
     check_folder(folder, "features")
-    work = OPERATIONS["features"].start(photo, options=options, folder=folder)
-    return follow_folder(work, folder, Extras(quiet=quiet), goes_on=False)
+    request = Request({"content": (photo,)}, options, output=folder)
+    return make_folder_of_pictures("features", request, quiet=quiet, goes_on=False)
 
 
 @unwrapped
-def classes(
+def classes_command(
     words: str | None = None, /, *, backbone: str = "compact", weights: str | None = None
 ) -> None:
     """List the classes that dream --class knows by name.
@@ -199,29 +185,8 @@ def classes(
         print_table(found)
 
 
-# --- what they share ----------------------------------------------------------------------------
-
-
-def begin(work: Any, doing: str, extras: Extras) -> None:
-    """Say what there is to say before the work."""
-    for note in work.notes:
-        extras.tell(f"note: {note}")
-    width, height = work.size
-    where = f"with {work.options.backbone} on {work.machine.describe()}"
-    extras.tell(f"{doing} {width} x {height} {where}")
-
-
-def follow_folder(work: Any, folder: Path, extras: Extras, *, goes_on: bool = True) -> int:
-    """Do the work that goes to a folder; whether it ``goes_on`` by the same command."""
-    finished = follow_moments(work, quiet=extras.quiet)
-    extras.tell(f"{'all is' if finished else 'stopped; what is done is'} in {folder}")
-    if not finished and goes_on:
-        extras.tell("the same command goes on from there")
-    return 0 if finished else INTERRUPTED
-
-
 def name_dream(photo: str | None, options: DreamOptions) -> str:
-    """``dream-school-bus``, ``cat-dream-relu4_2-17``: what it was of."""
+    """Return ``dream-school-bus`` or ``cat-dream-relu4_2-17``: what it is of."""
     said = [options.label, options.layer, options.channel]
     words = ["dream", *(str(each) for each in said if each is not None)]
     name = re.sub(r"[^\w]+", "-", "-".join(words)).strip("-")

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from impasto.cli.console import say, show_panels, unwrapped
-from impasto.cli.outputs import Extras, Habits, check_outputs
-from impasto.cli.paint import Several, list_read, name_inputs, paint_many
-from impasto.cli.recipe_inputs import apply_recipe
+from impasto.cli.flags import BatchFlags, Extras, Habits, OutputFlag, QuietFlag, StyleFlag
+from impasto.cli.paint import PaintingBatch
+from impasto.cli.recipe_inputs import apply_recipe, name_inputs
+from impasto.cli.running import make_picture
 from impasto.errors import OptionError
 from impasto.images.folders import is_many
-from impasto.instant.options import InstantOptions
-from impasto.jobs.batch import Task, plan_batch
-from impasto.operations import OPERATIONS
+from impasto.instant.options import ExportOptions, InstantOptions
+from impasto.jobs.batch import plan_batch
+from impasto.operations import find_operation
+from impasto.work import Request, finish
 
-show_help = show_panels(
+show_instant_help = show_panels(
     {
         "--style": "Pictures",
         "--pairs": "Several paintings",
@@ -31,16 +31,15 @@ show_help = show_panels(
         "--device": "The machine",
     }
 )
-Styles = Annotated[list[str] | None, Parameter(alias="-s")]
 
 
 @unwrapped
-def instant(
+def instant_command(
     *content: str,
-    style: Styles = None,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    style: StyleFlag = None,
+    output: OutputFlag = None,
     recipe: str | None = None,
-    several: Annotated[Several, Parameter(name="*")] = Several(),  # noqa: B008
+    batch: Annotated[BatchFlags, Parameter(name="*")] = BatchFlags(),  # noqa: B008
     habits: Annotated[Habits, Parameter(name="*")] = Habits(),  # noqa: B008
     options: Annotated[InstantOptions, Parameter(name="*")] = InstantOptions(),  # noqa: B008
 ) -> int:
@@ -61,63 +60,29 @@ def instant(
     """
     options = apply_recipe(recipe, options, "instant")
     by_name = options.model is not None
-    sources, styles = name_inputs(content, style, recipe, by_name=by_name, command="instant")
-    if by_name and several.pairs == "step":
+    sources, styles = name_inputs(
+        content, style, recipe, by_name=by_name, command="instant", tell=habits.tell
+    )
+    if by_name and batch.pairs == "step":
         raise OptionError("--pairs step goes with pictures of styles, not with a model's own")
     if len(sources) > 1 or any(map(is_many, sources if by_name else (*sources, *styles))):
         folder = output or Path("painted")
-        tasks = plan_batch(sources, styles, folder, several.pairs, several.suffix, by_name=by_name)
-        options = settle_for_many(styles if by_name else list(map(str, tasks[0].styles)), options)
-        return paint_many(tasks, options, several, habits, operation="instant")
+        tasks = plan_batch(sources, styles, folder, batch.pairs, batch.suffix, by_name=by_name)
+        return PaintingBatch("instant", tasks, options, batch, habits).paint()
     stems = "-".join(Path(path).stem for path in (*sources, *(styles or [options.model or ""])))
-    output = output or Path(f"{stems}{several.suffix}")
-    return paint_one(Task(Path(sources[0]), tuple(map(Path, styles)), output), options, habits)
-
-
-def settle_for_many(styles: list[str], options: InstantOptions) -> InstantOptions:
-    """What is wrong from the start is said once; and an engine is chosen once for all."""
-    from impasto.instant.engines import choose_engine
-    from impasto.instant.painter import Instant
-
-    if options.model is None and options.engine == "torch":
-        return options  # a style that cannot be read is told with its paintings
-    painter = Instant(styles, options)
-    if options.engine != "auto":
-        return options
-    engine, note = choose_engine("auto", painter.net, painter.machine, (512, 512))
-    if note:
-        say(f"note: {note}")
-    return options.model_copy(update={"engine": engine.name})
-
-
-def paint_one(task: Task, options: InstantOptions, habits: Habits) -> int:
-    began = time.perf_counter()
-    read = list_read(task, options)
-    if options.model is not None:
-        read = [path for path in read if path not in task.styles] + [Path(options.model)]
-    check_outputs(task.output, read, Extras(), mend="name another")
-    styles = list(map(str, task.styles))
-    work = OPERATIONS["instant"].start(str(task.content), styles, options=options)
-    for _ in work.steps():
-        pass
-    result = work.result()
-    notes = result.save(task.output, metadata=habits.metadata)
-    for note in (*result.notes, *notes):
-        habits.tell(f"note: {note}")
-    height, width = result.pixels.shape[2:]
-    seconds = time.perf_counter() - began
-    habits.tell(f"painted {task.output} ({width} x {height}) in {seconds:.1f} s")
-    return 0
+    output = output or Path(f"{stems}{batch.suffix}")
+    request = Request({"content": tuple(sources), "style": tuple(styles)}, options)
+    extras = Extras(metadata=habits.metadata, quiet=habits.quiet)
+    return make_picture("instant", request, output, extras)
 
 
 @unwrapped
-def export(
+def export_command(
     *,
-    style: Styles = None,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
-    quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False,
-    model: str | None = None,
-    style_size: Annotated[int | None, Parameter(validator=Number(gte=16))] = None,
+    style: StyleFlag = None,
+    output: OutputFlag = None,
+    quiet: QuietFlag = False,
+    options: Annotated[ExportOptions, Parameter(name="*")] = ExportOptions(),  # noqa: B008
 ) -> int:
     """Write a network as ONNX, for other programs: photograph in, painting out, at any size.
 
@@ -130,25 +95,13 @@ def export(
         Where it goes; its name ends in .onnx. STYLE.onnx or MODEL.onnx here if not given.
     quiet
         Say nothing but errors.
-    model
-        A network that 'impasto train' made, or painters, the one that travels with the package.
-    style_size
-        Long side at which pictures of styles are seen; 512 if not given.
     """
-    from impasto.instant.onnx_export import export_onnx
-    from impasto.instant.painter import open_net, read_palette
-    from impasto.system.files import check_place
-
-    named = [model] if model is not None else list(style or [])
+    named = [options.model] if options.model is not None else list(style or [])
     if not (named and all(named)):
         raise OptionError("export needs a style or a model: --style PICTURE or --model MODEL")
-    if model is not None and style_size is not None:
-        raise OptionError("a model has learnt its styles at one size: no --style-size")
     output = output or Path("-".join(Path(name).stem for name in named) + ".onnx")
-    check_place(output, "a network", [".onnx"])
-    palette = read_palette(style or [], model, style_size or 512)
-    export_onnx(output, open_net(model or "any").net, palette)
+    request = Request({"style": tuple(style or ())}, options, output=output)
+    done = finish(find_operation("export").start(request))
     if not quiet:
-        megabytes = output.stat().st_size / 1e6
-        say(f"wrote {output} ({megabytes:.1f} MB): {', '.join(palette.names)}")
+        say(str(done))
     return 0

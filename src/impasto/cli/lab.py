@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from pydantic import Field
 
-from impasto.cli.console import say, show_panels, unwrapped
-from impasto.cli.explore import follow_folder
-from impasto.cli.outputs import Extras, check_folder, check_named
-from impasto.cli.paint import PANELS as PAINT_PANELS
+from impasto.cli.console import INTERRUPTED, print_line, say, show_panels, unwrapped
+from impasto.cli.flags import FolderFlags, OutputFlag, QuietFlag, StyleFlag
+from impasto.cli.outputs import check_folder, check_named
+from impasto.cli.paint import PAINT_PANELS
 from impasto.cli.recipe_inputs import apply_recipe
-from impasto.cli.running import INTERRUPTED, follow_moments
+from impasto.cli.running import Notes, drive, make_folder_of_pictures
 from impasto.datasets.options import AugmentOptions
 from impasto.errors import OptionError
-from impasto.lab.options import SweepOptions, TuneOptions
-from impasto.operations import OPERATIONS
-from impasto.options import Options
+from impasto.lab.options import ReportOptions, SweepOptions, TuneOptions
+from impasto.operations import DEFAULT_OPERATION, find_operation
 from impasto.painting.options import PaintOptions
+from impasto.work import Request, finish
 
-show_help = show_panels(
+show_lab_help = show_panels(
     {
         "--output": "Pictures",
         "--style": "Pictures",
@@ -32,33 +31,16 @@ show_help = show_panels(
     }
     | PAINT_PANELS
 )
-Quiet = Annotated[bool, Parameter(alias="-q", negative=())]
-Styles = Annotated[list[str] | None, Parameter(alias="-s")]
-
-
-class Manner(Options):
-    """What studies, sweeps and searches share."""
-
-    style: Annotated[tuple[str, ...], Parameter(alias="-s")] = Field(
-        default=(),
-        description="The picture in whose manner it is painted; repeated, several are blended.",
-    )
-    recipe: str | None = Field(
-        default=None,
-        description="Options to begin with: a name from 'impasto recipes', a .toml file or a "
-        "painting.",
-    )
-    quiet: Quiet = Field(default=False, description="Say nothing but errors.")
 
 
 @unwrapped
-def sweep(
+def sweep_command(
     content: str,
     /,
     *more: str,
     output: Annotated[Path, Parameter(alias="-o")] = Path("sweep"),
     film: Path | None = None,
-    manner: Annotated[Manner, Parameter(name="*")] = Manner(),  # noqa: B008
+    flags: Annotated[FolderFlags, Parameter(name="*")] = FolderFlags(),  # noqa: B008
     options: Annotated[SweepOptions, Parameter(name="*")] = SweepOptions(),  # noqa: B008
 ) -> int:
     """Paint a photograph with options crossed, measure every picture, and name the best.
@@ -74,18 +56,18 @@ def sweep(
     film
         Show the pictures one after the other in this .gif, .webp or .mp4 file.
     """
-    styles = name_styles(content, more, manner)
-    return paint_all("sweep", (content, styles), options, output, manner, film=film)
+    inputs = name_pictures(content, more, flags)
+    return paint_all("sweep", inputs, options, output, flags, film=film)
 
 
 @unwrapped
-def study(
+def study_command(
     subject: Literal["layers", "weights", "starts", "steps", "depth"],
     content: str,
     /,
     *more: str,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
-    manner: Annotated[Manner, Parameter(name="*")] = Manner(),  # noqa: B008
+    output: OutputFlag = None,
+    flags: Annotated[FolderFlags, Parameter(name="*")] = FolderFlags(),  # noqa: B008
     options: Annotated[SweepOptions, Parameter(name="*")] = SweepOptions(),  # noqa: B008
 ) -> int:
     """Make one of the papers' figures of your own pictures.
@@ -104,17 +86,17 @@ def study(
         The folder for the pictures, sheet, tables and plots; study-SUBJECT if not given. After a
         kill the same command goes on.
     """
-    inputs = (subject, content, name_styles(content, more, manner))
-    return paint_all("study", inputs, options, output or Path(f"study-{subject}"), manner)
+    inputs = {"subject": (subject,), **name_pictures(content, more, flags)}
+    return paint_all("study", inputs, options, output or Path(f"study-{subject}"), flags)
 
 
 @unwrapped
-def tune(
+def tune_command(
     content: str,
     /,
     *more: str,
     output: Annotated[Path, Parameter(alias="-o")] = Path("tuned"),
-    manner: Annotated[Manner, Parameter(name="*")] = Manner(),  # noqa: B008
+    flags: Annotated[FolderFlags, Parameter(name="*")] = FolderFlags(),  # noqa: B008
     options: Annotated[TuneOptions, Parameter(name="*")] = TuneOptions(),  # noqa: B008
 ) -> int:
     """Search for settings that come near to both, the style and the photograph.
@@ -129,34 +111,45 @@ def tune(
         The folder for the pictures, the front, and knee.toml, the recipe of the best bargain. After
         a kill the same command goes on; with more --trials it goes further.
     """
-    styles = name_styles(content, more, manner)
-    return paint_all("tune", (content, styles), options, output, manner)
+    return paint_all("tune", name_pictures(content, more, flags), options, output, flags)
 
 
 def paint_all(
     operation: str,
-    inputs: tuple[Any, ...],
+    inputs: dict[str, tuple[str, ...]],
     options: PaintOptions,
     output: Path,
-    manner: Manner,
-    **more: Any,
+    flags: FolderFlags,
+    *,
+    film: Path | None = None,
 ) -> int:
     """Do what paints many pictures into a folder."""
-    options = apply_recipe(manner.recipe, options, "paint")
+    options = apply_recipe(flags.recipe, options, DEFAULT_OPERATION)
     check_folder(output, "many pictures")
-    work = OPERATIONS[operation].start(*inputs, options=options, folder=output, **more)
-    return follow_folder(work, output, Extras(quiet=manner.quiet))
+    request = Request(inputs, options, output=output, film=film)
+    return make_folder_of_pictures(operation, request, quiet=flags.quiet)
+
+
+def name_pictures(
+    content: str, more: Sequence[str], flags: FolderFlags
+) -> dict[str, tuple[str, ...]]:
+    """Return photograph and styles, whether these stand after it or after --style."""
+    styles = (*more, *flags.style)
+    check_named(content, *styles)
+    if not styles:
+        raise OptionError("a picture is needed to paint after: CONTENT STYLE, or --style PICTURE")
+    return {"content": (content,), "style": styles}
 
 
 @unwrapped
-def augment(
+def augment_command(
     source: Path,
     out: Path,
     /,
     *,
-    styles: Styles = None,
+    styles: StyleFlag = None,
     jobs: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
-    quiet: Quiet = False,
+    quiet: QuietFlag = False,
     options: Annotated[AugmentOptions, Parameter(name="*")] = AugmentOptions(),  # noqa: B008
 ) -> int:
     """Write painted and disturbed copies of a labelled set of pictures, with the same labels.
@@ -178,9 +171,16 @@ def augment(
     """
     check_named(*(styles or ()))
     check_folder(out, "copies")
-    work = OPERATIONS["augment"].start(source, out, styles or (), options=options, jobs=jobs)
-    finished = follow_moments(work, quiet=quiet)
+    from impasto.datasets.augmentation import Augmented
+
+    inputs = {"source": (str(source),), "styles": tuple(styles or ())}
+    work = find_operation("augment").start(Request(inputs, options, output=out, jobs=jobs))
+    notes = Notes((lambda _: None) if quiet else say)
+    notes(work.notes)
+    finished = drive(work, quiet=quiet)
+    notes(work.notes)
     done = work.result()
+    assert isinstance(done, Augmented)
     for path, why in done.failed:
         say(f"impasto: {path}: {why}")
     if not quiet:
@@ -197,7 +197,7 @@ def augment(
 
 
 @unwrapped
-def report(folder: Path, /) -> None:
+def report_command(folder: Path, /) -> None:
     """Tell a study, sweep or search in one HTML page that needs nothing else.
 
     Parameters
@@ -205,15 +205,5 @@ def report(folder: Path, /) -> None:
     folder
         What 'impasto study', 'sweep' or 'tune' made; the page is FOLDER/report.html.
     """
-    from impasto.lab.report import write_report
-
-    print(write_report(folder))
-
-
-def name_styles(content: str, more: Sequence[str], manner: Manner) -> list[str]:
-    """The styles, whether they stand after the photograph or after --style."""
-    styles = [*more, *manner.style]
-    check_named(content, *styles)
-    if not styles:
-        raise OptionError("a picture is needed to paint after: CONTENT STYLE, or --style PICTURE")
-    return styles
+    request = Request({"folder": (str(folder),)}, ReportOptions())
+    print_line(finish(find_operation("report").start(request)))

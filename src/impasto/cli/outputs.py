@@ -1,83 +1,38 @@
-"""What a command writes: flags for it, and what is refused before the work."""
+"""What a command writes: refused before the work where it cannot be, and said after it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
-from pydantic import Field
-
-from impasto.cli.console import say
+from impasto.cli.flags import Extras
 from impasto.errors import OptionError
-from impasto.options import Options
-from impasto.system.files import check_place
+from impasto.operations import DEFAULT_OPERATION, find_operation
+from impasto.system.files import check_place, resolve_path
+from impasto.work import Request
 
 if TYPE_CHECKING:
     from impasto.painting.result import Painting
-START_FROM_LAST = "name another (to start from what OUTPUT holds: --init last)"
+
+NAME_ANOTHER = "name another"
 
 
-class Habits(Options):
-    """What goes with all that makes pictures."""
-
-    metadata: bool = Field(default=True, description="Keep the recipe inside the picture.")
-    quiet: Annotated[bool, Parameter(alias="-q", negative=())] = Field(
-        default=False, description="Say nothing but errors."
-    )
-
-    @property
-    def tell(self) -> Callable[[str], None]:
-        return (lambda _: None) if self.quiet else say
-
-
-class Extras(Habits):
-    """What is written beside one picture."""
-
-    history: Path | None = Field(
-        default=None, description="Write the losses of every step to this .csv file."
-    )
-    plot: Path | None = Field(
-        default=None, description="Draw the losses to this .png, .svg or .pdf file."
-    )
-    every: Annotated[int, Field(ge=1)] | None = Field(
-        default=None,
-        description="Write the picture as it stands every so many steps, as OUTPUT-0010.png and so "
-        "on.",
-    )
-    film: Path | None = Field(
-        default=None,
-        description="Show it grow in this .gif, .webp or .mp4 file; after a kill, from the step "
-        "that a checkpoint was taken up at.",
-    )
-    checkpoint: Path | None = Field(
-        default=None,
-        description="Keep the state of the work in this file: after a crash or a kill, the same "
-        "command goes on from there, to the same bytes. It is removed at the end.",
-    )
-
-    def refuse_for_many(self, one: str) -> None:
-        """An error where something is asked for that goes with one picture alone."""
-        for name in ("history", "plot", "every", "film", "checkpoint"):
-            if getattr(self, name) is not None:
-                raise OptionError(f"--{name} goes with {one}, not with several")
-
-    def list_written(self) -> dict[str, Path]:
-        """What is written, by the names of its flags."""
-        named = {name: getattr(self, name) for name in ("history", "plot", "film", "checkpoint")}
-        return {name: path for name, path in named.items() if path is not None}
-
-
-# --- what must not be -----------------------------------------------------------------------------
+def list_read(request: Request) -> list[Path]:
+    """Return every file that a request may read: its inputs, and what its options name."""
+    inputs = [value for values in request.inputs.values() for value in values]
+    named = [name for names in request.options.files().values() for name in names]
+    return [Path(name) for name in (*inputs, *named)]
 
 
 def check_outputs(
-    output: Path, read: Iterable[Path], extras: Extras, *, mend: str = START_FROM_LAST
+    output: Path, read: Iterable[Path], extras: Extras, *, mend: str = NAME_ANOTHER
 ) -> None:
-    """What cannot be written is said before the work, not after it; ``mend`` is what else might be
-    done where a picture that is read would be written over."""
+    """Raise an error, before the work, where something cannot be written.
+
+    ``mend`` is what else might be done where a picture that is read would be written over.
+    """
     from impasto.images.writing import check_writable
 
     check_writable(output)
@@ -95,29 +50,36 @@ def check_outputs(
 
 
 def check_apart(output: Path, read: Iterable[Path], extras: Extras, mend: str) -> None:
-    """Nothing that is read may be written over, and no file written twice."""
-    read_files = {path.resolve(): path for path in read}
+    """Raise an error where a file that is read would be written over, or one is written twice."""
+    read_files = {resolve_path(path) for path in read}
     written: dict[Path, str] = {}
     for name, path in {"output": output, **extras.list_written()}.items():
-        if path.resolve() in read_files:
-            raise OptionError(
-                f"--{name} {str(path)!r} is one of the pictures that are read, and would be "
-                f"written over; {mend}"
-            )
-        if other := written.get(path.resolve()):
+        refuse_overwriting(f"--{name}", path, read_files, mend)
+        if other := written.get(resolve_path(path)):
             raise OptionError(f"--{name} and --{other} are the same file, {str(path)!r}")
-        written[path.resolve()] = name
+        written[resolve_path(path)] = name
     if extras.every:
-        output = output.resolve()
+        output = resolve_path(output)
         growth = re.compile(rf"{re.escape(output.stem)}-\d{{4,}}{re.escape(output.suffix)}")
         for path in (*read_files, *written):
             if path.parent == output.parent and growth.fullmatch(path.name):
                 raise OptionError(f"--every could write over {str(path.name)!r}; rename it")
 
 
+def refuse_overwriting(what: str, path: Path, read: Iterable[Path], mend: str) -> None:
+    """Raise an error where ``path`` is one of the files, resolved, that are read."""
+    if resolve_path(path) in read:
+        raise OptionError(
+            f"{what} {str(path)!r} is one of the pictures that are read, and would be written "
+            f"over; {mend}"
+        )
+
+
 def check_folder(folder: Path, what: str) -> None:
-    """An error where ``what``, "several layers", would go to what is named like a picture, or lie
-    about among other files."""
+    """Raise an error where a folder's name is a picture's, or the folder one is in.
+
+    ``what`` goes there: "several layers".
+    """
     from impasto.images.writing import WRITABLE
 
     if folder == Path():  # also by an empty name
@@ -127,12 +89,13 @@ def check_folder(folder: Path, what: str) -> None:
 
 
 def check_named(*pictures: str) -> None:
-    """An empty name would be that of the folder one is in."""
+    """Raise an error where a name is empty: it would be that of the folder one is in."""
     if not all(pictures):
         raise OptionError("a picture has an empty name")
 
 
 def write_losses(result: Painting, extras: Extras) -> None:
+    """Write the losses as CSV and as a plot, if that was asked for."""
     if extras.history is not None:
         from impasto.painting.result import write_history
 
@@ -143,11 +106,14 @@ def write_losses(result: Painting, extras: Extras) -> None:
         save_figure(plot_losses(result.history), extras.plot)
 
 
-def describe_result(result: Painting, output: Path, *, finished: bool) -> str:
+def describe_result(result: Painting, output: Path, *, finished: bool, seconds: float) -> str:
+    """Return the line that says what was written, in which time."""
     width, height = result.pixels.shape[-1], result.pixels.shape[-2]
-    done = "painted" if result.recipe.get("operation", "paint") == "paint" else "made"
-    what = done if finished else "stopped; the best so far is"
+    done = find_operation(result.recipe.get("operation", DEFAULT_OPERATION)).done
+    what = f"{done if finished else 'stopped; the best so far is'} {output} ({width} x {height})"
+    if result.recipe["options"].get("only_color"):
+        return f"{what}, colours alone"
     if not result.history:
-        return f"{what} {output} ({width} x {height}), colours alone"
+        return f"{what} in {seconds:.1f} s"
     last = result.history[-1]
-    return f"{what} {output} ({width} x {height}) in {last.number} steps, {last.seconds:.1f} s"
+    return f"{what} in {last.number} steps, {last.seconds:.1f} s"

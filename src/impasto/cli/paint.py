@@ -6,25 +6,27 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
-from pydantic import Field
 
-from impasto.cli.console import make_progress, say, show_panels, unwrapped
-from impasto.cli.outputs import Extras, Habits, check_outputs
-from impasto.cli.recipe_inputs import apply_recipe, find_beside, read_painting_recipe
-from impasto.cli.running import INTERRUPTED, follow
+from impasto.cli.console import INTERRUPTED, ProgressBar, say, show_panels, unwrapped
+from impasto.cli.flags import BatchFlags, Extras, Habits, OutputFlag, StyleFlag
+from impasto.cli.outputs import list_read
+from impasto.cli.recipe_inputs import apply_recipe, name_inputs
+from impasto.cli.running import make_picture
 from impasto.errors import MissingFileError, OptionError
 from impasto.images.folders import is_many
-from impasto.jobs.batch import BatchOptions, Outcome, Pairs, Task, plan_batch, run_batch
-from impasto.operations import OPERATIONS
-from impasto.options import Options
+from impasto.jobs.batch import PaintingOutcome, PaintingTask, plan_batch, run_batch
+from impasto.operations import find_operation
+from impasto.options import DeviceOptions
 from impasto.painting.options import PaintOptions
-from impasto.system.files import make_folder
+from impasto.system.files import make_folder, resolve_path
+from impasto.work import Request
 
-PANELS = {  # the first flag of each panel of help
+PAINT_PANELS = {  # the first flag of each panel of help
     "--style": "Pictures",
     "--history": "What else is written",
     "--pairs": "Several paintings",
@@ -38,41 +40,16 @@ PANELS = {  # the first flag of each panel of help
     "--init": "What it starts from",
     "--device": "The network and the machine",
 }
-show_help = show_panels(PANELS)
-
-
-class Several(Options):
-    """How several paintings are made."""
-
-    pairs: Pairs = Field(
-        default="every",
-        description="Of several photographs and styles: every one with every one, or in step, the "
-        "first with the first, the second with the second.",
-    )
-    format: Literal["png", "jpg", "webp", "tif"] = Field(
-        default="png", description="Of several paintings, and of one whose OUTPUT is not given."
-    )
-    jobs: Annotated[int, Field(ge=1)] = Field(
-        default=1,
-        description="Of several paintings, how many are painted at the same time, each in its own "
-        "process.",
-    )
-    overwrite: Annotated[bool, Parameter(negative=())] = Field(
-        default=False, description="Of several paintings, paint also those that are there already."
-    )
-
-    @property
-    def suffix(self) -> str:
-        return f".{self.format}"
+show_paint_help = show_panels(PAINT_PANELS)
 
 
 @unwrapped
-def paint(
+def paint_command(
     *content: str,
-    style: Annotated[list[str] | None, Parameter(alias="-s")] = None,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    style: StyleFlag = None,
+    output: OutputFlag = None,
     recipe: str | None = None,
-    several: Annotated[Several, Parameter(name="*")] = Several(),  # noqa: B008
+    batch: Annotated[BatchFlags, Parameter(name="*")] = BatchFlags(),  # noqa: B008
     extras: Annotated[Extras, Parameter(name="*")] = Extras(),  # noqa: B008
     options: Annotated[PaintOptions, Parameter(name="*")] = PaintOptions(),  # noqa: B008
 ) -> int:
@@ -94,146 +71,97 @@ def paint(
         Impasto painted; it is painted again if no other is named.
     """
     options = apply_recipe(recipe, options, "paint")
-    sources, styles = name_inputs(content, style, recipe)
+    sources, styles = name_inputs(content, style, recipe, tell=extras.tell)
     if len(sources) > 1 or any(map(is_many, (*sources, *styles))):
-        refuse_for_many(extras, options)
+        extras.refuse_for_many("one painting")
         folder = output or Path("painted")
-        tasks = plan_batch(sources, styles, folder, several.pairs, several.suffix)
-        return paint_many(tasks, options, several, extras)
+        tasks = plan_batch(sources, styles, folder, batch.pairs, batch.suffix)
+        return PaintingBatch("paint", tasks, options, batch, extras).paint()
     stems = "-".join(Path(path).stem for path in (*sources, *styles))
-    output = output or Path(f"{stems}{several.suffix}")
-    return paint_one(Task(Path(sources[0]), tuple(map(Path, styles)), output), options, extras)
-
-
-# --- what is named, and where it is -------------------------------------------------------------
-
-
-def name_inputs(
-    content: Sequence[str],
-    style: Sequence[str] | None,
-    recipe: str | None,
-    *,
-    by_name: bool = False,
-    command: str = "paint",
-) -> tuple[list[str], list[str]]:
-    """The photographs and styles that are named, or those that a painting was made from; styles
-    ``by_name`` are no files, and need not be named."""
-    if not all((*content, *(style or ()))):
-        raise OptionError("a picture has an empty name")
-    if content and (style or (by_name and recipe is None)):
-        return list(content), list(style or ())
-    made_from = read_painting_recipe(recipe) if recipe is not None else None
-    if made_from is None:
-        if by_name and content:
-            return list(content), []
-        what = "a photograph" if not content else "a picture: --style PICTURE"
-        raise OptionError(f"{command} needs {what}")
-    styles = made_from.get("style") or []
-    styles = [styles] if isinstance(styles, str) else styles
-    if not (made_from.get("content") and styles):
-        raise OptionError(f"recipe {recipe!r} does not say what it was painted from")
-    folder = Path(str(recipe)).parent
-    sources = list(content) or [find_beside(str(made_from["content"]), folder)]
-    if style or by_name:
-        return sources, list(style or styles)
-    return sources, [find_beside(str(name), folder) for name in styles]
-
-
-def list_read(task: Task, options: BatchOptions) -> list[Path]:
-    """Every picture that a painting is made from."""
-    named = [name for names in options.files().values() for name in names]
-    return [task.content, *task.styles, *map(Path, named)]
-
-
-# --- what must not be -----------------------------------------------------------------------------
-
-
-def refuse_for_many(extras: Extras, options: PaintOptions) -> None:
-    extras.refuse_for_many("one painting")
+    output = output or Path(f"{stems}{batch.suffix}")
+    request = Request({"content": tuple(sources), "style": tuple(styles)}, options)
+    read = list_read(request)
     if options.init == "last":
-        raise OptionError("--init last goes with one painting, not with several")
-
-
-# --- one painting -------------------------------------------------------------------------------
-
-
-def paint_one(task: Task, options: PaintOptions, extras: Extras) -> int:
-    """Paint, show how it goes, and write all that was asked for."""
-    output, tell = task.output, extras.tell
-    if options.init == "last" and not output.exists():
-        raise MissingFileError(f"init last: there is no {output.name!r} to start from yet")
-    check_outputs(output, list_read(task, options), extras)
-    if options.init == "last":
+        if not output.exists():
+            raise MissingFileError(f"init last: there is no {output.name!r} to start from yet")
         options = options.model_copy(update={"init": str(output)})
-    from impasto.painting.style_cache import keep_targets
-
-    work = OPERATIONS["paint"].start(
-        str(task.content),
-        list(map(str, task.styles)),
-        options=options,
-        checkpoint=extras.checkpoint,
-        targets=keep_targets(),
-    )
-    for note in work.notes:
-        tell(f"note: {note}")
-    width, height = work.size
-    tell(f"painting {width} x {height} with {options.backbone} on {work.machine.describe()}")
-    if not options.only_color:
-        tell(f"memory: {work.plan.describe()}")
-    return follow(work, output, extras, bare=options.only_color)
+        request = Request(request.inputs, options)
+    mend = "name another (to start from what OUTPUT holds: --init last)"
+    return make_picture("paint", request, output, extras, read=read, mend=mend)
 
 
 # --- several ------------------------------------------------------------------------------------
 
 
-def paint_many(
-    tasks: Sequence[Task],
-    options: BatchOptions,
-    several: Several,
-    extras: Habits,
-    *,
-    operation: str = "paint",
-) -> int:
-    """Paint a batch behind a progress bar; what went wrong is told at the end."""
-    begin_folder(tasks[0].output.parent)
-    read = {path.resolve() for task in tasks for path in list_read(task, options)}
-    for task in tasks:
-        if task.output.resolve() in read:
-            raise OptionError(
-                f"{str(task.output)!r} is one of the pictures that are read, and would be written "
-                "over; name another folder with --output"
-            )
-    left = [task for task in tasks if several.overwrite or not task.output.exists()]
-    tell = extras.tell
-    if len(left) < len(tasks):
-        tell(f"{len(tasks) - len(left)} of {len(tasks)} are there already (--overwrite: again)")
-    failed: list[Outcome] = []
-    done, finished = 0, True
-    with make_progress(extras.quiet) as progress:
-        bar = progress.add_task("", total=len(left), losses="")
-        try:
-            outcomes = run_batch(
-                left, options, operation=operation, jobs=several.jobs, metadata=extras.metadata
-            )
-            with closing(outcomes):
-                for outcome in outcomes:
-                    done += 1
-                    if outcome.error:
-                        failed.append(outcome)
-                    progress.update(bar, completed=done, losses=outcome.task.output.name)
-        except KeyboardInterrupt:
-            finished = False
-    tell_failures(failed)
-    what = "painted" if finished else "stopped; painted"
-    missing = f", {len(failed)} failed" if failed else ""
-    tell(f"{what} {done - len(failed)} of {len(left)}{missing}")
-    if not finished:
-        return INTERRUPTED
-    return OptionError.exit_code if failed else 0
+@dataclass
+class PaintingBatch:
+    """Paintings of one operation, made behind a progress bar."""
+
+    operation: str
+    tasks: Sequence[PaintingTask]
+    options: DeviceOptions
+    flags: BatchFlags
+    habits: Habits
+
+    def paint(self) -> int:
+        """Paint what is not there yet; tell at the end what went wrong. Return the exit code."""
+        tell, tasks = self.habits.tell, self.tasks
+        begin_folder(tasks[0].output.parent)
+        self.check_outputs()
+        left = [task for task in tasks if self.flags.overwrite or not task.output.exists()]
+        if len(left) < len(tasks):
+            tell(f"{len(tasks) - len(left)} of {len(tasks)} are there already (--overwrite: again)")
+        styles = list(map(str, tasks[0].styles))
+        settled, notes = find_operation(self.operation).settle_many(self.options, styles)
+        self.options = type(self.options).parse(settled)
+        for note in notes:
+            tell(f"note: {note}")
+        failed: list[PaintingOutcome] = []
+        done, finished = self.run(left, failed)
+        tell_failures(failed)
+        what = "painted" if finished else "stopped; painted"
+        missing = f", {len(failed)} failed" if failed else ""
+        tell(f"{what} {done - len(failed)} of {len(left)}{missing}")
+        if not finished:
+            return INTERRUPTED
+        return OptionError.exit_code if failed else 0
+
+    def run(self, tasks: Sequence[PaintingTask], failed: list[PaintingOutcome]) -> tuple[int, bool]:
+        """Paint until the end or Ctrl-C; return how many are done, and whether it was the end."""
+        done = 0
+        with ProgressBar(self.habits.quiet) as bar:
+            try:
+                outcomes = run_batch(
+                    tasks,
+                    self.options,
+                    operation=self.operation,
+                    jobs=self.flags.jobs,
+                    metadata=self.habits.metadata,
+                )
+                with closing(outcomes):
+                    for done, outcome in enumerate(outcomes, 1):
+                        if outcome.error:
+                            failed.append(outcome)
+                        bar.update(done, len(tasks), outcome.task.output.name)
+            except KeyboardInterrupt:
+                return done, False
+        return done, True
+
+    def check_outputs(self) -> None:
+        """Raise an error where a picture that is read would be written over."""
+        named = [Path(name) for names in self.options.files().values() for name in names]
+        inputs = [path for task in self.tasks for path in (task.content, *task.styles)]
+        read = {resolve_path(path) for path in (*named, *inputs)}
+        for task in self.tasks:
+            if resolve_path(task.output) in read:
+                raise OptionError(
+                    f"{str(task.output)!r} is one of the pictures that are read, and would be "
+                    "written over; name another folder with --output"
+                )
 
 
-def tell_failures(failed: Sequence[Outcome]) -> None:
-    """A line for each, or one for all that went wrong in the same way."""
+def tell_failures(failed: Sequence[PaintingOutcome]) -> None:
+    """Print a line for each, or one for all that went wrong in the same way."""
     counts = Counter(outcome.error for outcome in failed)
     for outcome in failed:
         styles = ", ".join(path.name for path in outcome.task.styles)
@@ -246,6 +174,7 @@ def tell_failures(failed: Sequence[Outcome]) -> None:
 
 
 def begin_folder(folder: Path) -> None:
+    """Make the folder that paintings go to, or raise an error."""
     from impasto.images.writing import WRITABLE
 
     if folder.suffix.lower() in WRITABLE and not folder.is_dir():

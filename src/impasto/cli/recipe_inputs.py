@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+import shlex
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from impasto.cli.console import say
 from impasto.cli.outputs import check_named
-from impasto.errors import MissingFileError, OptionError
-from impasto.operations import OPERATIONS
+from impasto.errors import MissingFileError, OptionError, suggest
+from impasto.operations import DEFAULT_OPERATION, OPERATIONS
 from impasto.options import Options
-from impasto.recipes import list_recipes, parse_recipe, read_recipe_file
+from impasto.recipes import (
+    PictureRecipe,
+    list_recipes,
+    parse_picture_recipe,
+    read_recipe_file,
+)
 
-Given = TypeVar("Given", bound=Options)
+_Given = TypeVar("_Given", bound=Options)
 
 
-# --- recipes ------------------------------------------------------------------------------------
+# --- options ------------------------------------------------------------------------------------
 
 
-def apply_recipe(recipe: str | None, given: Given, operation: str) -> Given:
-    """Default, then recipe, then what the user said."""
+def apply_recipe(recipe: str | None, given: _Given, operation: str) -> _Given:
+    """Return the options: what the user said, else what the recipe says, else the default."""
     if recipe is None:
         return given
     painted = read_painting_recipe(recipe)
-    made_by = "paint" if painted is None else painted.get("operation", "paint")
-    if painted is not None and made_by != operation:
-        raise OptionError(f"{recipe!r} was made by 'impasto {made_by}', not {operation}")
-    values = read_recipe_file(recipe) if painted is None else painted["options"]
+    if painted is not None and find_maker(painted) != operation:
+        raise OptionError(
+            f"{recipe!r} was made by 'impasto {find_maker(painted)}', not {operation}"
+        )
+    values = read_recipe_file(recipe) if painted is None else painted.options
     check_options_of(values, recipe, type(given))
     said = {name: getattr(given, name) for name in given.model_fields_set}
     fields = type(given).model_fields
@@ -41,8 +48,10 @@ def apply_recipe(recipe: str | None, given: Given, operation: str) -> Given:
 
 
 def check_options_of(values: Iterable[str], recipe: str, options: type[Options]) -> None:
-    """An error for what is an option, but of another operation; what is none at all is told by the
-    options themselves."""
+    """Raise an error for what is an option of another operation.
+
+    What is an option of none is told by the options themselves.
+    """
     here = list_options(options)
     for value in values:
         others = [name for name, o in OPERATIONS.items() if value in list_options(o.options)]
@@ -53,12 +62,23 @@ def check_options_of(values: Iterable[str], recipe: str, options: type[Options])
 
 
 def list_options(options: type[Options]) -> list[str]:
-    """As recipes have them."""
+    """Return the names of options as recipes have them."""
     return [field.alias or name for name, field in options.model_fields.items()]
 
 
-def read_painting_recipe(recipe: str) -> dict[str, Any] | None:
-    """What a picture was made from and how; None if this is a recipe's name or file."""
+def find_files_of(options: _Given, folder: Path) -> _Given:
+    """Find the files of a recipe's options: masks, a network, a picture to start from."""
+    for option, names in options.files().items():
+        for name in names:
+            find_beside(name, folder, f"--{option.replace('_', '-')} {shlex.quote(f'PATH/{name}')}")
+    return options.with_files(lambda name: find_beside(name, folder))
+
+
+# --- recipes in pictures --------------------------------------------------------------------------
+
+
+def read_painting_recipe(recipe: str) -> PictureRecipe | None:
+    """Read what a picture was made from and how; None if this is a recipe's name or file."""
     if Path(recipe).suffix.lower() in (".toml", ".json", "") or recipe in list_recipes():
         return None
     from impasto.images.reading import read_recipe
@@ -66,35 +86,132 @@ def read_painting_recipe(recipe: str) -> dict[str, Any] | None:
     text = read_recipe(recipe)
     if text is None:
         raise OptionError(f"{recipe!r} carries no recipe")
-    options = parse_recipe(text, recipe)
-    content = json.loads(text) if text.lstrip().startswith("{") else {}
-    return {**content, "options": options}
+    painted = parse_picture_recipe(text, recipe)
+    maker = find_maker(painted)
+    if maker not in OPERATIONS:
+        raise OptionError(
+            f"recipe {recipe!r} is of an unknown operation {maker!r}{suggest(maker, OPERATIONS)}"
+        )
+    return painted
 
 
-def find_input(given: str | None, recipe: str | None, kind: str, lack: str) -> str:
-    """The picture that is named, or that the one with the recipe was made from; ``kind`` is
-    "content" or "style", and ``lack`` what is said where there is none."""
+def find_maker(painted: PictureRecipe | None) -> str:
+    """Return the operation that a recipe is for; old ones, and files, do not say."""
+    return (painted.operation if painted else None) or DEFAULT_OPERATION
+
+
+def find_input(
+    given: str | None,
+    recipe: str | None,
+    kind: str,
+    lack: str,
+    tell: Callable[[str], None] = say,
+) -> str:
+    """Return the picture that is named, or that the one with the recipe was made from.
+
+    ``kind`` is "content" or "style", and ``lack`` what is said where there is none.
+    """
+    painted = read_painting_recipe(recipe) if recipe is not None else None
     if given is not None:
         check_named(given)
+        compare_named([given], painted, kind, recipe, tell)
         return given
-    made_from = read_painting_recipe(recipe) if recipe is not None else None
-    names = (made_from or {}).get(kind) or []
-    names = [names] if isinstance(names, str) else names
-    if not names:
+    if painted is None or kind not in painted.inputs:
         raise OptionError(lack)
-    return find_beside(str(names[0]), Path(str(recipe)).parent)
+    return find_recipe_pictures(painted, kind, str(recipe))[0]
 
 
-def find_beside(name: str, folder: Path) -> str:
-    """A file that a recipe knows by its name: here, or beside the recipe."""
+def name_inputs(
+    content: Sequence[str],
+    style: Sequence[str] | None,
+    recipe: str | None,
+    *,
+    by_name: bool = False,
+    command: str = DEFAULT_OPERATION,
+    tell: Callable[[str], None] = say,
+) -> tuple[list[str], list[str]]:
+    """Return the photographs and styles that are named, or those that a painting was made from.
+
+    Styles ``by_name`` are no files, and need not be named.
+    """
+    check_named(*content, *(style or ()))
+    painted = read_painting_recipe(recipe) if recipe is not None else None
+    compare_named(content, painted, "content", recipe, tell)
+    compare_named(() if by_name else style or (), painted, "style", recipe, tell)
+    if content and (style or (by_name and painted is None)):
+        return list(content), list(style or ())
+    if painted is None:
+        what = "a photograph" if not content else "a picture: --style PICTURE"
+        raise OptionError(f"{command} needs {what}")
+    if not ("content" in painted.inputs and "style" in painted.inputs):
+        raise OptionError(f"recipe {recipe!r} does not say what it was painted from")
+    sources = list(content) or find_recipe_pictures(painted, "content", str(recipe))
+    if style or by_name:
+        return sources, list(style or painted.inputs["style"])
+    return sources, find_recipe_pictures(painted, "style", str(recipe))
+
+
+# --- the pictures that recipes name ---------------------------------------------------------------
+
+
+def find_recipe_pictures(painted: PictureRecipe, kind: str, recipe: str) -> list[str]:
+    """Find what a picture was made from, here or beside it; refuse others of the same name."""
+    from impasto.images.reading import is_same_picture
+
+    command, found = write_command(painted, recipe), []
+    for number, name in enumerate(painted.inputs[kind]):
+        path = find_beside(name, Path(recipe).parent, command)
+        digest = painted.find_digest(kind, number)
+        if digest and not is_same_picture(path, digest):
+            raise OptionError(
+                f"{path!r} is not the picture that {recipe!r} was made from: its contents differ; "
+                f"to paint it all the same, name it: {command}"
+            )
+        found.append(path)
+    return found
+
+
+def compare_named(
+    given: Sequence[str],
+    painted: PictureRecipe | None,
+    kind: str,
+    recipe: str | None,
+    tell: Callable[[str], None],
+) -> None:
+    """Tell of pictures that are named as a recipe's are, and are others."""
+    from impasto.images.reading import is_same_picture
+
+    names = painted.inputs.get(kind, ()) if painted else ()
+    for path in map(Path, given):
+        if painted is None or path.name not in names or not path.is_file():
+            continue
+        digest = painted.find_digest(kind, names.index(path.name))
+        if digest and not is_same_picture(path, digest):
+            tell(
+                f"note: {str(path)!r} is not the picture that {recipe!r} was made from: "
+                "its contents differ"
+            )
+
+
+def find_beside(name: str, folder: Path, mend: str = "") -> str:
+    """Find a file that a recipe knows by its name: here, or beside the recipe.
+
+    ``mend`` are the words of the command line that would name it.
+    """
     for path in (Path(name), folder / name):
         if path.exists():
             return str(path)
     raise MissingFileError(
-        f"the recipe was made with {name!r}, which is neither here nor beside it"
+        f"the recipe was made with {name!r}, which is neither here nor beside it; put it there, "
+        f"or name it: {mend}"
     )
 
 
-def find_files_of(options: Given, folder: Path) -> Given:
-    """Find the files of a recipe's options: masks, a network, a picture to start from."""
-    return options.with_files(lambda name: find_beside(name, folder))
+def write_command(painted: PictureRecipe, recipe: str) -> str:
+    """Return the command that makes a picture again from pictures that lie elsewhere."""
+    words = ["impasto", find_maker(painted)]
+    for kind, names in painted.inputs.items():
+        for name in names:
+            flag = ["--style"] if kind == "style" and "content" in painted.inputs else []
+            words += [*flag, f"PATH/{Path(name).name}"]
+    return shlex.join([*words, "--recipe", recipe])

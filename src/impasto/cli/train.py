@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from impasto.cli.console import catch_interrupt, make_progress, say, show_panels, unwrapped
-from impasto.cli.instant import Styles
-from impasto.cli.running import INTERRUPTED
+from impasto.cli.console import (
+    INTERRUPTED,
+    catch_interrupt,
+    make_progress,
+    say,
+    show_panels,
+    unwrapped,
+)
+from impasto.cli.flags import QuietFlag, StyleFlag
 from impasto.errors import ImpastoError, OptionError
 from impasto.instant.options import TrainOptions
-from impasto.operations import OPERATIONS
+from impasto.operations import find_operation
+from impasto.work import Request
 
 show_train_help = show_panels(
     {
@@ -28,13 +34,13 @@ show_train_help = show_panels(
 
 
 @unwrapped
-def train(
+def train_command(
     *,
-    style: Styles = None,
+    style: StyleFlag = None,
     photos: Path | None = None,
     output: Annotated[Path, Parameter(alias="-o")] = Path("model.safetensors"),
     start: str | None = None,
-    quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False,
+    quiet: QuietFlag = False,
     options: Annotated[TrainOptions, Parameter(name="*")] = TrainOptions(),  # noqa: B008
 ) -> int:
     """Teach a network to paint in one pass, after one style or many; then: impasto instant --model.
@@ -58,9 +64,13 @@ def train(
         raise OptionError("train needs a picture to learn: --style PICTURE")
     if photos is None:
         raise OptionError("train needs photographs to learn from: --photos FOLDER")
+    from impasto.instant.training import Training
+
     preview = output.with_name(f"{output.stem}-preview.png") if options.preview_every else None
     check_teaching(style, photos, output, preview, start)
-    work = OPERATIONS["train"].start(style, photos, options=options, output=output, start=start)
+    inputs = {"styles": tuple(style), "photos": (str(photos),), "start": (start,) if start else ()}
+    work = find_operation("train").start(Request(inputs, options, output=output))
+    assert isinstance(work, Training)
     quiet = quiet or not work.is_first  # of several processes
     tell, told = (lambda _: None) if quiet else say, work.notes
     for note in told:
@@ -84,28 +94,28 @@ def train(
 def check_teaching(
     styles: list[str], photos: Path, output: Path, preview: Path | None, start: str | None
 ) -> None:
-    """Nothing that is read, and no model that is done, may be written over."""
+    """Raise an error where something that is read, or a finished model, would be written over."""
     from impasto.instant.model_file import find_net
     from impasto.instant.training_photos import list_photographs
-    from impasto.system.files import check_place
+    from impasto.system.files import check_place, resolve_path
 
     check_place(output, "a model", [".safetensors"])
     for style in styles:
         if Path(style).is_dir():
             raise OptionError(f"{style!r} is a folder; name each picture with its own --style")
-    read = {os.path.realpath(path) for path in (*map(Path, styles), *list_photographs(photos))}
+    read = {resolve_path(path) for path in (*map(Path, styles), *list_photographs(photos))}
     for what, path in (("--output", output), ("the preview", preview)):
-        if path is not None and os.path.realpath(path) in read:
+        if path is not None and resolve_path(path) in read:
             raise OptionError(
                 f"{what} {str(path)!r} is one of the pictures that are read, and would be written "
                 "over; name another output"
             )
-    if start is not None and find_net(start).resolve() == output.resolve():
+    if start is not None and resolve_path(find_net(start)) == resolve_path(output):
         raise OptionError(
             f"--output {str(output)!r} is the model to start from, and would be written over; "
             "name another output"
         )
-    if preview is not None and preview.resolve().is_relative_to(photos.resolve()):
+    if preview is not None and resolve_path(preview).is_relative_to(resolve_path(photos)):
         raise OptionError(
             f"the preview {str(preview)!r} would lie among the photographs; name another output, "
             "or no preview: --preview-every 0"
@@ -115,7 +125,7 @@ def check_teaching(
 
 
 def describe_stop(work: Any) -> str:
-    """Where it stands, and what the same command does."""
+    """Return where the training stands, and what the same command does."""
     stopped = f"stopped at step {work.teacher.state.number} of {work.options.steps}"
     if not work.output.is_kept():
         return f"{stopped}; nothing was saved: the same command begins anew"

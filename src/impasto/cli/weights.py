@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from impasto.cli.console import make_progress, unwrapped
+from impasto.cli.console import make_progress, print_line, unwrapped
 
 weights = App(name="weights", help="Weight files: list, fetch, import, verify, path.")
 
@@ -17,13 +17,13 @@ weights = App(name="weights", help="Weight files: list, fetch, import, verify, p
 
 @weights.command(name="list")
 def list_weights() -> None:
-    """The weight files that Impasto knows, and which of them are here."""
+    """List the weight files that Impasto knows, and which of them are here."""
     from impasto.networks.weights import WEIGHTS, is_stored
 
     for name, file in WEIGHTS.items():
         size = f", {file.size / 1e6:.0f} MB" if file.size else ""
-        print(f"{name:18} {'here' if is_stored(name) else 'not here'}{size}: {file.note}")
-        print(f"{'':18} {file.licence}{f'; {file.url}' if file.url else ''}")
+        print_line(f"{name:18} {'here' if is_stored(name) else 'not here'}{size}: {file.note}")
+        print_line(f"{'':18} {file.licence}{f'; {file.url}' if file.url else ''}")
 
 
 @weights.command
@@ -38,8 +38,9 @@ def fetch(name: str, /, *, offline: Annotated[bool, Parameter(negative=())] = Fa
     offline
         Touch no network: fail if it is not here already. IMPASTO_OFFLINE=1 does the same.
     """
-    from impasto.networks.weights import fetch_weights
+    from impasto.networks.weights import fetch_weights, find_entry
 
+    find_entry(name)  # an unknown name is told before there is a progress bar
     with make_progress(quiet=False) as progress:
         task = progress.add_task("", total=None, losses=name)
 
@@ -47,7 +48,7 @@ def fetch(name: str, /, *, offline: Annotated[bool, Parameter(negative=())] = Fa
             progress.update(task, completed=done, total=size)
 
         path = fetch_weights(name, offline=offline, on_progress=show)
-    print(path)
+    print_line(path)
 
 
 @weights.command(name="import")
@@ -73,7 +74,7 @@ def import_file(
     from impasto.networks.weights import import_weights
 
     stored, path = import_weights(file, name=name, any_hash=any_hash)
-    print(f"{stored}: {path}")
+    print_line(f"{stored}: {path}")
 
 
 @weights.command
@@ -88,7 +89,7 @@ def verify(*names: str) -> None:
     from impasto.networks.weights import WEIGHTS, is_stored, verify_weights
 
     for name in names or [name for name in WEIGHTS if is_stored(name)]:
-        print(f"{name}: {verify_weights(name)}")
+        print_line(f"{name}: {verify_weights(name)}")
 
 
 @weights.command
@@ -102,4 +103,4 @@ def path(name: str | None = None, /) -> None:
     """
     from impasto.networks.weights import cache_folder, stored_path
 
-    print(cache_folder() if name is None else stored_path(name))
+    print_line(cache_folder() if name is None else stored_path(name))

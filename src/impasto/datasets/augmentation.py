@@ -37,7 +37,7 @@ from impasto.images.reading import read_image
 from impasto.images.transparency import fill_transparent, read_opaque
 from impasto.images.writing import WRITABLE, write_image
 from impasto.system.devices import has_fast_bfloat16, seeded
-from impasto.system.files import LOCK, make_folder, replace_file, working_in
+from impasto.system.files import LOCK, make_folder, replace_file, resolve_path, working_in
 from impasto.system.processes import work_in_processes
 from impasto.work import Request, Step, finish
 
@@ -416,7 +416,7 @@ def check_out(out: Path, pictures: LabelledSet) -> None:
     """Raise an error where the copies cannot go, before anything is written."""
     if out.exists() and not out.is_dir():
         raise OptionError(f"{str(out)!r} is a file; name a folder to write the copies to")
-    place, folder = out.resolve(), pictures.folder.resolve()
+    place, folder = resolve_path(out), resolve_path(pictures.folder)
     # A CSV names its pictures: what lies in its folder besides is not read.
     if place == folder or (folder in place.parents and not pictures.columns):
         raise OptionError(

@@ -26,7 +26,7 @@ from impasto.system.optional import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Figure
     from PIL import Image
 
     from impasto.work import Step

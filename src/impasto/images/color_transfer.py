@@ -15,7 +15,13 @@ import torch
 from torch import Tensor
 
 from impasto.errors import ImageError
-from impasto.images.color_spaces import CHUNK, join_luma, lab_to_rgb, rgb_to_lab, split_luma
+from impasto.images.color_spaces import (
+    COLOR_BLOCK,
+    join_luma,
+    lab_to_rgb,
+    rgb_to_lab,
+    split_luma,
+)
 
 Carrier = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
 
@@ -24,13 +30,13 @@ RIDGE = 1e-6
 
 
 def flatten_colors(pixels: Tensor) -> Tensor:
-    """Colours (C, H*W), on the processor where the device has no float64 (MPS)."""
+    """Return colours (C, H*W), on the processor where the device has no float64 (MPS)."""
     colors = pixels.flatten(2)[0]
     return colors.cpu() if colors.device.type == "mps" else colors
 
 
 def flatten_weights(pixels: Tensor, weights: Tensor | None) -> Tensor | None:
-    """The weights as (H*W,), checked against their picture."""
+    """Check weights against their picture and return them as (H*W,)."""
     if weights is None:
         return None
     if weights.shape != (1, 1, *pixels.shape[2:]):
@@ -42,17 +48,19 @@ def flatten_weights(pixels: Tensor, weights: Tensor | None) -> Tensor | None:
 
 
 def color_statistics(pixels: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Mean (C,) and covariance (C, C) of a picture's colours, in float64."""
+    """Return mean (C,) and covariance (C, C) of a picture's colours, in float64."""
     flat = flatten_weights(pixels, weights)
     colors = flatten_colors(pixels)
     channels, count = colors.shape
     total = colors.new_zeros((), dtype=torch.float64)
     first = colors.new_zeros(channels, dtype=torch.float64)
     second = colors.new_zeros(channels, channels, dtype=torch.float64)
-    for start in range(0, count, CHUNK):
-        some = colors[:, start : start + CHUNK].double()
+    for start in range(0, count, COLOR_BLOCK):
+        some = colors[:, start : start + COLOR_BLOCK].double()
         # Weighed before they are multiplied, so that what hides under alpha 0 adds exact zeros.
-        share = torch.ones_like(some[0]) if flat is None else flat[start : start + CHUNK].double()
+        share = (
+            torch.ones_like(some[0]) if flat is None else flat[start : start + COLOR_BLOCK].double()
+        )
         weighed = some * share
         total += share.sum()
         first += weighed.sum(1)
@@ -62,14 +70,14 @@ def color_statistics(pixels: Tensor, weights: Tensor | None = None) -> tuple[Ten
 
 
 def matrix_power(matrix: Tensor, power: float) -> Tensor:
-    """A power of a symmetric matrix with no negative eigenvalues."""
+    """Return a power of a symmetric matrix with no negative eigenvalues."""
     values, vectors = torch.linalg.eigh(matrix)
     powered: Tensor = (vectors * values.clamp_min(1e-12).pow(power)) @ vectors.T
     return powered
 
 
 def optimal_map(covariance: Tensor, target: Tensor) -> Tensor:
-    """The map between two Gaussians that moves colours least, Gatys' symmetric form.
+    """Return the map between two Gaussians that moves colours least, Gatys' symmetric form.
 
     A = C^-1/2 (C^1/2 T C^1/2)^1/2 C^-1/2.
     """
@@ -78,12 +86,12 @@ def optimal_map(covariance: Tensor, target: Tensor) -> Tensor:
 
 
 def pca_map(covariance: Tensor, target: Tensor) -> Tensor:
-    """A = T^1/2 C^-1/2 (Gatys et al. 2016, "Preserving Color", image analogies' form)."""
+    """Return A = T^1/2 C^-1/2 (Gatys et al. 2016, "Preserving Color", image analogies' form)."""
     return matrix_power(target, 0.5) @ matrix_power(covariance, -0.5)
 
 
 def cholesky_map(covariance: Tensor, target: Tensor) -> Tensor:
-    """A = L_T L_C^-1 with C = L_C L_C^T (Gatys et al. 2016, "Preserving Color")."""
+    """Return A = L_T L_C^-1 with C = L_C L_C^T (Gatys et al. 2016, "Preserving Color")."""
     # A flat target has no factor; a millionth of a level in each direction gives it one.
     tiny = 1e-12 * torch.eye(len(target), dtype=target.dtype, device=target.device)
     lower: Tensor = torch.linalg.cholesky(covariance)
@@ -99,7 +107,7 @@ def match_moments(
     source_weights: Tensor | None,
     find_map: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
-    """``pixels`` with the source's mean and covariance, not clamped."""
+    """Give ``pixels`` the source's mean and covariance, not clamped."""
     wanted = color_statistics(source, source_weights)
     return carry_moments(pixels, *wanted, weights, find_map)
 
@@ -111,7 +119,7 @@ def carry_moments(
     weights: Tensor | None = None,
     find_map: Callable[[Tensor, Tensor], Tensor] = optimal_map,
 ) -> Tensor:
-    """``pixels`` with that mean and covariance, not clamped."""
+    """Give ``pixels`` that mean and covariance, not clamped."""
     own_mean, own = color_statistics(pixels, weights)
     ridge = RIDGE * torch.eye(len(own_mean), dtype=own.dtype, device=own.device)
     linear = find_map(own + ridge, covariance).to(pixels)
@@ -125,7 +133,7 @@ def match_color(
     weights: Tensor | None = None,
     source_weights: Tensor | None = None,
 ) -> Tensor:
-    """``pixels`` with the source's mean and covariance, by optimal transport of Gaussians."""
+    """Give ``pixels`` the source's mean and covariance, by optimal transport of Gaussians."""
     return match_moments(pixels, source, weights, source_weights, optimal_map).clamp_(0, 1)
 
 
@@ -135,7 +143,7 @@ def match_pca(
     weights: Tensor | None = None,
     source_weights: Tensor | None = None,
 ) -> Tensor:
-    """``pixels`` with the source's mean and covariance, along their principal axes."""
+    """Give ``pixels`` the source's mean and covariance, along their principal axes."""
     return match_moments(pixels, source, weights, source_weights, pca_map).clamp_(0, 1)
 
 
@@ -145,7 +153,7 @@ def match_cholesky(
     weights: Tensor | None = None,
     source_weights: Tensor | None = None,
 ) -> Tensor:
-    """``pixels`` with the source's mean and covariance, red first, then green, then blue."""
+    """Give ``pixels`` the source's mean and covariance, red first, then green, then blue."""
     return match_moments(pixels, source, weights, source_weights, cholesky_map).clamp_(0, 1)
 
 
@@ -155,7 +163,7 @@ def match_histogram(
     weights: Tensor | None = None,
     source_weights: Tensor | None = None,
 ) -> Tensor:
-    """``pixels`` with the source's histogram in each channel, exactly: no bins."""
+    """Give ``pixels`` the source's histogram in each channel, exactly: no bins."""
     flat, source_flat = flatten_weights(pixels, weights), flatten_weights(source, source_weights)
     moved = [
         match_quantiles(channel, source_channel, flat, source_flat)
@@ -169,7 +177,7 @@ def match_histogram(
 def match_quantiles(
     values: Tensor, source: Tensor, weights: Tensor | None, source_weights: Tensor | None
 ) -> Tensor:
-    """Values (N,) sent to the source's quantiles of the same rank: monotone, equal stay equal."""
+    """Map values (N,) to the source's quantiles of the same rank: monotone, ties stay ties."""
     ordered, order = sort_levels(values)
     levels, cumulative, run = measure_levels(ordered, order, weights)
     source_levels, source_cumulative, _ = measure_levels(*sort_levels(source), source_weights)
@@ -187,7 +195,7 @@ def match_quantiles(
 
 
 def sort_levels(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Values that are not negative in rising order, and where each came from."""
+    """Return values that are not negative in rising order, and where each came from."""
     # Their bits are integers in the same order, and integers are sorted several times faster.
     integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}[values.element_size()]
     ordered, order = values.clamp_min(0).add_(0.0).view(integers).sort()  # no -0 left
@@ -197,7 +205,7 @@ def sort_levels(values: Tensor) -> tuple[Tensor, Tensor]:
 def measure_levels(
     ordered: Tensor, order: Tensor, weights: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The distinct values (K,), the weight up to and with each, and the level of each value."""
+    """Return the distinct values (K,), their cumulative weight, and the level of each value."""
     changed = ordered.diff() != 0
     run = torch.cat([changed.new_zeros(1), changed]).cumsum(0)
     ends = torch.cat([changed, changed.new_ones(1)]).nonzero().flatten()
@@ -208,12 +216,12 @@ def measure_levels(
 
 
 def find_steps(cumulative: Tensor) -> Tensor:
-    """Which levels weigh anything."""
+    """Return which levels have any weight."""
     return cumulative.diff(prepend=cumulative.new_zeros(1)) > 0
 
 
 def average_quantiles(cumulative: Tensor, levels: Tensor, level_cumulative: Tensor) -> Tensor:
-    """The mean of the levels' quantile function over each of the ranks that ``cumulative`` bounds.
+    """Average the levels' quantile function between the ranks that ``cumulative`` bounds.
 
     A mean, and not the middle quantile, so that ties keep the mean of the whole as well.
     """
@@ -230,7 +238,7 @@ def average_quantiles(cumulative: Tensor, levels: Tensor, level_cumulative: Tens
 
 
 def fill_between(levels: Tensor, weighed: Tensor, mapped: Tensor) -> Tensor:
-    """What each level maps to: one that weighs nothing has no rank, and lies between neighbours."""
+    """Interpolate what levels without weight, which have no rank, map to."""
     known = levels[weighed]
     left = weighed.cumsum(0) - 1
     right = torch.where(weighed, left, left + 1).clamp_(max=len(known) - 1)
@@ -246,7 +254,7 @@ def match_lab(
     weights: Tensor | None = None,
     source_weights: Tensor | None = None,
 ) -> Tensor:
-    """``pixels`` with the source's mean and deviation in each channel of CIELAB.
+    """Give ``pixels`` the source's mean and standard deviation in each channel of CIELAB.
 
     Reinhard et al. 2001, eqs. 10 and 11, but in CIELAB where they take Ruderman's l-alpha-beta.
     """
@@ -263,7 +271,7 @@ def match_deviation(
     *,
     ridge: float = RIDGE,
 ) -> Tensor:
-    """``pixels`` with the source's mean and deviation, channel by channel, not clamped."""
+    """Give ``pixels`` the source's mean and standard deviation by channel, not clamped."""
     mean, covariance = color_statistics(pixels, weights)
     source_mean, source_covariance = color_statistics(source, source_weights)
     variance, source_variance = covariance.diagonal(), source_covariance.diagonal()
@@ -275,7 +283,7 @@ def match_deviation(
 
 
 def show_luma(pixels: Tensor) -> Tensor:
-    """Luma as three equal channels."""
+    """Return luma as three equal channels."""
     return split_luma(pixels)[0].expand(-1, 3, -1, -1).contiguous()
 
 
@@ -285,19 +293,19 @@ def match_luma(
     weights: Tensor | None = None,
     source_weights: Tensor | None = None,
 ) -> Tensor:
-    """The luma of ``pixels``, as three channels, with the mean and deviation of the source's."""
+    """Return the luma of ``pixels`` with the mean and standard deviation of the source's."""
     luma, source_luma = split_luma(pixels)[0], split_luma(source)[0]
     matched = match_deviation(luma, source_luma, weights, source_weights).clamp_(0, 1)
     return matched.expand(-1, 3, -1, -1).contiguous()
 
 
 def keep_chroma(painted: Tensor, content: Tensor) -> Tensor:
-    """The painting's luma with the content's chroma."""
+    """Return the painting's luma with the content's chroma."""
     return join_luma(split_luma(painted)[0], split_luma(content)[1])
 
 
 def keep_pixels(pixels: Tensor) -> Tensor:
-    """Seen as they are."""
+    """Return pixels as they are."""
     return pixels
 
 
@@ -307,12 +315,12 @@ def keep_style(
     style_weights: Tensor | None = None,  # noqa: ARG001
     content_weights: Tensor | None = None,  # noqa: ARG001
 ) -> Tensor:
-    """The style picture as it is."""
+    """Return the style picture as it is."""
     return style
 
 
 def keep_painting(painted: Tensor, content: Tensor) -> Tensor:  # noqa: ARG001
-    """The painting as it is."""
+    """Return the painting as it is."""
     return painted
 
 

@@ -9,16 +9,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from impasto.errors import ImageError
-from impasto.images.masks import _say_resized, resize_mask
+from impasto.images.masks import describe_resizing, resize_mask
 from impasto.images.picture import ImageSource, Picture
 from impasto.images.reading import DEFAULT_MEGAPIXELS, read_image
 
-LEAST_SHARE = 0.002  # of a label map; stray colours that cover less are given to the nearest label
-NEAR_COLOR = 40.0  # 8-bit levels, Euclidean, by which JPEG moves a label's colour at most
-FLAT = 8  # levels by which neighbours may differ inside a compressed label
-FEW_COLORS = 8  # so few are a drawing and no compression
-MANY_COLORS = 1024  # so many are a photograph
-NO_COLOR = -1000  # stands for transparent pixels; far from every colour
+_LEAST_SHARE = 0.002  # of a label map; stray colours that cover less are given to the nearest label
+_NEAR_COLOR = 40.0  # 8-bit levels, Euclidean, by which JPEG moves a label's colour at most
+_FLAT = 8  # levels by which neighbours may differ inside a compressed label
+_FEW_COLORS = 8  # so few are a drawing and no compression
+_MANY_COLORS = 1024  # so many are a photograph
+_NO_COLOR = -1000  # stands for transparent pixels; far from every colour
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def read_labels(
     *,
     max_megapixels: float = DEFAULT_MEGAPIXELS,
 ) -> tuple[list[LabelPair], tuple[str, ...]]:
-    """The labels of two maps, the largest in the content first, and notes."""
+    """Read the labels of two maps, the largest in the content first; return notes too."""
     pictures = [
         read_image(labels, max_megapixels=max_megapixels)
         for labels in (content_labels, style_labels)
@@ -82,10 +82,10 @@ def read_labels(
 
 
 def _find_labels(picture: Picture, name: str) -> _LabelMap:
-    """The colours of a label map, and which of them were meant."""
+    """Find the colours of a label map, and which of them were meant."""
     levels = (picture.pixels[0] * 255).round().int()  # (3, H, W)
     if picture.alpha is not None:
-        levels = torch.where(picture.alpha[0] < 0.5, NO_COLOR, levels)
+        levels = torch.where(picture.alpha[0] < 0.5, _NO_COLOR, levels)
     codes = _codes(levels)  # (H, W), negative if transparent
     found, index, counts = torch.unique(codes, return_inverse=True, return_counts=True)
     if found[0] < 0:
@@ -95,15 +95,15 @@ def _find_labels(picture: Picture, name: str) -> _LabelMap:
     colors = torch.stack([found >> 16, (found >> 8) & 255, found & 255], dim=1)  # (U, 3)
     shares = counts / index.numel()
     solid = torch.zeros(len(found), dtype=torch.bool)
-    if len(found) <= MANY_COLORS:
+    if len(found) <= _MANY_COLORS:
         # Drawn regions have corners at their sharpest, of which 3 neighbours are alike.
         solid = 2 * _count_at(index, _alike(codes[None], 0) >= 3, len(found)) >= counts
-    exact = len(found) <= FEW_COLORS or float(shares[~solid].sum()) <= LEAST_SHARE
+    exact = len(found) <= _FEW_COLORS or float(shares[~solid].sum()) <= _LEAST_SHARE
     if exact:
         # The edges of a drawing may be blended all the same, but of its own colours.
         labels = torch.cat([colors[solid], _unblended(colors[~solid], colors[solid])])
     else:
-        votes = _count_at(index, _alike(levels, FLAT) == 8, len(found))
+        votes = _count_at(index, _alike(levels, _FLAT) == 8, len(found))
         labels = _merge(colors, votes / index.numel())
     if not len(labels):
         what = f"label map {name!r} has {len(found)} colours and no region of one"
@@ -112,12 +112,12 @@ def _find_labels(picture: Picture, name: str) -> _LabelMap:
 
 
 def _codes(levels: Tensor) -> Tensor:
-    """One number for each colour (3, …)."""
+    """Return one number for each colour (3, …)."""
     return (levels[0] << 16) + (levels[1] << 8) + levels[2]
 
 
 def _alike(levels: Tensor, within: int) -> Tensor:
-    """How many of a pixel's 8 neighbours are like it, (H, W); beyond the border all are."""
+    """Count those of a pixel's 8 neighbours that are like it, (H, W); beyond the border all are."""
     height, width = levels.shape[1:]
     padded = functional.pad(levels[None].float(), (1, 1, 1, 1), mode="replicate")[0]
     alike = torch.zeros(height, width, dtype=torch.uint8)
@@ -128,12 +128,12 @@ def _alike(levels: Tensor, within: int) -> Tensor:
 
 
 def _count_at(index: Tensor, chosen: Tensor, colors: int) -> Tensor:
-    """How many chosen pixels each colour has, (U,)."""
+    """Count the chosen pixels of each colour, (U,)."""
     return torch.bincount(index[chosen & (index >= 0)], minlength=colors)
 
 
 def _unblended(colors: Tensor, solid: Tensor) -> Tensor:
-    """Those of the thin ``colors`` that are not on the way from one solid colour to another."""
+    """Return those of the thin ``colors`` that are no blend of two solid colours."""
     ends = torch.combinations(torch.arange(len(solid)))
     start, way = solid[ends[:, 0]].float(), (solid[ends[:, 1]] - solid[ends[:, 0]]).float()
     kept = []
@@ -141,28 +141,28 @@ def _unblended(colors: Tensor, solid: Tensor) -> Tensor:
         # Resizing overshoots by less than a sixth.
         along = ((color - start) * way).sum(1) / way.square().sum(1)
         nearest = start + along.clamp(-1 / 6, 7 / 6)[:, None] * way
-        if not ((color - nearest).norm(dim=1) <= FLAT).any():
+        if not ((color - nearest).norm(dim=1) <= _FLAT).any():
             kept.append(color)
     return torch.stack(kept) if kept else colors[:0]
 
 
 def _merge(colors: Tensor, votes: Tensor) -> Tensor:
-    """Colours that stand for enough votes of colours near them, the most voted first."""
+    """Return colours with enough votes, near colours' included, the most voted first."""
     colors, votes = colors[votes > 0], votes[votes > 0]
     labels = []
-    while float(votes.sum()) >= LEAST_SHARE:
+    while float(votes.sum()) >= _LEAST_SHARE:
         leader = colors[votes.argmax()]
-        near = (colors - leader).float().norm(dim=1) <= NEAR_COLOR
-        if float(votes[near].sum()) >= LEAST_SHARE:
+        near = (colors - leader).float().norm(dim=1) <= _NEAR_COLOR
+        if float(votes[near].sum()) >= _LEAST_SHARE:
             labels.append(leader)
         colors, votes = colors[~near], votes[~near]
     return torch.stack(labels) if labels else colors[:0]
 
 
 def _pair_labels(content: _LabelMap, style: _LabelMap) -> tuple[list[int], list[int]]:
-    """Numbers of the labels that mean the same in both, the likest first."""
+    """Return the numbers of the labels that mean the same in both, the most alike first."""
     # Drawn maps may number their regions by neighbouring greys: there only equals are the same.
-    most = 0.0 if content.exact and style.exact else NEAR_COLOR
+    most = 0.0 if content.exact and style.exact else _NEAR_COLOR
     apart = torch.cdist(content.labels.float()[None], style.labels.float()[None])[0]
     apart = torch.where((content.labels[:, None] == style.labels).all(2), 0.0, apart.clamp_min(0.5))
     ours, theirs = [], []
@@ -175,13 +175,13 @@ def _pair_labels(content: _LabelMap, style: _LabelMap) -> tuple[list[int], list[
 
 
 def _check_partners(side: _LabelMap, paired: list[int], other: _LabelMap) -> None:
-    """An error for the largest label without a partner, unless it is a speck."""
+    """Raise an error for the largest label without a partner, unless it is a speck."""
     alone = [label for label in range(len(side.labels)) if label not in paired]
     if not alone:
         return
     shares = _label_shares(side, side.labels)
     largest = max(alone, key=lambda label: float(shares[label]))
-    if paired and shares[largest] < LEAST_SHARE:
+    if paired and shares[largest] < _LEAST_SHARE:
         return
     what = f"label {_hex(side.labels[largest])} ({_percent(shares[largest])} of {side.name!r})"
     others = [_hex(color) for color in other.labels]
@@ -191,7 +191,7 @@ def _check_partners(side: _LabelMap, paired: list[int], other: _LabelMap) -> Non
 
 
 def _nearest(side: _LabelMap, labels: Tensor) -> Tensor:
-    """The number of the label nearest to each colour, (U,)."""
+    """Return the number of the label nearest to each colour, (U,)."""
     numbers = torch.zeros(len(side.colors), dtype=torch.long)
     least = torch.full((len(side.colors),), torch.inf)
     for number, label in enumerate(labels):  # one by one: a photograph has a million colours
@@ -202,12 +202,12 @@ def _nearest(side: _LabelMap, labels: Tensor) -> Tensor:
 
 
 def _label_shares(side: _LabelMap, labels: Tensor) -> Tensor:
-    """What part of the picture each label has, (L,)."""
+    """Return the share of the picture that each label has, (L,)."""
     return torch.zeros(len(labels)).index_add(0, _nearest(side, labels), side.shares)
 
 
 def _where(side: _LabelMap, chosen: Tensor) -> Tensor:
-    """(1, 1, H, W), white where the chosen (U,) colours are."""
+    """Return a mask (1, 1, H, W), white where the chosen (U,) colours are."""
     # Transparent pixels point at the last, which is none of them.
     return functional.pad(chosen, (0, 1))[side.index].float()[None, None]
 
@@ -221,7 +221,7 @@ def _say_labels(side: _LabelMap, labels: Tensor, size: tuple[int, int]) -> list[
         given = f"gave {_percent(moved)} of its pixels to the nearest of {kept}"
         notes.append(f"label map {side.name!r} has {len(side.colors)} colours: {given}")
     height, width = side.index.shape
-    return notes + _say_resized(f"label map {side.name!r} is", (width, height), size)
+    return notes + describe_resizing(f"label map {side.name!r} is", (width, height), size)
 
 
 def _hex(color: Tensor) -> str:

@@ -11,16 +11,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from impasto.errors import ImageError, OptionError, suggest
+from impasto.images.color_spaces import LUMA
 from impasto.images.picture import ImageSource
 from impasto.images.reading import DEFAULT_MEGAPIXELS, read_image
 
-LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as PIL makes grey
-BLACK = 0.5 / 255  # what 8 bits would round to black
-ROUNDING = 1e-6  # of weights that sum to 1
-STEPS = ("conv", "pool")  # what lies between a picture and a layer
+_BLACK = 0.5 / 255  # what 8 bits would round to black
+_ROUNDING = 1e-6  # of weights that sum to 1
+_PATH = ("conv", "pool")  # what lies between a picture and a layer
 
-LEAST_MASS = 0.05  # of a region's mass that erosion must leave, or shares count instead
-NEAR_MOST = 0.8  # of the greatest share, below which features do not count
+_LEAST_MASS = 0.05  # of a region's mass that erosion must leave, or shares count instead
+_NEAR_MOST = 0.8  # of the greatest share, below which features do not count
 
 
 @dataclass(frozen=True)
@@ -39,23 +39,23 @@ def read_mask(
     name: str | None = None,
     max_megapixels: float = DEFAULT_MEGAPIXELS,
 ) -> Mask:
-    """The mask that any picture holds, at ``size`` (width, height)."""
+    """Read the mask that any picture holds, at ``size`` (width, height)."""
     picture = read_image(source, max_megapixels=max_megapixels)
     name = picture.name if name is None else name
     luma = torch.tensor(LUMA).view(1, 3, 1, 1)
     values = (picture.pixels * luma).sum(1, keepdim=True)  # (1, 1, H, W)
     if picture.alpha is not None:
         values = values * picture.alpha
-    values = torch.where(values < BLACK, 0.0, values.clamp(0, 1))
+    values = torch.where(values < _BLACK, 0.0, values.clamp(0, 1))
     if not values.any():
         raise ImageError(f"mask {name!r} is all black: nothing would count; white is what counts")
     notes = [f"mask {name!r}: {note}" for note in picture.notes]
-    notes += _say_resized(f"mask {name!r} is", picture.size, size)
+    notes += describe_resizing(f"mask {name!r} is", picture.size, size)
     return Mask(resize_mask(values, size), tuple(notes), name)
 
 
 def soften(mask: Tensor, radius: float) -> Tensor:
-    """The mask feathered by a Gaussian whose deviation is ``radius`` pixels."""
+    """Blur the mask by a Gaussian whose standard deviation is ``radius`` pixels."""
     if radius < 0:
         raise OptionError(f"the radius to soften by must be at least 0, not {radius:g}")
     if radius == 0:
@@ -72,7 +72,7 @@ def soften(mask: Tensor, radius: float) -> Tensor:
 
 
 def shrink_mask(mask: Tensor, path: Sequence[str]) -> Tensor:
-    """The mask at a layer (1, 1, h, w) whose features have come through ``path``.
+    """Return the mask at a layer (1, 1, h, w) whose features have come through ``path``.
 
     ``path`` is what lies between picture and layer: "conv" (3x3, padded by 1) and "pool" (2x2,
     the last odd row or column pooled alone), in the order they are computed.
@@ -86,26 +86,26 @@ def shrink_mask(mask: Tensor, path: Sequence[str]) -> Tensor:
     # network's own do (Luo et al. 2016, "effective receptive field"; a deviation of 20 pixels at
     # conv5_1). Four fifths of the greatest share is one deviation inside a straight edge; from
     # there weights rise to 1, and the two rules are blended from a twentieth to nothing, so that
-    # nothing jumps when a mask moves.
+    # a mask that moves a little changes its weights a little.
     for step in path:
-        if step not in STEPS:
-            raise OptionError(f"unknown step {step!r} on the path to a layer{suggest(step, STEPS)}")
+        if step not in _PATH:
+            raise OptionError(f"unknown step {step!r} on the path to a layer{suggest(step, _PATH)}")
     peak = mask.max()
     if not peak > 0:
         return _erode(mask, path)
     eroded = _erode(mask, path)
-    wanted = LEAST_MASS * _average(mask, [step for step in path if step == "pool"]).sum()
+    wanted = _LEAST_MASS * _average(mask, [step for step in path if step == "pool"]).sum()
     lacking = (1 - eroded.sum() / wanted).clamp(0, 1)
     if lacking == 0:
         return eroded
     share = _average(mask / peak, path)
     most = share.max()
-    kept = peak * ((share / most - NEAR_MOST) / (1 - NEAR_MOST)).clamp(0, 1)
+    kept = peak * ((share / most - _NEAR_MOST) / (1 - _NEAR_MOST)).clamp(0, 1)
     return torch.lerp(eroded, kept, lacking)
 
 
 def resize_mask(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """A mask at another (width, height), antialiased."""
+    """Resize a mask to another (width, height), antialiased."""
     if values.shape[-2:] == (size[1], size[0]):
         return values
     # Not bicubic: without overshoot ramps stay ramps, and the masks of labels still sum to 1.
@@ -115,30 +115,31 @@ def resize_mask(values: Tensor, size: tuple[int, int]) -> Tensor:
     return _bound(resized)
 
 
-def normalise(mask: Tensor) -> Tensor:
-    """The mask divided by its mass, so that a weighted sum over positions is a mean."""
+def normalise_weights(mask: Tensor) -> Tensor:
+    """Divide the mask by its sum, so that a weighted sum over positions is a mean."""
     mass = mask.sum((-2, -1), keepdim=True)
     return mask / mass.clamp_min(torch.finfo(mask.dtype).tiny)
 
 
 def combine(mask: Tensor | None, alpha: Tensor | None) -> Tensor | None:
-    """Where both say yes; None says yes everywhere."""
+    """Multiply mask and alpha; None is 1 everywhere."""
     if mask is None or alpha is None:
         return alpha if mask is None else mask
     return mask * alpha
 
 
 def composite(painted: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
-    """``painted`` where the mask is white, ``kept`` where it is black, exactly."""
+    """Return ``painted`` where the mask is white, ``kept`` where it is black, exactly."""
     return mask * painted + (1 - mask) * kept
 
 
 def _bound(values: Tensor) -> Tensor:
-    """In [0, 1], white still white after weighted sums."""
-    return torch.where(values > 1 - ROUNDING, 1.0, values.clamp(0, 1))
+    """Clamp to [0, 1], and make white again what weighted sums left just below."""
+    return torch.where(values > 1 - _ROUNDING, 1.0, values.clamp(0, 1))
 
 
-def _say_resized(what: str, found: tuple[int, int], wanted: tuple[int, int]) -> list[str]:
+def describe_resizing(what: str, found: tuple[int, int], wanted: tuple[int, int]) -> list[str]:
+    """Return a note if a mask of one (width, height) is wanted at another."""
     if found == wanted:
         return []
     # An aspect is only as exact as the shortest side's rounding to whole pixels.
@@ -149,7 +150,7 @@ def _say_resized(what: str, found: tuple[int, int], wanted: tuple[int, int]) -> 
 
 
 def _erode(mask: Tensor, path: Sequence[str]) -> Tensor:
-    """The minimum over the receptive field; outside the picture is ignored."""
+    """Take the minimum over the receptive field; outside the picture is ignored."""
     dark = -mask  # max_pool2d pads with -inf, which is never the greatest
     for step, run in groupby(path):
         count = len(list(run))
@@ -165,7 +166,7 @@ def _erode(mask: Tensor, path: Sequence[str]) -> Tensor:
 
 
 def _average(mask: Tensor, path: Sequence[str]) -> Tensor:
-    """Averages instead of convolutions; outside the picture is ignored."""
+    """Average where the network convolves; outside the picture is ignored."""
     for step in path:
         if step == "conv":
             mask = functional.avg_pool2d(mask, 3, stride=1, padding=1, count_include_pad=False)

@@ -6,6 +6,7 @@ here, and ``Picture.notes`` says what was done to get there.
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
 import stat
@@ -13,56 +14,77 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError, features
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError, _imaging, features
 from torch import Tensor
 
-from impasto.errors import ImageError, ImpastoError, MissingFileError
-from impasto.images.picture import ImageSource, Picture
+from impasto.errors import ImageError, ImpastoError, MissingFileError, describe_reason
+from impasto.images.picture import ImageSource, Picture, hash_picture_file
 
 DEFAULT_MEGAPIXELS = 100.0
 READABLE: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 READABLE += ("AVIF",) if features.check("avif") else ()
-FULL_SCALES = {"bool": 1, "uint8": 255, "uint16": 65535}
+_FULL_SCALES = {"bool": 1, "uint8": 255, "uint16": 65535}
 RECIPE_KEY = "impasto"  # the PNG text chunk's keyword, and what our EXIF comment begins with
-ROUNDING = 1e-4  # how far floats may lie outside [0, 1] and still be taken for it
+_ROUNDING = 1e-4  # how far floats may lie outside [0, 1] and still be taken for it
 _PIL_SETTINGS = threading.Lock()
 
 
 def list_suffixes() -> set[str]:
-    """What the names of readable pictures end in: .jpg, .png …"""
+    """Return what the names of readable pictures end in: .jpg, .png and so on."""
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in READABLE}
 
 
 def read_image(source: ImageSource, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> Picture:
-    """A picture from a file, a PIL image, an array (H, W[, C]) or a tensor ([1,] [C,] H, W); one
-    that was read stays as it is."""
+    """Read a picture from a file, a PIL image, an array (H, W[, C]) or a tensor ([1,] [C,] H, W).
+
+    A ``Picture`` stays as it is.
+    """
     if isinstance(source, Picture):
         _check_size(*source.size, source.name, max_megapixels)
         return source
     if isinstance(source, Tensor | np.ndarray):
         return _picture_from_values(source, max_megapixels)
     if isinstance(source, Image.Image):
-        name = Path(str(getattr(source, "filename", ""))).name or "picture"
-        with _pil_set_aside(name):
+        name = Path(str(getattr(source, "filename", ""))).name or Picture.name
+        with _setting_pil_aside(name):
             loaded, notes = _load(source, name, max_megapixels)
-        return _picture_from_pil(loaded, name, notes)
+        picture = _picture_from_pil(loaded, name, notes)
+        named = name != Picture.name
+        return replace(picture, digest=picture.hash_pixels()) if named else picture
     try:
         path = Path(source)
     except TypeError as error:
         kinds = "a path, a PIL image, a numpy array or a tensor"
         raise ImageError(f"no picture in a {type(source).__name__}; give {kinds}") from error
-    with _opened(path) as image:
-        loaded, notes = _load(image, path.name, max_megapixels)
-    return _picture_from_pil(loaded, path.name, notes)
+    with _open_file(path) as file:
+        with _decoding(file, path.name) as image:
+            loaded, notes = _load(image, path.name, max_megapixels)
+        # Of its bytes: two versions of a decoder may differ in a pixel.
+        digest = hash_picture_file(file)
+    return replace(_picture_from_pil(loaded, path.name, notes), digest=digest)
+
+
+def is_same_picture(path: str | os.PathLike[str], digest: str) -> bool:
+    """Return whether a file holds the picture that has this ``Picture.digest``."""
+    with _open_file(Path(path)) as file:
+        if hash_picture_file(file) == digest:
+            return True
+    with suppress(ImageError):
+        return read_image(path).hash_pixels() == digest
+    return False
 
 
 def read_recipe(path: str | os.PathLike[str]) -> str | None:
-    """The recipe that ``write_image`` put into a file; None if there is none."""
-    with _opened(Path(path)) as image:
+    """Read the recipe that ``write_image`` put into a file; None if there is none."""
+    path = Path(path)
+    with _open_file(path) as file, _decoding(file, path.name) as image:
         text = image.info.get(RECIPE_KEY)
         if isinstance(text, str):
             return str(text)  # PIL's iTXt, a str that also knows its language
@@ -76,10 +98,10 @@ def read_recipe(path: str | os.PathLike[str]) -> str | None:
 
 
 @contextmanager
-def _pil_set_aside(name: str) -> Iterator[None]:
-    """PIL's size limit and warnings set aside, and whatever its decoders raise made one line."""
-    # Both are global to the process, hence one reader at a time, for as short as can be.
-    with _PIL_SETTINGS, warnings.catch_warnings():
+def _setting_pil_aside(name: str) -> Iterator[None]:
+    """Set PIL's size limit and warnings aside, and make one line of what its decoders raise."""
+    # All of it is global to the process, hence one reader at a time, for as short as can be.
+    with _PIL_SETTINGS, warnings.catch_warnings(), _silencing_libtiff():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # ours is checked instead
         try:
@@ -96,8 +118,36 @@ def _pil_set_aside(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """The PIL image of a file of which only the header has been read."""
+def _silencing_libtiff() -> Iterator[None]:
+    """Keep libtiff, which PIL decodes TIFFs with, from writing lines of its own on standard error.
+
+    Its handler of errors is taken away and put back: to redirect the stream itself would also
+    swallow what other threads write meanwhile.
+    """
+    set_handler = _libtiff_handler()
+    if set_handler is None:
+        yield
+        return
+    handler = set_handler(None)
+    try:
+        yield
+    finally:
+        set_handler(handler)
+
+
+@cache
+def _libtiff_handler() -> Any:
+    """Find the function that sets libtiff's handler; None where PIL has it linked statically."""
+    try:
+        set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+    except (AttributeError, OSError):
+        return None
+    set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+    return set_handler
+
+
+def _open_file(path: Path) -> BinaryIO:
+    """Open what may be a picture: a file with something in it."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -106,17 +156,20 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             raise ImageError(f"cannot read a picture from {str(path)!r}: it is not a file")
         if status.st_size == 0:
             raise ImageError(f"{path.name!r} is an empty file")
-        file = path.open("rb")
+        return path.open("rb")
+    except ImpastoError:
+        raise
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingFileError(f"no such file: {str(path)!r}") from error
-    except OSError as error:
-        raise ImageError(f"cannot read {path.name!r}: {_reason(error)}") from error
-    with file, _pil_set_aside(path.name), Image.open(file, formats=READABLE) as image:
+    except (OSError, ValueError) as error:  # links in a circle, a null byte in a name
+        raise ImageError(f"cannot read {path.name!r}: {describe_reason(error)}") from error
+
+
+@contextmanager
+def _decoding(file: BinaryIO, name: str) -> Iterator[Image.Image]:
+    """Yield the PIL image of an open file of which only the header has been read."""
+    with _setting_pil_aside(name), Image.open(file, formats=READABLE) as image:
         yield image
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error).lower()
 
 
 def _check_size(width: int, height: int, name: str, max_megapixels: float) -> None:
@@ -129,7 +182,7 @@ def _check_size(width: int, height: int, name: str, max_megapixels: float) -> No
 
 
 def _load(image: Image.Image, name: str, max_megapixels: float) -> tuple[Image.Image, list[str]]:
-    """The decoded, upright image, and the notes on it; needs PIL set aside."""
+    """Decode an image and turn it upright; return it with notes. Needs PIL set aside."""
     _check_size(*image.size, name, max_megapixels)
     notes = []
     frames = getattr(image, "n_frames", 1)
@@ -162,12 +215,12 @@ def _picture_from_pil(image: Image.Image, name: str, notes: list[str]) -> Pictur
 
 
 def _to_float(image: Image.Image) -> Tensor:
-    """(1, C, H, W) in [0, 1] of an 8-bit L or RGB image."""
+    """Return an 8-bit L or RGB image as (1, C, H, W) in [0, 1]."""
     return _to_planes(np.array(image)).contiguous().float().div_(255)[None]
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Tensor | None]:
-    """The colour as it is stored, and alpha (1, 1, H, W) if there is any."""
+    """Return the colour as it is stored, and alpha (1, 1, H, W) if there is any."""
     if not image.has_transparency_data:
         return image, None
     grey = image.mode in ("1", "L", "LA", "La")
@@ -180,7 +233,7 @@ def _unless_opaque(alpha: Tensor | None) -> Tensor | None:
 
 
 def _read_deep_grey(image: Image.Image, name: str) -> tuple[Tensor, Tensor | None, list[str]]:
-    """Pixels, alpha and notes of a greyscale image of 16 or 32 bits, scaled and not clipped."""
+    """Read a greyscale image of 16 or 32 bits, scaled and not clipped: pixels, alpha, notes."""
     stored = np.array(image)  # (H, W) uint16, int32 or float32, either byte order
     values = stored.astype(np.float32)
     notes = []
@@ -201,7 +254,7 @@ def _read_deep_grey(image: Image.Image, name: str) -> tuple[Tensor, Tensor | Non
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, list[str]]:
-    """The image as RGB, by its colour profile where it has one that works, and notes."""
+    """Convert to RGB, by the colour profile where there is one that works; return notes too."""
     notes = []
     name, model = "", image.mode if image.mode in ("CMYK", "LAB", "HSV", "YCbCr") else ""
     if profile:
@@ -217,7 +270,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, li
 
 
 def _apply_profile(image: Image.Image, profile_bytes: bytes) -> tuple[Image.Image, str]:
-    """The image in sRGB and its profile's name, which is empty if it was sRGB already."""
+    """Convert to sRGB; return the profile's name too, which is empty if it was sRGB already."""
     profile = ImageCms.ImageCmsProfile(io.BytesIO(profile_bytes))
     mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[profile.profile.xcolor_space.strip()]
     # A profile for RGB fits all that becomes RGB, such as the greys and palettes.
@@ -237,7 +290,7 @@ def _apply_profile(image: Image.Image, profile_bytes: bytes) -> tuple[Image.Imag
 
 
 def _leaves_alone(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Whether a transform changes no colour visibly: sRGB goes by many names."""
+    """Return whether a transform changes no colour visibly: sRGB goes by many names."""
     steps = np.arange(0, 256, 51, dtype=np.uint8)  # 0, 51 … 255
     cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(36, 6, 3)
     probe = Image.fromarray(cube if mode == "RGB" else cube[:, :, 0])
@@ -253,11 +306,11 @@ def _picture_from_values(values: np.ndarray | Tensor, max_megapixels: float) -> 
         if not planes.isfinite().all():
             raise ImageError("the picture holds values that are not numbers")
         low, high = planes.min().item(), planes.max().item()
-        if low < -ROUNDING or high > 1 + ROUNDING:
+        if low < -_ROUNDING or high > 1 + _ROUNDING:
             raise ImageError(f"float pixels must lie in [0, 1]; found {low:g} to {high:g}")
         pixels = planes.float().clamp(0, 1)[None]
     else:
-        pixels = planes.float().div_(FULL_SCALES[str(planes.dtype).removeprefix("torch.")])[None]
+        pixels = planes.float().div_(_FULL_SCALES[str(planes.dtype).removeprefix("torch.")])[None]
     channels = pixels.shape[1]
     colour = pixels[:, :3] if channels > 1 else pixels.expand(-1, 3, -1, -1)
     alpha = _unless_opaque(pixels[:, 3:].contiguous()) if channels == 4 else None
@@ -265,10 +318,10 @@ def _picture_from_values(values: np.ndarray | Tensor, max_megapixels: float) -> 
 
 
 def _to_planes(values: np.ndarray | Tensor) -> Tensor:
-    """A copy (C, H, W), with C 1, 3 or 4, in a type whose full scale is known."""
+    """Copy values to (C, H, W), with C 1, 3 or 4, in a type whose full scale is known."""
     name = values.dtype.name if isinstance(values, np.ndarray) else str(values.dtype)[6:]
-    if name not in FULL_SCALES and name not in ("float16", "bfloat16", "float32", "float64"):
-        allowed = f"{', '.join(FULL_SCALES)} and float"
+    if name not in _FULL_SCALES and name not in ("float16", "bfloat16", "float32", "float64"):
+        allowed = f"{', '.join(_FULL_SCALES)} and float"
         raise ImageError(f"values of type {name} are no picture; allowed are {allowed}")
     if isinstance(values, np.ndarray):
         native = np.array(values, dtype=values.dtype.newbyteorder("="), order="C")

@@ -10,11 +10,11 @@ from torch.nn import functional
 
 from impasto.errors import ImageError, OptionError
 
-EDGE = 4  # pixels beyond an edge that bicubic looks at, and more
+_EDGE = 4  # pixels beyond an edge that bicubic looks at, and more
 
 
 def fit_size(width: int, height: int, long_side: int) -> tuple[int, int]:
-    """(width, height) with that long side and the same aspect, each at least 1."""
+    """Return (width, height) with that long side and the same aspect, each at least 1."""
     if long_side < 1:
         raise OptionError(f"the long side must be at least 1 pixel, not {long_side}")
     if min(width, height) < 1:
@@ -26,7 +26,7 @@ def fit_size(width: int, height: int, long_side: int) -> tuple[int, int]:
 
 
 def resize_pixels(pixels: Tensor, width: int, height: int) -> Tensor:
-    """(N, C, H, W) at another size, bicubic and antialiased; the same tensor at the same size."""
+    """Resize (N, C, H, W), bicubic and antialiased; at its own size it is returned itself."""
     if pixels.shape[-2:] == (height, width):
         return pixels
     resized = _resample(pixels, width, height)
@@ -35,14 +35,14 @@ def resize_pixels(pixels: Tensor, width: int, height: int) -> Tensor:
 
 
 def resize_tileable(pixels: Tensor, width: int, height: int) -> Tensor:
-    """As ``resize_pixels``, of a picture that copies of itself surround."""
+    """Resize as ``resize_pixels`` does a picture that copies of itself surround."""
     if pixels.shape[-2:] == (height, width):
         return pixels
     for dim, size in ((-2, height), (-1, width)):
         own = pixels.shape[dim]
         # Of a margin, whole pixels before are whole pixels after. What shrinks sees further.
         step = own // math.gcd(own, size)
-        seen = EDGE * max(1, -(-own // size))
+        seen = _EDGE * max(1, -(-own // size))
         margin = -(-seen // step) * step
         places = torch.arange(-margin, own + margin, device=pixels.device) % own
         wide = pixels.index_select(dim, places)

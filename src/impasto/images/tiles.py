@@ -33,11 +33,11 @@ class Box:
         return (self.bottom - self.top) * (self.right - self.left)
 
     def of(self, tensor: Tensor) -> Tensor:
-        """That part of (..., H, W), which is not copied."""
+        """Return that part of (..., H, W), not copied."""
         return tensor[..., self.top : self.bottom, self.left : self.right]
 
     def shrink(self, stride: int) -> Box:
-        """The cells of a layer whose cells are ``stride`` wide; the last may be cut off."""
+        """Return the cells of a layer whose cells are ``stride`` wide; the last may be cut off."""
         return Box(
             self.top // stride,
             self.left // stride,
@@ -46,11 +46,11 @@ class Box:
         )
 
     def shift(self, by: int) -> Box:
-        """As far down as to the right."""
+        """Move the box by so many rows and as many columns."""
         return Box(self.top + by, self.left + by, self.bottom + by, self.right + by)
 
     def within(self, other: Box) -> Box:
-        """The same place, counted from the other's corner."""
+        """Return the same place, counted from the other's corner."""
         return Box(
             self.top - other.top,
             self.left - other.left,
@@ -61,19 +61,21 @@ class Box:
 
 @dataclass(frozen=True)
 class Tile:
-    """What is answered for, and what is looked at for it; both within what is shown, where the
-    picture itself may have a margin of what lies beyond its edges."""
+    """A core, and the window that is looked at for it.
+
+    Both are counted in what is shown: the picture, with a margin of copies around a tileable one.
+    """
 
     core: Box
     window: Box
     margin: int = 0
 
     def inner(self, stride: int) -> Box:
-        """Where the core's cells lie among the window's."""
+        """Return where the core's cells lie among the window's."""
         return self.core.shrink(stride).within(self.window.shrink(stride))
 
     def cells(self, stride: int, shape: tuple[int, int]) -> Cells:
-        """Which cells of a layer the core is, of a picture of that height and width."""
+        """Return the core's cells of a layer, for a picture of that height and width."""
         return Cells(
             self.core.shift(-self.margin).shrink(stride), Box(0, 0, *shape).shrink(stride).shape
         )
@@ -92,18 +94,18 @@ class Cells:
 
 
 def whole_tile(height: int, width: int) -> Tile:
-    """The picture as its only tile."""
+    """Return the picture as its only tile."""
     box = Box(0, 0, height, width)
     return Tile(box, box)
 
 
 def find_stride(path: Sequence[str]) -> int:
-    """How many pixels lie from one cell to the next at the end of a path of "conv"s and "pool"s."""
+    """Return the pixels from one cell to the next at the end of a path of "conv"s and "pool"s."""
     return 1 << sum(step == "pool" for step in path)
 
 
 def find_reach(path: Sequence[str]) -> int:
-    """How far beyond its own pixels a cell at the end of a path sees."""
+    """Return how far beyond its own pixels a cell at the end of a path sees."""
     reach, stride = 0, 1
     for step in path:
         if step == "conv":
@@ -114,14 +116,14 @@ def find_reach(path: Sequence[str]) -> int:
 
 
 def lay_out(paths: Iterable[Sequence[str]]) -> tuple[int, int]:
-    """(stride, reach) of tiles for layers at the ends of these paths."""
+    """Return (stride, reach) of tiles for layers at the ends of these paths."""
     paths = list(paths)
     # Neighbouring pixels matter to the picture itself.
     return max(map(find_stride, paths)), max(1, *map(find_reach, paths), 0)
 
 
 def find_margin(stride: int, reach: int) -> int:
-    """How much of what is around a core must be seen: the reach, in whole strides."""
+    """Return how much around a core must be seen: the reach, in whole strides."""
     return -(-reach // stride) * stride
 
 
@@ -134,7 +136,7 @@ def cut_picture(
     *,
     tileable: bool = False,
 ) -> list[Tile]:
-    """A picture in ``grid`` rows and columns of tiles, row by row; fewer where it is too small.
+    """Cut a picture into ``grid`` rows and columns of tiles, row by row; fewer if it is small.
 
     A tileable one is shown with a margin of its copies, see ``wrap``.
     """
@@ -155,7 +157,7 @@ def cut_picture(
 
 
 def wrap(pixels: Tensor, margin: int) -> Tensor:
-    """A picture (..., H, W) that copies of itself surround, as far as ``margin``."""
+    """Surround a picture (..., H, W) with copies of itself, as far as ``margin``."""
     for dim in (-2, -1):
         size = pixels.shape[dim]
         copies, rest = divmod(margin, size)
@@ -165,7 +167,7 @@ def wrap(pixels: Tensor, margin: int) -> Tensor:
 
 
 def _cut_side(length: int, parts: int, stride: int) -> list[int]:
-    """Where parts of about the same length begin and end."""
+    """Return where parts of about the same length begin and end."""
     cells = -(-length // stride)
     parts = min(parts, cells)
     return [*(stride * (i * cells // parts) for i in range(parts)), length]
@@ -174,8 +176,10 @@ def _cut_side(length: int, parts: int, stride: int) -> list[int]:
 def choose_grid(
     height: int, width: int, most: float, stride: int, reach: int, *, tileable: bool = False
 ) -> tuple[int, int] | None:
-    """The grid with the least to look at whose windows have at most ``most`` pixels; None if the
-    smallest windows have more."""
+    """Return the grid with the least to look at whose windows have at most ``most`` pixels.
+
+    None if the smallest windows have more.
+    """
     best: tuple[float, tuple[int, int]] | None = None
     for rows, tall, down in _ways_to_cut(height, stride, reach, tileable):
         for columns, wide, across in _ways_to_cut(width, stride, reach, tileable):
@@ -189,7 +193,7 @@ def choose_grid(
 def _ways_to_cut(
     length: int, stride: int, reach: int, tileable: bool
 ) -> Iterator[tuple[int, int, int]]:
-    """(parts, the longest window, all windows together) of a side, from one part on."""
+    """Yield (parts, the longest window, all windows together) of a side, from one part on."""
     margin = find_margin(stride, reach)
     cells = -(-length // stride)
     shown = length + 2 * margin * tileable

@@ -12,8 +12,8 @@ from PIL import ExifTags, Image, features
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from impasto.errors import ImageError
-from impasto.images.reading import RECIPE_KEY, _reason
+from impasto.errors import ImageError, describe_reason
+from impasto.images.reading import RECIPE_KEY
 from impasto.system.files import check_place, replace_file
 
 # Only formats that can carry the recipe, which is why BMP and GIF are not here.
@@ -25,12 +25,12 @@ WRITABLE: dict[str, str] = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
-LONGEST_SIDES = {"JPEG": 65500, "WEBP": 16383}
-LONGEST_EXIF = 65000  # bytes; a JPEG segment holds 65533 with its headers
+_LONGEST_SIDES = {"JPEG": 65500, "WEBP": 16383}
+_LONGEST_EXIF = 65000  # bytes; a JPEG segment holds 65533 with its headers
 
 
 def to_pil(pixels: Tensor, alpha: Tensor | None = None) -> Image.Image:
-    """The 8-bit PIL image (L, RGB or RGBA) of (1, 1 or 3, H, W), rounded and not cut off."""
+    """Return the 8-bit PIL image (L, RGB or RGBA) of (1, 1 or 3, H, W), each value rounded."""
     if pixels.ndim != 4 or pixels.shape[:2] not in ((1, 1), (1, 3)) or not pixels.numel():
         raise ImageError(f"a picture to write has shape (1, 3, H, W), not {tuple(pixels.shape)}")
     if alpha is not None:
@@ -46,7 +46,7 @@ def to_pil(pixels: Tensor, alpha: Tensor | None = None) -> Image.Image:
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:
-    """Every check on an output path that needs no picture; asked before hours of work."""
+    """Check all that can be said of an output without a picture; asked before hours of work."""
     return check_place(path, "a picture", WRITABLE, ImageError)
 
 
@@ -67,22 +67,22 @@ def write_image(
         clear, image = image, Image.new("RGB", image.size, "white")
         image.paste(clear, mask=clear.getchannel("A"))
         notes.append("jpeg has no alpha: flattened over white")
-    longest = LONGEST_SIDES.get(kind, max(image.size))
+    longest = _LONGEST_SIDES.get(kind, max(image.size))
     if max(image.size) > longest:
         found = f"{image.width} x {image.height} pixels"
         raise ImageError(f"cannot write {path.name!r}: {found}; {kind} holds {longest} at most")
-    if recipe is not None and kind == "JPEG" and len(_encode_comment(recipe)) > LONGEST_EXIF:
+    if recipe is not None and kind == "JPEG" and len(_encode_comment(recipe)) > _LONGEST_EXIF:
         recipe = None
         notes.append("the recipe is too long for a jpeg: left out")
     try:
         replace_file(path, _encode(image, kind, recipe, quality))
     except (OSError, ValueError) as error:  # PIL's encoders raise either
-        raise ImageError(f"cannot write {path.name!r}: {_reason(error)}") from error
+        raise ImageError(f"cannot write {path.name!r}: {describe_reason(error)}") from error
     return tuple(notes)
 
 
 def _encode(image: Image.Image, kind: str, recipe: str | None, quality: int) -> bytes:
-    """The bytes of a file of that PIL format, with the recipe where its readers look for it."""
+    """Return a file of that PIL format, with the recipe where its readers look for it."""
     by_kind: dict[str, dict[str, Any]] = {
         "PNG": {"compress_level": 6},
         # Not optimize: PIL guesses a buffer for it, and fails on large pictures full of strokes.
@@ -106,7 +106,7 @@ def _encode(image: Image.Image, kind: str, recipe: str | None, quality: int) -> 
 
 
 def _encode_comment(recipe: str) -> bytes:
-    """An EXIF UserComment: eight bytes that name the encoding, then ours from any camera's."""
+    """Return an EXIF UserComment: eight bytes for the encoding, then a word that marks it ours."""
     text = f"{RECIPE_KEY} {recipe}"
     ascii_text = b"ASCII\0\0\0" + text.encode("ascii", errors="replace")
     return ascii_text if text.isascii() else b"UNICODE\0" + text.encode("utf-16-be")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from impasto.errors import OptionError, suggest
-from impasto.options import DeviceOptions, File, Scale, Side, Weight, parse_weight
+from impasto.options import DeviceOptions, File, Options, Scale, Side, Weight, parse_weight
 
 MODELS = ("any", "painters")  # the networks that travel with the package
 
@@ -160,4 +160,18 @@ class TrainOptions(DeviceOptions):
     )
     preview_every: Annotated[int, Field(ge=0)] = Field(
         default=500, description="Paint a preview every so many steps; 0: never."
+    )
+
+
+class ExportOptions(Options):
+    """Which network is written for other programs."""
+
+    model: Annotated[str | None, File("model", names=MODELS)] = Field(
+        default=None,
+        description="A network that 'impasto train' made, or painters, the one that travels with "
+        "the package.",
+    )
+    style_size: Annotated[int, Field(ge=16)] | None = Field(
+        default=None,
+        description="Long side at which pictures of styles are seen; 512 if not given.",
     )

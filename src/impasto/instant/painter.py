@@ -17,7 +17,7 @@ from torch import Tensor
 
 from impasto.errors import ImageError, OptionError
 from impasto.images.color_transfer import carry_moments
-from impasto.images.picture import ImageSource
+from impasto.images.picture import ImageSource, InputPictures, describe_pictures
 from impasto.images.reading import read_image
 from impasto.images.resizing import fit_size
 from impasto.images.transparency import make_opaque
@@ -98,10 +98,10 @@ class Instant:
             painted = view.photo.lerp(painted, options.strength)
         notes = [f"{picture.name}: {note}" for note in picture.notes] + scene.notes
         notes = [*self.notes, *notes, *([f"{size[0]} x {size[1]}: in tiles"] if is_tiled else ())]
-        inputs = {"content": picture.name, "style": self.styles.names}
+        pictures: InputPictures = {"content": picture, "style": self.styles.pictures}
         # How much memory there was matters to tiles alone.
         kept = options if is_tiled else options.model_copy(update={"memory": None})
-        recipe = write_recipe("instant", inputs, kept)
+        recipe = write_recipe("instant", *describe_pictures(pictures), kept)
         return Painting(scene.finish(painted).clamp_(0, 1), scene.alpha, [], recipe, notes)
 
     def _describe_scene(self) -> PaintOptions:

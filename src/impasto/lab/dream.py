@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from impasto.errors import ImageError, OptionError
-from impasto.images.picture import ImageSource
+from impasto.images.picture import ImageSource, InputPictures
 from impasto.images.resizing import fit_size, resize_pixels
 from impasto.images.transparency import read_opaque
 from impasto.lab.inversion import RANGE
@@ -117,8 +117,8 @@ class Dream(Exploration):
     def show_nothing(self) -> Tensor:
         return super().show_nothing() if self.photo is None else self.photo.pixels
 
-    def describe_inputs(self) -> dict[str, Any]:
-        return {} if self.photo is None else {"content": self.photo.name}
+    def list_pictures(self) -> InputPictures:
+        return {} if self.photo is None else {"content": self.photo}
 
     def list_inputs(self) -> Iterator[Tensor | None]:
         yield None if self.photo is None else self.photo.pixels

@@ -1,4 +1,4 @@
-"""What the layers of a network give for a picture: maps of channels, their correlations, numbers.
+"""What the layers of a network give for a picture: maps of channels, Gram matrices, statistics.
 
 Features are (C, h, w) of one picture. The Gram matrix of a layer (C, C) is the mean over positions
 of products of channels: all that Gatys' style loss knows of it.
@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -27,9 +27,9 @@ from impasto.losses.statistics import gram_matrix
 from impasto.networks.weights import load_backbone
 from impasto.system.devices import choose_machine
 from impasto.system.files import make_folder, replace_file
-from impasto.work import Step
+from impasto.work import Request, Step, finish
 
-COLUMNS = ("layer", "channel", "mean", "deviation", "least", "most", "alight", "mean_square")
+STATISTICS = ("layer", "channel", "mean", "deviation", "least", "most", "alight", "mean_square")
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,14 @@ class LayerFeatures:
 
     @property
     def gram(self) -> Tensor:
-        """(C, C)."""
+        """The Gram matrix (C, C)."""
         return gram_matrix(self.features[None])[0]
 
     def rows(self) -> list[list[Any]]:
-        """What each channel comes to, in the order of ``COLUMNS``; alight is the share of positions
-        above 0."""
+        """Return statistics of each channel in the order of ``STATISTICS``.
+
+        ``alight`` is the share of positions above 0.
+        """
         flat = self.features.flatten(1)  # (C, h*w)
         numbers = torch.stack(
             [
@@ -65,8 +67,7 @@ class LayerFeatures:
 
 
 class Features:
-    """A photograph, a network, and a folder for what its layers give; written anew each time, which
-    takes seconds."""
+    """What layers give for a photograph, in a folder; written anew each time, in seconds."""
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class Features:
         self.folder = None if folder is None else Path(folder)
         self.machine = choose_machine(options.device)
         backbone = load_backbone(options.backbone, weights=options.weights, pooling=options.pooling)
-        # In full: there is one look to be taken, and its numbers are read.
+        # In float32: there is one pass, and its values are read.
         self.backbone = backbone.place(self.machine)
         names = []
         for name in options.layer:
@@ -94,8 +95,16 @@ class Features:
         self._check_channels()
         self.seen: dict[str, LayerFeatures] = {}
         if self.folder is not None:
-            new_figure(1, 1)
-            self._make_folder(self.folder)
+            new_figure(1, 1)  # an error where the library is missing
+            if self.folder.exists() and not self.folder.is_dir():
+                raise OptionError(f"features go to a folder; {self.folder.name!r} is a file")
+            make_folder(self.folder)
+
+    @classmethod
+    def from_request(cls, request: Request) -> Self:
+        """Make the work from plain data."""
+        options = FeaturesOptions.parse(request.options)
+        return cls(request.one("content"), options, folder=request.output)
 
     def _check_channels(self) -> None:
         counts = {name: self.backbone.count_channels(name) for name in self.layers}
@@ -106,14 +115,8 @@ class Features:
                     f"{lacking[0]} has {count} channels, 0 to {count - 1}, and no {channel}"
                 )
 
-    @staticmethod
-    def _make_folder(folder: Path) -> None:
-        if folder.exists() and not folder.is_dir():
-            raise OptionError(f"features go to a folder; {folder.name!r} is a file")
-        make_folder(folder)
-
     def steps(self) -> Iterator[Step]:
-        """Look once, and show layer by layer."""
+        """Run the network once, and draw layer by layer."""
         pixels = resize_pixels(self.photo.pixels, *self.size).to(self.machine.device)
         with torch.no_grad():
             seen = self.backbone(pixels, self.layers)
@@ -126,12 +129,12 @@ class Features:
         if self.folder is not None:
             text = io.StringIO()
             writer = csv.writer(text, lineterminator="\n")
-            writer.writerow(COLUMNS)
+            writer.writerow(STATISTICS)
             writer.writerows(row for each in self.seen.values() for row in each.rows())
             replace_file(self.folder / "statistics.csv", text.getvalue().encode())
 
     def _choose_channels(self, features: Tensor) -> tuple[int, ...]:
-        """Those asked for, or those that vary most over the picture, most first."""
+        """Return the channels asked for, or those that vary most over the picture."""
         if self.options.channel:
             return tuple(dict.fromkeys(self.options.channel))
         spread = features.flatten(1).std(1, correction=0)
@@ -149,7 +152,7 @@ class Features:
         save_figure(plot_matrix(seen.gram, title), folder / f"{seen.layer}-gram.png")
 
     def result(self) -> dict[str, LayerFeatures]:
-        """By the layers' names, those looked at so far."""
+        """Return the layers drawn so far, by their names."""
         return dict(self.seen)
 
 
@@ -160,12 +163,5 @@ def features(
     *,
     on_step: Callable[[Step], None] | None = None,
 ) -> dict[str, LayerFeatures]:
-    """What layers give for a picture, by their names; drawn and tabled in a folder if one is
-    given."""
-    if options is not None and not isinstance(options, FeaturesOptions):
-        options = FeaturesOptions.read(options)
-    work = Features(photo, options, folder=folder)
-    for moment in work.steps():
-        if on_step is not None:
-            on_step(moment)
-    return work.result()
+    """Return what layers give for a picture, by name; draw it in a folder if one is given."""
+    return finish(Features(photo, FeaturesOptions.parse(options), folder=folder), on_step)

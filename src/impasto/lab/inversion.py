@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from impasto.errors import OptionError
-from impasto.images.picture import ImageSource
+from impasto.images.picture import ImageSource, InputPictures
 from impasto.images.resizing import fit_size, resize_pixels
 from impasto.images.transparency import read_opaque
 from impasto.lab.one_layer import Exploration, Place, finish
@@ -63,8 +63,8 @@ class Inversion(Exploration):
         best = self.progress.best
         return goal, self.start_from_noise(level.size) if best is None else best
 
-    def describe_inputs(self) -> dict[str, Any]:
-        return {"content": self.photo.name}
+    def list_pictures(self) -> InputPictures:
+        return {"content": self.photo}
 
     def list_inputs(self) -> Iterator[Tensor | None]:
         yield self.photo.pixels

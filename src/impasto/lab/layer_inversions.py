@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -22,18 +19,18 @@ from impasto.images.transparency import read_opaque
 from impasto.images.writing import to_pil
 from impasto.lab.inversion import Inversion
 from impasto.lab.options import InvertOptions
-from impasto.lab.run_folder import Record
+from impasto.lab.run_folder import RunFolder, add_digest
+from impasto.lab.run_series import RunSeries, folder_of
 from impasto.networks.weights import load_backbone
 from impasto.system.checkpoints import Checkpoint
-from impasto.system.files import replace_file, working_in
-from impasto.work import Step
+from impasto.work import Request, Step, finish
 
-_COLUMNS = 3  # pictures of the sheet
+_COLUMNS = 3  # of the sheet
 
 
-class Inversions:
-    """Inversions of several layers, in a folder: a picture for each, a sheet, and how much came
-    back. What was finished stays, what was broken off goes on."""
+class Inversions(RunSeries[InvertOptions]):
+    """Inversions of several layers, in a folder: a picture for each, a sheet, and how near each
+    comes to the photograph. A run is known by its layer."""
 
     def __init__(
         self,
@@ -49,80 +46,81 @@ class Inversions:
         named = [each for name in options.layer for each in (firsts if name == "all" else [name])]
         layers = list(dict.fromkeys(map(backbone.resolve, named)))
         self.options = [options.model_copy(update={"layer": (layer,)}) for layer in layers]
-        self.steps_each = options.steps
         # What could not be found is said before anything is.
         deepest = layers.index(backbone.deepest(layers))
         work = Inversion(self.photo, self.options[deepest])
-        self.notes = list(work.notes)
-        self.record = Record.open(Path(folder), self._describe(layers))
-        self.rows: list[list[Any]] = []
-        self.shown = [resize_pixels(self.photo.pixels, *work.size)]
-
-    def _describe(self, layers: list[str]) -> dict[str, Any]:
         facts = {
             "impasto": version("impasto"),
             "operation": "invert",
             "content": self.photo.name,
-            "options": self.options[0].model_copy(update={"layer": tuple(layers)}).changed(),
+            "options": options.model_copy(update={"layer": tuple(layers)}).changed(),
         }
-        digest = hashlib.sha256(json.dumps(facts).encode())
-        digest.update(self.photo.pixels.contiguous().numpy().tobytes())
-        return facts | {"digest": digest.hexdigest()}
+        super().__init__(RunFolder.open(Path(folder), add_digest(facts, [self.photo])))
+        self.folder.note(work.notes)
+        self.found: dict[str, Tensor] = {}  # pictures by their layer
+        self.target = resize_pixels(self.photo.pixels, *work.size)
 
-    def steps(self) -> Iterator[Step]:
-        """Find what the folder does not hold yet, yielding how far it has come after each step."""
-        with working_in(self.record.folder):
-            yield from self._find_all()
+    @classmethod
+    def from_request(cls, request: Request) -> Self:
+        """Make the work from plain data."""
+        options = InvertOptions.parse(request.options)
+        return cls(request.one("content"), options, folder=folder_of(request))
 
-    def _find_all(self) -> Iterator[Step]:
-        total = self.steps_each * len(self.options)
-        for number, options in enumerate(self.options):
-            (layer,) = options.layer
-            text = f"{number + 1}/{len(self.options)} {layer}"
-            path = self.record.folder / "runs" / f"{layer}.png"
-            if not path.is_file():
-                with closing(self._find(options, path)) as steps:
-                    for step in steps:
-                        yield Step(number * self.steps_each + step.number, total, text)
-            self._take_in(layer, path)
-            yield Step((number + 1) * self.steps_each, total, text)
+    def result(self) -> dict[str, float]:
+        """Return how near each layer's picture comes to the photograph, in dB."""
+        return {
+            layer: round(measure_psnr(found, self.target), 2) for layer, found in self.found.items()
+        }
 
-    def _find(self, options: InvertOptions, path: Path) -> Generator[Step, None, None]:
-        """One layer's picture, or what is left of the work."""
-        work = Inversion(self.photo, options, checkpoint=path.with_suffix(".ckpt"))
-        self.notes += [f"{options.layer[0]}: {n}" for n in work.notes if n not in self.notes]
-        try:
-            yield from work.steps()
-        except GeneratorExit:
-            work.save_progress()
-            raise
-        work.result().save(path)
-        Checkpoint(path.with_suffix(".ckpt")).remove()
+    def _count(self) -> tuple[int, int]:
+        return len(self.options), sum(each.steps for each in self.options)
 
-    def _take_in(self, layer: str, path: Path) -> None:
-        """A finished picture, and what it came to; the table and the sheet so far."""
-        found = read_image(path).pixels
-        self.shown.append(found)
-        self.rows.append([layer, f"{measure_psnr(found, self.shown[0]):.2f}"])
-        lines = [",".join(map(str, row)) for row in [("layer", "psnr_db"), *self.rows]]
-        replace_file(self.record.folder / "results.csv", "".join(f"{n}\n" for n in lines).encode())
-        tiles = [to_pil(pixels) for pixels in self.shown]
-        captions = ["the photograph", *(f"{layer}: {psnr} dB" for layer, psnr in self.rows)]
+    def _list_runs(self) -> Iterator[InvertOptions]:
+        yield from self.options
+
+    def _count_steps(self, run: InvertOptions) -> int:
+        return run.steps
+
+    def _describe(self, run: InvertOptions) -> str:
+        return run.layer[0]
+
+    def _make(self, run: InvertOptions) -> Generator[Step, None, None]:
+        (layer,) = run.layer
+        path, checkpoint = self.folder.picture(layer), self.folder.checkpoint(layer)
+        if not path.is_file():
+            work = Inversion(self.photo, run, checkpoint=checkpoint)
+            known = self.folder.notes
+            self.folder.note(f"{layer}: {note}" for note in work.notes if note not in known)
+            try:
+                yield from work.steps()
+            except GeneratorExit:
+                work.save_progress()
+                raise
+            work.result().save(path)
+            Checkpoint(checkpoint).remove()
+
+    def _take_in(self, run: InvertOptions) -> None:
+        (layer,) = run.layer
+        self.found[layer] = read_image(self.folder.picture(layer)).pixels
+        lines = [(layer, f"{psnr:.2f}") for layer, psnr in self.result().items()]
+        self.folder.write_table("results.csv", ("layer", "psnr_db"), lines)
+
+    def _tell(self) -> None:
+        if not self.found:
+            return
+        tiles = [to_pil(pixels) for pixels in (self.target, *self.found.values())]
+        measured = (f"{layer}: {psnr:.2f} dB" for layer, psnr in self.result().items())
         sheet = draw_sheet(
             arrange(tiles, _COLUMNS),
-            captions=arrange(captions, _COLUMNS),
+            captions=arrange(["the photograph", *measured], _COLUMNS),
             title=f"{self.photo.name} from its features",
             tile=max(tiles[0].size),
         )
-        save_sheet(sheet, self.record.folder / "sheet.png")
-
-    def result(self) -> dict[str, float]:
-        """How near each layer's picture comes to the photograph, in dB."""
-        return {layer: float(psnr) for layer, psnr in self.rows}
+        save_sheet(sheet, self.folder.path / "sheet.png")
 
 
 def measure_psnr(pixels: Tensor, target: Tensor) -> float:
-    """Peak signal to noise in dB: 20 is a likeness, 40 can hardly be told apart."""
+    """Return the peak signal-to-noise ratio in dB: at 40, two pictures can hardly be told apart."""
     return -10 * math.log10(float((pixels - target).square().mean().clamp_min(1e-10)))
 
 
@@ -133,12 +131,8 @@ def invert_layers(
     *,
     on_step: Callable[[Step], None] | None = None,
 ) -> dict[str, float]:
-    """A picture for each of several layers, and a sheet of them, in a folder; how near each comes,
-    in dB."""
-    if options is not None and not isinstance(options, InvertOptions):
-        options = InvertOptions.read(options)
-    work = Inversions(photo, options, folder=folder)
-    for moment in work.steps():
-        if on_step is not None:
-            on_step(moment)
-    return work.result()
+    """Find a picture for each of several layers, and write them and a sheet of them to a folder.
+
+    Return how near each comes to the photograph, in dB.
+    """
+    return finish(Inversions(photo, InvertOptions.parse(options), folder=folder), on_step)

@@ -177,3 +177,7 @@ class TuneOptions(PaintOptions):
         "above 0) or content_layer=relu3_1,relu4_1; may be repeated.",
     )
     size: Side | None = PaintOptions.again("size", None, MANY_SIZE)
+
+
+class ReportOptions(Options):
+    """How a folder of many pictures is told in one page; there is nothing to choose yet."""

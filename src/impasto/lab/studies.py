@@ -5,28 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from PIL import Image
 
 from impasto.errors import OptionError, suggest
 from impasto.figures.contact_sheet import draw_sheet
-from impasto.figures.plots import (
-    plot_losses,
-    plot_progress,
-    plot_times,
-)
+from impasto.figures.plots import plot_losses, plot_progress, plot_times
 from impasto.images.picture import ImageSource
 from impasto.lab.options import SweepOptions
+from impasto.lab.run_series import folder_of, list_said, read_options
 from impasto.lab.runs import Row
-from impasto.lab.sweep import Style, Sweep, SweepResult, follow, list_said
-from impasto.lab.varied_options import (
-    Axis,
-    names_in,
-    read_axis,
-)
+from impasto.lab.sweep import Sweep, SweepPlan, SweepResult
+from impasto.lab.varied_options import Axis, names_in, read_axis
 from impasto.painting.options import PaintOptions
-from impasto.work import Step
+from impasto.work import Request, Step, finish
 
 
 @dataclass(frozen=True)
@@ -39,11 +32,11 @@ class Subject:
     keep_at: tuple[int, ...] = ()  # steps at which the picture is kept
 
 
-RELUS = [f"relu{block}_1" for block in range(1, 6)]
+_RELUS = [f"relu{block}_1" for block in range(1, 6)]
 STUDIES = {
     "layers": Subject(
         "the layer that keeps the content, by the style's weight",
-        (f"content_layer={','.join(RELUS)}", "style_weight=1.5,15,150,1500"),
+        (f"content_layer={','.join(_RELUS)}", "style_weight=1.5,15,150,1500"),
     ),
     "weights": Subject("the style's weight", ("style_weight=0.15,1.5,15,150,1500",)),
     "starts": Subject(
@@ -64,75 +57,86 @@ STUDIES = {
     "depth": Subject(
         "how many layers carry the style, by its weight",
         (
-            f"style_layer={','.join('+'.join(RELUS[:count]) for count in range(1, 6))}",
+            f"style_layer={','.join('+'.join(_RELUS[:count]) for count in range(1, 6))}",
             "style_weight=1.5,15,150",
         ),
     ),
 }
 
 
-# --- studies ------------------------------------------------------------------------------------
+def plan_study(subject: str, options: SweepOptions) -> SweepPlan:
+    """Return the plan of one of ``STUDIES``.
+
+    What the user varies takes the place of the axis of that option, or is another; what the user
+    sets goes before what the study sets.
+    """
+    if subject not in STUDIES:
+        raise OptionError(f"unknown study {subject!r}{suggest(subject, STUDIES)}")
+    known = STUDIES[subject]
+    if known.keep_at and options.vary:
+        raise OptionError(f"study {subject} is of one run: it varies nothing")
+    options = read_options(SweepOptions, {**known.options, **list_said(options)})
+    if known.keep_at:
+        steps = options.steps
+        keep_at = [*(each for each in known.keep_at if each < steps), steps]
+        return SweepPlan(options, [[{}]], subject, known.about, keep_at)
+    given = [*map(read_axis, options.vary)]
+    taken = {name for axis in given for name in names_in(axis)}
+    kept = [axis for axis in map(read_axis, known.axes) if not names_in(axis) & taken]
+    return SweepPlan(options, [*given, *kept], subject, known.about)
 
 
 class Study(Sweep):
-    """One of ``STUDIES``: a sweep whose axes are known. What the user varies takes the place of the
-    axis of that option, or is another; what the user sets is as it is set."""
-
-    operation = "study"
+    """One of ``STUDIES``: a sweep whose axes are known."""
 
     def __init__(
         self,
         subject: str,
         content: ImageSource,
-        style: Style,
+        style: ImageSource | Sequence[ImageSource],
         options: SweepOptions,
         folder: str | Path,
         *,
         film: str | Path | None = None,
     ) -> None:
-        if subject not in STUDIES:
-            raise OptionError(f"unknown study {subject!r}{suggest(subject, STUDIES)}")
-        self.subject, known = subject, STUDIES[subject]
-        self.about = known.about
-        if known.keep_at and options.vary:
-            raise OptionError(f"study {subject} is of one run: it varies nothing")
-        said = {name: getattr(options, name) for name in options.model_fields_set}
-        options = SweepOptions.read({**known.options, **said})
-        given = [*map(read_axis, options.vary)]
-        taken = {name for axis in given for name in names_in(axis)}
-        kept = [axis for axis in map(read_axis, known.axes) if not names_in(axis) & taken]
-        if known.keep_at:
-            kept = [[{}]]
-            steps = options.steps
-            self.keep_at = [*(each for each in known.keep_at if each < steps), steps]
-        self._begin((content, style), options, [*given, *kept], folder, film)
+        plan = plan_study(subject, options)
+        super().__init__(content, style, plan.options, folder, film=film, plan=plan)
 
-    def _draw_sheet(self) -> Image.Image:
-        if not self.keep_at:
-            return super()._draw_sheet()
+    @classmethod
+    def from_request(cls, request: Request) -> Self:
+        """Make the work from plain data."""
+        options = SweepOptions.parse(request.options)
+        content, styles = request.one("content"), request.many("style")
+        folder = folder_of(request)
+        return cls(request.one("subject"), content, styles, options, folder, film=request.film)
+
+    def _draw_sheet(self, chosen: Row) -> Image.Image:
+        if not self.plan.keep_at:
+            return super()._draw_sheet(chosen)
         kept = self._kept_steps()
-        images = [self.easel.show(self.runs[0], step) for step in kept]
+        images = [self.painter.show(self.runs[0], step) for step in kept]
         captions = [f"step {step}" for step in kept]
         return draw_sheet([images], captions=[captions], title=self._title())
 
     def _kept_steps(self) -> list[int]:
-        return [step for step in self.keep_at if self.record.picture(self.runs[0], step).exists()]
+        name = self.runs[0].name
+        return [step for step in self.plan.keep_at if self.folder.picture(name, step).exists()]
 
-    def _draw_figures(self, rows: Sequence[Row]) -> None:
-        if not self.keep_at:
-            super()._draw_figures(rows)
+    def _draw_figures(self, chosen: Row | None) -> None:
+        if not self.plan.keep_at:
+            super()._draw_figures(chosen)
             return
-        history, record = rows[0].history, self.record
+        history, draw = self.rows[0].history, self.folder.draw_figure
         if history:
-            record.draw_figure("losses.png", lambda: plot_losses(history))
-            record.draw_figure("progress.png", lambda: plot_progress(history, self._kept_steps()))
-            record.draw_figure("times.png", lambda: plot_times(history))
+            draw("losses.png", lambda: plot_losses(history))
+            draw("progress.png", lambda: plot_progress(history, self._kept_steps()))
+            draw("times.png", lambda: plot_times(history))
 
 
 def study(
     subject: str,
     content: ImageSource,
-    style: Style,
+    style: ImageSource | Sequence[ImageSource],
     folder: str | Path,
     options: PaintOptions | Mapping[str, Any] | None = None,
     *,
@@ -140,7 +144,5 @@ def study(
     on_step: Callable[[Step], None] | None = None,
 ) -> SweepResult:
     """Paint one of the papers' figures, ``STUDIES``, of these pictures into a folder."""
-    asked = SweepOptions.read(list_said(options))
-    work = Study(subject, content, style, asked, folder, film=film)
-    follow(work.steps(), on_step)
-    return work.result()
+    asked = read_options(SweepOptions, options)
+    return finish(Study(subject, content, style, asked, folder, film=film), on_step)

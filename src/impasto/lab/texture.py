@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from impasto.errors import OptionError
-from impasto.images.picture import ImageSource, Picture
+from impasto.images.picture import ImageSource, InputPictures, Picture
 from impasto.images.reading import read_image
 from impasto.lab.one_layer import Place, finish
 from impasto.lab.options import TextureOptions, parse_size
@@ -59,8 +59,8 @@ class Texture(Painter):
         own |= {"size": None, "style_size": (max(seen, 16),), "content_weight": 0.0}
         return PaintOptions.read({**own, "recolor": False})
 
-    def describe_inputs(self) -> dict[str, Any]:
-        return {"style": [style.name for style in self.styles]}
+    def list_pictures(self) -> InputPictures:
+        return {"style": self.styles}
 
     def recipe(self) -> dict[str, Any]:
         recipe = super().recipe()

@@ -13,21 +13,29 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
+
+from PIL import Image
 
 from impasto.errors import OptionError
-from impasto.figures.contact_sheet import arrange, draw_sheet, save_sheet
+from impasto.figures.contact_sheet import arrange, draw_sheet
 from impasto.images.picture import ImageSource
 from impasto.lab.options import TuneOptions
-from impasto.lab.run_folder import Record, describe_work
-from impasto.lab.run_painter import Easel, check_painting
+from impasto.lab.run_folder import Pictures
+from impasto.lab.run_series import (
+    PaintedSeries,
+    folder_of,
+    only_painting,
+    read_options,
+    set_size,
+)
 from impasto.lab.runs import Row, Run, describe_row, find_front, name_run
-from impasto.lab.sweep import Style, choose_size, follow, list_said, only_painting, plot_rows
 from impasto.lab.varied_options import (
+    check_count,
     describe_values,
     is_number,
     is_whole,
@@ -35,15 +43,14 @@ from impasto.lab.varied_options import (
     split_setting,
 )
 from impasto.painting.options import PaintOptions
-from impasto.system.files import working_in
 from impasto.system.optional import require
-from impasto.work import Step
+from impasto.work import Request, Step, finish
 
-JOURNAL = "journal.log"
-EXAMPLE = "style_weight=1:1000"
+_JOURNAL = "journal.log"
+_EXAMPLE = "style_weight=1:1000"
 
 
-def import_optuna() -> ModuleType:
+def _import_optuna() -> ModuleType:
     """Return Optuna."""
     return require("optuna", "tuning needs optuna", extra="tune")
 
@@ -77,13 +84,14 @@ class Search:
 
 def parse_search(text: str) -> Search:
     """Of ``style_weight=1:1000`` or ``content_layer=relu3_1,relu4_1``."""
-    name, said = split_setting(text, EXAMPLE)
+    name, said = split_setting(text, _EXAMPLE)
     if (found := re.fullmatch(r"([^:,]+):([^:,]+)", said)) and is_number(name):
         low, high = (read_value(name, end) for end in found.groups())
         if not low < high:
-            raise OptionError(f"{name}: {said!r} is no range; give LEAST:MOST as {EXAMPLE}")
+            raise OptionError(f"{name}: {said!r} is no range; give LEAST:MOST as {_EXAMPLE}")
         return Search(name, (low, high))
     search = Search(name, choices=tuple(dict.fromkeys(map(str.strip, said.split(",")))))
+    check_count(name, len(search.choices))
     search.values()  # each is checked
     return search
 
@@ -92,7 +100,7 @@ def read_searches(texts: Sequence[str]) -> list[Search]:
     searches = [parse_search(text) for text in texts]
     names = [search.name for search in searches]
     if not names:
-        raise OptionError(f"tuning searches an option; give --search {EXAMPLE}")
+        raise OptionError(f"tuning searches an option; give --search {_EXAMPLE}")
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise OptionError(f"{twice} is searched twice; give it once")
     return searches
@@ -102,9 +110,9 @@ def read_searches(texts: Sequence[str]) -> list[Search]:
 
 
 @contextmanager
-def quiet_optuna() -> Iterator[ModuleType]:
+def _quiet_optuna() -> Iterator[ModuleType]:
     """Optuna, without what it says of itself."""
-    optuna = import_optuna()
+    optuna = _import_optuna()
     logger = logging.getLogger("optuna")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -122,7 +130,7 @@ class Journal:
     def __init__(self, path: Path, searches: Sequence[Search], seed: int) -> None:
         self.searches, self.seed = searches, seed
         mend_journal(path)
-        with quiet_optuna() as optuna:
+        with _quiet_optuna() as optuna:
             journal = optuna.storages.journal
             # Its other lock is a link, which Windows does not grant to everyone.
             lock = journal.JournalFileOpenLock(str(path))
@@ -139,7 +147,7 @@ class Journal:
 
     def ask(self, number: int) -> dict[str, Any]:
         """What a trial tries: as it was, if there is one of that number, else something new."""
-        with quiet_optuna() as optuna:
+        with _quiet_optuna() as optuna:
             known = self.study.get_trials(deepcopy=False)
             if number < len(known):
                 trial = optuna.trial.Trial(self.study, known[number]._trial_id)
@@ -157,7 +165,7 @@ class Journal:
 
     def tell(self, number: int, row: Row) -> None:
         """What a trial came to, unless that was told."""
-        with quiet_optuna() as optuna:
+        with _quiet_optuna() as optuna:
             if self.study.get_trials(deepcopy=False)[number].state.is_finished():
                 return
             if row.distances is None:
@@ -206,118 +214,110 @@ class TuneResult:
     finished: bool
 
 
-class Tuning:
-    """A search in a folder. ``steps()`` paints trials until there are as many as asked for;
-    whenever it ends, tables, sheet and figure tell of what there is."""
+class Tuning(PaintedSeries):
+    """A search for a front of pictures, until there are as many trials as asked for."""
+
+    rank = "knee"
 
     def __init__(
-        self, content: ImageSource, style: Style, options: TuneOptions, folder: str | Path
+        self,
+        content: ImageSource,
+        style: ImageSource | Sequence[ImageSource],
+        options: TuneOptions,
+        folder: str | Path,
     ) -> None:
-        import_optuna()
-        self.searches = read_searches(options.search)
-        self.trials, self.finished = options.trials, False
-        self.asked = only_painting(options)
-        size = choose_size(content, options)
-        self.base = self.asked.model_copy(update={"size": size})
+        _import_optuna()
+        self.searches, self.trials = read_searches(options.search), options.trials
+        pictures = Pictures.read(content, style, options.max_megapixels)
+        asked = only_painting(options)
+        self.base = base = set_size(pictures, asked)
         vary = {search.name: search.values() for search in self.searches}
-        what = {"operation": "tune", "search": options.search}
-        facts = describe_work(content, style, self.base, vary, what) | {"runs": self.trials}
         tried = [
-            self.base.model_copy(update={name: each})
-            for name, values in vary.items()
-            for each in values
+            base.model_copy(update={name: each}) for name, values in vary.items() for each in values
         ]
-        notes = [note for each in tried for note in check_painting(content, style, each)]
-        self.record = Record.open(folder, facts)
-        self.easel = Easel(self.record, content, style, self.base)
-        if options.size is None and "size" not in vary:
-            self.easel.note([f"each picture has a long side of {size}; --size for another"])
-        self.easel.note(notes)
+        super().__init__(
+            pictures,
+            asked,
+            folder,
+            vary=vary,
+            what={"operation": "tune", "search": options.search},
+            told={"runs": self.trials},
+            tried=tried,
+        )
 
-    def steps(self) -> Iterator[Step]:
-        """Paint, yielding how far it has come after each step of each trial."""
-        with working_in(self.record.folder):
-            try:
-                yield from self._paint()
-                self.finished = True
-            finally:
-                self._tell()
-
-    def _paint(self) -> Iterator[Step]:
-        journal = Journal(self.record.folder / JOURNAL, self.searches, self.base.seed)
-        count, done = max(self.trials, journal.count()), 0
-        self.record.write_facts(runs=count)
-        total = count * self.base.steps
-        for number in range(count):
-            values = journal.ask(number)
-            run = Run(
-                name_run(number + 1, 999, values), values, self.base.model_copy(update=values)
-            )
-            text = f"{number + 1}/{count} {describe_values(values)}"
-            with closing(self.easel.paint(run)) as steps:
-                for step in steps:
-                    yield Step(done + min(step.number, self.base.steps), total, text)
-            journal.tell(number, self.easel.rows[run.name])
-            done += self.base.steps
-            self._write_tables()
-            yield Step(done, total, text)
-
-    @property
-    def notes(self) -> list[str]:
-        return [*self.easel.notes, *self.record.notes()]
+    @classmethod
+    def from_request(cls, request: Request) -> Self:
+        """Make the work from plain data."""
+        options = TuneOptions.parse(request.options)
+        return cls(request.one("content"), request.many("style"), options, folder_of(request))
 
     def result(self) -> TuneResult:
-        rows = list(self.easel.rows.values())
-        placed = [(row, row.place) for row in rows if row.place]
-        places = [place for _, place in placed]
-        front = [placed[i][0] for i in find_front(places)]
-        knee = placed[find_knee(places)][0] if places else None
-        return TuneResult(self.record.folder, rows, front, knee, self.notes, self.finished)
+        """Return what was found so far."""
+        front, knee = self._find_front(), self._choose()
+        return TuneResult(self.folder.path, self.rows, front, knee, self.notes, self.finished)
+
+    def _count(self) -> tuple[int, int]:
+        self.journal = Journal(self.folder.path / _JOURNAL, self.searches, self.base.seed)
+        self.trials = max(self.trials, self.journal.count())
+        self.folder.write_facts(runs=self.trials)
+        return self.trials, self.trials * self.base.steps
+
+    def _list_runs(self) -> Iterator[Run]:
+        for number in range(self.trials):
+            values = self.journal.ask(number)
+            name = name_run(number + 1, 999, values)
+            yield Run(name, values, self.base.model_copy(update=values))
+
+    def _count_steps(self, run: Run) -> int:  # noqa: ARG002
+        return self.base.steps  # the steps themselves may be searched
+
+    def _take_in(self, run: Run) -> None:
+        self.journal.tell(len(self.rows) - 1, self.painter.rows[run.name])
+        super()._take_in(run)
 
     # --- what is told
 
-    def _write_tables(self) -> None:
-        result = self.result()
-        front = {row.run.name for row in result.front}
-        best = {result.knee.run.name} if result.knee else set()
-        self.record.write_results(result.rows, {"front": front, "best": best})
-        self.record.write_losses(result.rows)
+    def _find_front(self) -> list[Row]:
+        placed = [(row, row.place) for row in self.rows if row.place]
+        return [placed[i][0] for i in find_front([place for _, place in placed])]
 
-    def _tell(self) -> None:
-        """Tables, the front's pictures, the figure and the knee as a recipe."""
-        result, record = self.result(), self.record
-        if result.rows:
-            self._write_tables()
-        if (knee := result.knee) is None:
-            return
-        self.easel.note_choice(knee, "knee")
-        of = f"{record.facts['content']} after {', '.join(record.facts['style'])}"
-        images = [self.easel.show(row.run) for row in result.front]
-        captions = [
-            f"{describe_values(row.run.values)}\n{describe_row(row, 'knee' if row is knee else '')}"
-            for row in result.front
-        ]
-        sheet = draw_sheet(
-            arrange(images),
-            captions=arrange(captions),
-            title=f"the front of {len(result.rows)} trials, from the photograph to the style: {of}",
-        )
-        save_sheet(sheet, record.folder / "sheet.png")
-        names = ", ".join(record.facts["vary"])
-        about = f"the knee of {len(result.rows)} trials of {names}: {of}"
-        record.write_recipe("knee.toml", about, self.asked.model_copy(update=knee.run.values))
-        record.draw_figure("pareto.png", lambda: plot_rows(self.easel, result.rows, knee))
+    def _choose(self) -> Row | None:
+        placed = [(row, row.place) for row in self.rows if row.place]
+        return placed[find_knee([place for _, place in placed])][0] if placed else None
+
+    def _marks(self) -> dict[str, set[str]]:
+        return {"front": {row.run.name for row in self._find_front()}, **super()._marks()}
+
+    def _draw_sheet(self, chosen: Row) -> Image.Image:
+        """Draw the pictures of the front."""
+        front = self._find_front()
+        images = [self.painter.show(row.run) for row in front]
+        captions = []
+        for row in front:
+            told = describe_row(row, self.rank if row is chosen else "")
+            captions.append(f"{describe_values(row.run.values)}\n{told}")
+        trials = f"the front of {len(self.rows)} trials, from the photograph to the style"
+        title = f"{trials}: {self.pictures}"
+        return draw_sheet(arrange(images), captions=arrange(captions), title=title)
+
+    def _draw_figures(self, chosen: Row | None) -> None:
+        if chosen:
+            self.folder.draw_figure("pareto.png", lambda: self._plot_rows(chosen))
+
+    def _write_recipe(self, chosen: Row) -> None:
+        names = ", ".join(self.folder.facts["vary"])
+        about = f"the knee of {len(self.rows)} trials of {names}: {self.pictures}"
+        options = self.asked.model_copy(update=chosen.run.values)
+        self.folder.write_recipe("knee.toml", about, options)
 
 
 def tune(
     content: ImageSource,
-    style: Style,
+    style: ImageSource | Sequence[ImageSource],
     folder: str | Path,
     options: PaintOptions | Mapping[str, Any] | None = None,
     *,
     on_step: Callable[[Step], None] | None = None,
 ) -> TuneResult:
     """Search options, ``trials`` pictures in all, for what is near to both pictures."""
-    work = Tuning(content, style, TuneOptions.read(list_said(options)), folder)
-    follow(work.steps(), on_step)
-    return work.result()
+    return finish(Tuning(content, style, read_options(TuneOptions, options), folder), on_step)

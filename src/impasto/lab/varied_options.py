@@ -6,6 +6,7 @@ An axis is a list of points, and a point the options that it sets: mostly one, {
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,12 +19,15 @@ from impasto.painting.options import PaintOptions
 Point = Mapping[str, Any]
 Axis = Sequence[Point]
 
+MOST_VALUES = 1_000  # of one option
+MOST_RUNS = 10_000  # of one sweep
+
 
 # --- values -------------------------------------------------------------------------------------
 
 
 def show_value(name: str, value: Any) -> str:
-    """A value of an option as one word: 0.1, relu1_1+relu2_1, mask.png."""
+    """Return a value of an option as one word: 0.1, relu1_1+relu2_1, mask.png."""
     if isinstance(value, tuple | list):
         return "+".join(show_value(name, each) for each in value)
     if isinstance(value, str) and name in PaintOptions.file_marks():
@@ -32,11 +36,12 @@ def show_value(name: str, value: Any) -> str:
 
 
 def describe_values(values: Mapping[str, Any]) -> str:
+    """Return options and their values in a line: ``style_weight=1 seed=0``."""
     return " ".join(f"{name}={show_value(name, value)}" for name, value in values.items())
 
 
 def kinds_of(annotation: Any) -> set[type]:
-    """The types that an option's values may have: float; int and None; tuple."""
+    """Return the types that an option's values may have: float; int and None; tuple."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return kinds_of(get_args(annotation)[0])
@@ -48,7 +53,7 @@ def kinds_of(annotation: Any) -> set[type]:
 
 
 def split_setting(text: str, example: str) -> tuple[str, str]:
-    """(option, what is said of it) of ``style_weight=1,0.1``."""
+    """Split ``style_weight=1,0.1`` into the option and what is said of it."""
     name, _, said = text.partition("=")
     name = name.strip().replace("-", "_")
     if not (name and said.strip()):
@@ -59,28 +64,34 @@ def split_setting(text: str, example: str) -> tuple[str, str]:
 
 
 def is_number(name: str) -> bool:
+    """Return whether an option's values can be numbers."""
     return bool(kinds_of(PaintOptions.model_fields[name].annotation) & {int, float})
 
 
 def is_whole(name: str) -> bool:
+    """Return whether an option takes no fractions."""
     return float not in kinds_of(PaintOptions.model_fields[name].annotation)
 
 
 def read_value(name: str, word: Any) -> Any:
-    """A checked value of an option; what is a tuple is joined by a plus."""
+    """Read and check a value of an option; what is a tuple is joined by a plus."""
     many = tuple in kinds_of(PaintOptions.model_fields[name].annotation)
     value = word.strip().split("+") if many and isinstance(word, str) else word
     return getattr(PaintOptions.read({name: value}), name)
 
 
 def parse_vary(text: str) -> tuple[str, list[Any]]:
-    """(option, values) of ``style_weight=1,0.1``, or of ``style_weight=1:100:5``."""
+    """Read the option and its values of ``style_weight=1,0.1`` or ``style_weight=1:100:5``."""
     name, said = split_setting(text, "style_weight=1,0.1,0.01")
     found = re.fullmatch(r"([^:,]+):([^:,]+):(\d+)", said)
     words: Sequence[Any] = said.split(",")
     if found and is_number(name):
         low, high = (read_value(name, end) for end in found.groups()[:2])
-        words = spread_numbers(low, high, int(found[3]), whole=is_whole(name))
+        # A number of more digits is not even read: to do that takes long.
+        count = int(found[3]) if len(found[3]) <= len(str(MOST_VALUES)) else MOST_VALUES + 1
+        check_count(name, count)
+        words = spread_numbers(low, high, count, whole=is_whole(name))
+    check_count(name, len(words))
     values = [read_value(name, word) for word in words]
     for number, value in enumerate(values):
         if value in values[:number]:
@@ -88,9 +99,17 @@ def parse_vary(text: str) -> tuple[str, list[Any]]:
     return name, values
 
 
+def check_count(name: str, count: int) -> None:
+    """Refuse more values of an option than anyone can look at."""
+    if count > MOST_VALUES:
+        raise OptionError(f"{name}: too many values; give at most {MOST_VALUES}")
+
+
 def spread_numbers(low: float, high: float, count: int, *, whole: bool) -> list[float]:
-    """So many numbers from one end to the other: by ratio if both ends are above 0, else evenly.
-    Four digits are enough; whole numbers come once each."""
+    """Return numbers from one end to the other: by ratio if both are above 0, else evenly.
+
+    Four digits are enough; whole numbers come once each.
+    """
     if count < 2:
         raise OptionError(f"a range has at least 2 values, not {count}; give FIRST:LAST:COUNT")
     shares = [i / (count - 1) for i in range(count)]
@@ -101,6 +120,7 @@ def spread_numbers(low: float, high: float, count: int, *, whole: bool) -> list[
 
 
 def read_axis(given: str | Axis) -> Axis:
+    """Return the axis that a line such as ``style_weight=1,0.1`` describes."""
     if not isinstance(given, str):
         return given
     name, values = parse_vary(given)
@@ -108,11 +128,16 @@ def read_axis(given: str | Axis) -> Axis:
 
 
 def names_in(axis: Axis) -> set[str]:
+    """Return the options that an axis sets."""
     return {name for point in axis for name in point}
 
 
 def cross_axes(axes: Sequence[Axis]) -> list[dict[str, Any]]:
-    """Every combination of the axes' points; the last axis turns fastest."""
+    """Return every combination of the axes' points; the last axis turns fastest."""
+    if (count := math.prod(map(len, axes))) > MOST_RUNS:
+        raise OptionError(
+            f"{count} pictures are too many: at most {MOST_RUNS} in one sweep; vary fewer values"
+        )
     return [
         {name: value for point in points for name, value in point.items()}
         for points in itertools.product(*axes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -107,7 +108,9 @@ def read_tensors(path: Path, label: str) -> tuple[Tensors, Words]:
             return read_safetensors(path)
         # Old files are bare pickles; only newer ones, zips, can be mapped instead of read.
         mapped = start.startswith(b"PK")
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old formats, which are stored as safetensors now
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError:  # torch's own message would tell people to run the pickle
         raise WeightsError(f"{label} is no weight file, or holds more than tensors") from None
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:

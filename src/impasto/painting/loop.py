@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from impasto.errors import DivergedError
+from impasto.images.picture import InputPictures, describe_pictures
 from impasto.networks.vgg import Backbone
 from impasto.painting.canvas import CANVASES, Canvas
 from impasto.painting.memory_plan import Level
@@ -209,8 +210,8 @@ class Work(ABC):
         """The best picture so far, at its full size."""
 
     @abstractmethod
-    def describe_inputs(self) -> dict[str, Any]:
-        """What goes in beside the options, pictures by name: folders are private."""
+    def list_pictures(self) -> InputPictures:
+        """Return the pictures that go in, by what they are: "content", "style"."""
 
     @abstractmethod
     def list_inputs(self) -> Iterable[Tensor | None]:
@@ -275,7 +276,8 @@ class Work(ABC):
 
     def _fingerprint(self) -> str:
         """Return a digest of all that the bytes of the result depend on."""
-        facts = [self.recipe(), torch.__version__, self.backbone.fingerprint()]
+        recipe = {name: value for name, value in self.recipe().items() if name != "digests"}
+        facts = [recipe, torch.__version__, self.backbone.fingerprint()]
         return fingerprint(facts, self.list_inputs())
 
     def save_progress(self) -> None:
@@ -285,5 +287,5 @@ class Work(ABC):
             self.checkpoint.save(tensors, facts | {"memory": self.options.memory}, self.digest)
 
     def recipe(self) -> dict[str, Any]:
-        """All that is needed to make this picture again."""
-        return write_recipe(self.operation, self.describe_inputs(), self.options)
+        """Return all that is needed to make this picture again."""
+        return write_recipe(self.operation, *describe_pictures(self.list_pictures()), self.options)

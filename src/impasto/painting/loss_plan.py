@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from impasto.errors import OptionError, suggest
-from impasto.images.masks import normalise
+from impasto.images.masks import normalise_weights
 from impasto.images.tiles import Cells
 from impasto.losses.content import CONTENT_LOSSES, ContentLoss
 from impasto.losses.statistics import Weights
@@ -136,7 +136,7 @@ def join_masks(masks: dict[str, Weights], group: Group) -> tuple[Weights, ...]:
     for name in group:
         own = masks[name]
         if name != group[-1] and isinstance(own, Tensor) and isinstance(deepest, Tensor):
-            own = normalise(repeat_cells(deepest, own.shape[2:]))
+            own = normalise_weights(repeat_cells(deepest, own.shape[2:]))
         joined.append(own)
     return tuple(joined)
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from impasto.errors import DeviceError
-from impasto.images.masks import normalise, shrink_mask
+from impasto.images.masks import normalise_weights, shrink_mask
 from impasto.images.tiles import (
     Box,
     Cells,
@@ -245,7 +245,7 @@ class Objective:
         """How much each position of each layer of style counts: the mask, shrunk to the layer."""
         layers = {name for _, group, _ in self.style_losses for name in group}
         if mask is not None:
-            return {name: normalise(shrink_mask(mask, self.paths[name])) for name in layers}
+            return {name: normalise_weights(shrink_mask(mask, self.paths[name])) for name in layers}
         whole = whole_tile(*size)
         return {name: 1 / self._cells(name, whole, size).box.area for name in layers}
 

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from impasto.errors import ImageError, OptionError
-from impasto.images.picture import ImageSource
+from impasto.images.picture import ImageSource, InputPictures
 from impasto.images.reading import read_image
 from impasto.images.resizing import fit_size, resize_pixels, resize_tileable
 from impasto.networks.autotune import choose_numbers
@@ -148,8 +148,8 @@ class Painter(Work):
             for sample in region.samples:
                 yield from (sample.pixels, sample.mask)
 
-    def describe_inputs(self) -> dict[str, Any]:
-        return {"content": self.content.name, "style": [style.name for style in self.styles]}
+    def list_pictures(self) -> InputPictures:
+        return {"content": self.content, "style": self.styles}
 
     def result(self) -> Painting:
         """The best picture so far, at its full size."""

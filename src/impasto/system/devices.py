@@ -67,7 +67,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 itself; elsewhere it is up to 100 times slower."""
+    """Return whether the hardware multiplies bfloat16; elsewhere it is up to 100 times slower."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
@@ -77,15 +77,14 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def settle_precision(machine: Machine, asked: str = "auto") -> Machine:
-    """The machine with the precision asked for; with "auto" bfloat16 where it is the processor's
-    own."""
+    """Return the machine with a precision; "auto" is bfloat16 where the hardware multiplies it."""
     if asked == "auto":
         asked = "bfloat16" if has_fast_bfloat16(machine.device) else "float32"
     return replace(machine, precision=getattr(torch, asked))
 
 
 def granted_cores() -> int:
-    """The cores this process may really use: its affinity, and its cgroup's quota."""
+    """Return the cores this process may really use, by its affinity and its cgroup's quota."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows have none
@@ -98,5 +97,5 @@ def granted_cores() -> int:
 
 
 def seeded(seed: int) -> torch.Generator:
-    """A generator of its own, on the processor, so that every device draws the same numbers."""
+    """Return a generator on the processor, so that every device draws the same numbers."""
     return torch.Generator().manual_seed(seed)

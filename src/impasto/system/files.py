@@ -1,5 +1,8 @@
-"""Files that are whole or absent: checked before the work, written beside their place, synced,
-renamed; and locks, where one process at a time is to write."""
+"""Files that are whole or absent, and locks.
+
+Places are checked before the work; files are written beside their place, synced, renamed. Locks are
+for where one process at a time is to write.
+"""
 
 from __future__ import annotations
 

@@ -13,13 +13,13 @@ import torch
 from impasto.system.files import read_first_line, read_lines
 
 # As glibc's malloc.h has them.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
-M_MMAP_MAX_USUAL = 65536
-LARGEST_KEPT = 2**25  # bytes; it takes no larger number
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
+_M_MMAP_MAX_USUAL = 65536
+_LARGEST_KEPT = 2**25  # bytes; it takes no larger number
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that can still be taken on the device; None where the system does not say."""
+    """Return the bytes that are free on the device; None where the system does not say."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     free: list[int] = []
@@ -34,7 +34,7 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def resident_memory() -> int | None:
-    """Bytes that this process holds; None where the system does not say."""
+    """Return the bytes that this process holds; None where the system does not say."""
     pages = read_first_line("/proc/self/statm").split()
     return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else None
 
@@ -52,21 +52,21 @@ def keeping_memory(*, all_of_it: bool = False) -> Iterator[None]:
     if mallopt is None:
         yield
         return
-    mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
-    mallopt(M_MMAP_MAX, 0 if all_of_it else M_MMAP_MAX_USUAL)
-    mallopt(M_TRIM_THRESHOLD, -1)
+    mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+    mallopt(_M_MMAP_MAX, 0 if all_of_it else _M_MMAP_MAX_USUAL)
+    mallopt(_M_TRIM_THRESHOLD, -1)
     try:
         yield
     finally:
         # Where the library itself ends up once it has seen a large block come and go.
-        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
-        mallopt(M_MMAP_MAX, M_MMAP_MAX_USUAL)
-        mallopt(M_TRIM_THRESHOLD, 2 * LARGEST_KEPT)
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+        mallopt(_M_MMAP_MAX, _M_MMAP_MAX_USUAL)
+        mallopt(_M_TRIM_THRESHOLD, 2 * _LARGEST_KEPT)
         give_memory_back()
 
 
 def give_memory_back() -> None:
-    """What was freed goes back to the system."""
+    """Give what was freed back to the system."""
     trim = getattr(_c_library(), "malloc_trim", None)
     if trim is not None:
         trim(0)
@@ -77,8 +77,7 @@ def _c_library() -> object:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether it says that the device has no memory left; torch has no class of its own for the
-    processor's."""
+    """Return whether an error says that memory has run out: for a CPU's torch has no class."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)

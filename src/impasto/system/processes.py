@@ -1,4 +1,4 @@
-"""Tasks done in processes: a worker is made in each of them once, and is called with its tasks."""
+"""Tasks in several processes: each makes a worker once, and calls it with its tasks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Hand:
 
 
 def give_up(_: Any, how: str) -> NoReturn:
-    """One process that died ends the work: what is lost with it would be missing."""
+    """End the work with one process that died: what is lost with it would be missing."""
     raise DeviceError(
         f"a process {how}; the same command goes on, with fewer --jobs if memory is short"
     )
@@ -49,7 +49,7 @@ def work_in_processes(
     *,
     idle: Callable[[], Outcome] | None = None,
 ) -> Iterator[Outcome]:
-    """Yield outcomes as they come. An error of a worker is raised here.
+    """Yield outcomes as they come, and raise a worker's error here.
 
     A process that dies takes one task with it, and another takes its place; ``lose`` is asked with
     the task, and with how the process died, for the outcome. While none comes, ``idle`` is asked
@@ -87,6 +87,7 @@ def work_in_processes(
 
 
 def _hire(make_worker: Callable[[], Any], task: Any) -> Hand:
+    """Start a process with its first task."""
     from multiprocessing import get_context
 
     # Threads of several processes that wait by spinning take each other's cores.
@@ -104,13 +105,14 @@ def _hire(make_worker: Callable[[], Any], task: Any) -> Hand:
 
 
 def _hand_over(hand: Hand, task: Any) -> None:
+    """Send a process its next task."""
     hand.task = task
     with suppress(OSError):  # it is dead; the next wait tells
         hand.pipe.send(task)
 
 
 def _dismiss(hand: Hand, hands: list[Hand]) -> None:
-    """Without a pipe it ends, if it has not yet."""
+    """Close a process's pipe, by which it ends if it has not yet, and wait for it."""
     hands.remove(hand)
     hand.pipe.close()
     hand.process.join()
@@ -118,8 +120,10 @@ def _dismiss(hand: Hand, hands: list[Hand]) -> None:
 
 @contextmanager
 def hold_interrupts() -> Iterator[None]:
-    """Ctrl-C reaches children too. One that is started in here never hears it, its parent ends it;
-    ours comes afterwards."""
+    """Put Ctrl-C off, for this process until the end, for a child that is started here for ever.
+
+    It would reach children too; their parent ends them.
+    """
     if not hasattr(signal, "pthread_sigmask") or not is_main_thread():  # Windows
         yield
         return
@@ -139,12 +143,12 @@ def hold_interrupts() -> Iterator[None]:
 
 
 def is_main_thread() -> bool:
-    """Python lets no other thread say what a signal does, and no other hears Ctrl-C."""
+    """Return whether this thread may say what a signal does, and hears Ctrl-C: no other may."""
     return threading.current_thread() is threading.main_thread()
 
 
 def _end(hands: Sequence[Hand]) -> None:
-    """Promptly, with time to take away what is half written."""
+    """End processes promptly, with time to take away what is half written."""
     for hand in hands:
         hand.process.terminate()
     end = time.monotonic() + PATIENCE
@@ -156,13 +160,14 @@ def _end(hands: Sequence[Hand]) -> None:
 
 
 def _describe_death(code: int | None) -> str:
+    """Return how a process ended, in words."""
     if code is not None and code < 0:
         return f"was killed by signal {-code} (out of memory?)"
     return f"ended with code {code}"
 
 
 def _serve(pipe: Connection, make_worker: Callable[[], Callable[[Any], Any]]) -> None:
-    """A process's life: tasks in, outcomes out, until there are no more."""
+    """Take tasks and give outcomes until there are no more: the life of a process."""
     from multiprocessing import parent_process
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
