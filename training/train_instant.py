@@ -30,7 +30,7 @@ from impasto.images.writing import to_pil
 from impasto.instant.model_file import save_net
 from impasto.instant.net import (
     CODE_LAYERS,
-    LAYOUTS,
+    NET_SHAPES,
     CodeReader,
     PaintingNet,
     code_size,
@@ -110,7 +110,7 @@ class Trainer:
         machine = Machine(torch.device("cpu"), torch.bfloat16, "channels_last")
         self.backbone = load_backbone("compact").place(machine)
         torch.manual_seed(0)
-        net = PaintingNet(LAYOUTS["any"]).to(memory_format=torch.channels_last)
+        net = PaintingNet(NET_SHAPES["any"]).to(memory_format=torch.channels_last)
         reader = CodeReader(code_size(self.backbone), net.count)
         self.both = nn.ModuleDict({"net": net, "reader": reader})
         self.net, self.reader = net, reader

@@ -17,7 +17,7 @@ from conftest import draw_picture
 from PIL import Image
 
 from impasto.datasets import augmentation
-from impasto.datasets.augmentation import COLUMNS, Augmentation, augment
+from impasto.datasets.augmentation import MANIFEST_COLUMNS, Augmentation, augment
 from impasto.datasets.disturbances import NOISES
 from impasto.datasets.options import AugmentOptions
 from impasto.errors import ImageError, MissingFileError, OptionError
@@ -85,7 +85,7 @@ def test_the_same_labels_come_out_and_all_is_said(pictures, styles, tmp_path):
     assert moments[-1].text.endswith(" images/s")
     files = set(read_tree(out)) - {"manifest.csv", "augment.json"}
     rows = read_manifest(out)
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == MANIFEST_COLUMNS
     assert {row["file"] for row in rows} == files
     assert len(rows) == 210
     for row in rows:

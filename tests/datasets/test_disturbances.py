@@ -15,7 +15,7 @@ GREY = torch.full((1, 3, 64, 64), 0.5)
 
 
 def test_the_options_know_them_all():
-    assert tuple(NOISES) == options.NOISES
+    assert tuple(NOISES) == options.NOISE_NAMES
     assert AugmentOptions.read({"noise": ["gaussian,blur", "spots"]}).noise == tuple(NOISES)
     with pytest.raises(OptionError, match="unknown noise 'blurr'; did you mean 'blur'"):
         AugmentOptions.read({"noise": ["gaussian,blurr"]})

@@ -16,7 +16,7 @@ from impasto.images.picture import Picture
 from impasto.images.reading import read_image, read_recipe
 from impasto.images.writing import write_image
 from impasto.instant.model_file import save_net
-from impasto.instant.net import LAYOUTS, PaintingNet
+from impasto.instant.net import NET_SHAPES, PaintingNet
 from impasto.instant.options import InstantOptions, parse_blend
 from impasto.instant.painter import Impression, Instant, open_net, read_palette
 from impasto.instant.palette import Palette
@@ -47,7 +47,7 @@ def styles() -> list[Picture]:
 def model(tmp_path_factory):
     """A net of three styles that were never taught."""
     torch.manual_seed(0)
-    net = PaintingNet(LAYOUTS["slim"])
+    net = PaintingNet(NET_SHAPES["slim"])
     torch.nn.init.normal_(net.exit.weight, std=0.05)
     numbers = 0.2 * torch.randn(3, net.count, generator=seeded(1))
     means = torch.tensor([[0.2, 0.4, 0.6], [0.6, 0.5, 0.3], [0.5, 0.5, 0.5]]).double()

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from impasto.errors import DivergedError, ImageError, MissingFileError, OptionError, WeightsError
 from impasto.instant import teacher
 from impasto.instant.model_file import load_net, save_net
-from impasto.instant.net import LAYOUTS, CodeReader, PaintingNet, draw_grain
+from impasto.instant.net import NET_SHAPES, CodeReader, PaintingNet, draw_grain
 from impasto.instant.options import TrainOptions
 from impasto.instant.teacher import rate_at
 from impasto.instant.training import Training, check_memory
@@ -456,7 +456,7 @@ def test_starts_that_will_not_do(model, photos, styles):
         Training(styles[2:], photos, quick, start="gone")
     with pytest.raises(WeightsError, match=r"^the model 'instant\.safetensors' paints any style"):
         Training(styles[2:], photos, quick, start="any")
-    net = PaintingNet(LAYOUTS["slim"])
+    net = PaintingNet(NET_SHAPES["slim"])
     save_net(model, net, reader=CodeReader(6, net.count))
     with pytest.raises(WeightsError, match=r"^the model 'start\.safetensors' paints any style and"):
         Training(styles[2:], photos, quick, start=model)

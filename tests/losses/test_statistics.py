@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from impasto.losses import statistics as sums
-from impasto.losses.statistics import WeightedSums, in_full, sum_squares
+from impasto.losses.statistics import WeightedSums, sum_squares, widen
 
 pytestmark = pytest.mark.arithmetic
 
@@ -100,7 +100,7 @@ def test_two_positions_by_hand():
 @pytest.mark.parametrize("block", [1, 60, 2**18])
 def test_sums_and_slopes_equal_loops(monkeypatch, layout, kind, shape, block):
     """In blocks of one row, of a few and of all of them."""
-    monkeypatch.setattr(sums, "BLOCK", block)
+    monkeypatch.setattr(sums, "_BLOCK", block)
     features, weights = draw_features(layout, shape), draw_weights(kind, shape)
     mean, square, gradient = pull(features, weights)
     expected_mean, expected_square = sum_by_loops(features, weights)
@@ -179,7 +179,7 @@ def test_blocks_make_no_difference_to_speak_of(monkeypatch, layout, kind):
     for weights in (0.01, draw_weights("mask", shape, torch.float32)):
         whole = pull(features, weights)
         with monkeypatch.context() as patch:
-            patch.setattr(sums, "BLOCK", 3 * 8 * 30)
+            patch.setattr(sums, "_BLOCK", 3 * 8 * 30)
             split = pull(features, weights)
         for one, other in zip(whole, split, strict=True):
             torch.testing.assert_close(
@@ -226,8 +226,8 @@ def test_squares_of_short_numbers_are_summed_in_full(kind):
 def test_in_full_widens_what_is_short_and_nothing_else():
     for short in (torch.bfloat16, torch.float16):
         tensor = torch.tensor([1.5, -0.25, 3.0]).to(short)
-        assert in_full(tensor).dtype == torch.float32
-        assert in_full(tensor).tolist() == [1.5, -0.25, 3.0]
+        assert widen(tensor).dtype == torch.float32
+        assert widen(tensor).tolist() == [1.5, -0.25, 3.0]
     for kind in (torch.float32, torch.float64):
         tensor = torch.zeros(2, dtype=kind)
-        assert in_full(tensor) is tensor
+        assert widen(tensor) is tensor

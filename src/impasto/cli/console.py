@@ -16,7 +16,7 @@ from impasto.errors import shorten
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 # What a terminal obeys instead of showing it: control characters, changes of direction, the
@@ -140,7 +140,7 @@ def catch_interrupt() -> Iterator[threading.Event]:
 # --- help ---------------------------------------------------------------------------------------
 
 
-def unwrapped(command: Command) -> Command:
+def unwrapped(command: _Command) -> _Command:
     """Join the lines of the descriptions in a docstring: help has a width of its own."""
     text = inspect.cleandoc(command.__doc__ or "")
     lines = re.compile(r"\n {4}(\S.*(?:\n {4}\S.*)+)")

@@ -1,9 +1,8 @@
-"""Stylised data sets: a labelled set of pictures in; copies of them, painted over and disturbed,
-out, with the same labels.
+"""Copies of a labelled set of pictures, painted over and disturbed, with the same labels.
 
 What is done to a copy and with which others it is painted follows from the options and the list
-alone (``copies``), and is done in one thread. So the same command gives the same bytes: in however
-many processes, and whether or not it was broken off between.
+alone (``copy_plan``), and is done in one thread. So the same command gives the same bytes: in
+however many processes, and whether or not it was broken off between.
 """
 
 from __future__ import annotations
@@ -42,13 +41,13 @@ from impasto.system.files import LOCK, make_folder, replace_file, resolve_path, 
 from impasto.system.processes import work_in_processes
 from impasto.work import Request, Step, finish
 
-BATCH = 32  # copies that are held and painted at once, and
-BATCH_PIXELS = 2**21  # the pixels that they may have
-NOTES = 10  # different notes on pictures that are told
-FACTS, MANIFEST, LABELS = "augment.json", "manifest.csv", "labels.csv"
+_BATCH = 32  # copies that are held and painted at once, and
+_BATCH_PIXELS = 2**21  # the pixels that they may have
+_NOTES = 10  # different notes on pictures that are told
+_FACTS, _MANIFEST, _LABELS = "augment.json", "manifest.csv", "labels.csv"
 # What is wrong with the disk, and with no one picture: full, read-only, over a quota, broken.
 _OF_THE_DISK = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO)
-COLUMNS = (
+MANIFEST_COLUMNS = (
     "file",
     "label",
     "source",
@@ -86,7 +85,7 @@ class Augmented:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Sums are rounded otherwise in several threads: here they are the same in every process."""
+    """Compute in one thread, where sums are rounded in the same way in every process."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # see devices.choose_machine
@@ -173,7 +172,7 @@ class Workshop:
         for each in held:
             sizes.setdefault(tuple(each.pixels.shape), []).append(each)
         for size, alike in sizes.items():
-            most = max(1, min(BATCH, BATCH_PIXELS // (size[-1] * size[-2])))
+            most = max(1, min(_BATCH, _BATCH_PIXELS // (size[-1] * size[-2])))
             for start in range(0, len(alike), most):
                 with one_thread():
                     self._finish_batch(alike[start : start + most], made)
@@ -206,7 +205,7 @@ class Workshop:
 
 def is_enough(held: Sequence[Held]) -> bool:
     pixels = sum(each.pixels[0, 0].numel() for each in held)
-    return len(held) >= BATCH or pixels >= BATCH_PIXELS
+    return len(held) >= _BATCH or pixels >= _BATCH_PIXELS
 
 
 # --- a data set in, a data set out --------------------------------------------------------------
@@ -217,7 +216,7 @@ _Styles = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 @dataclass
 class Tally:
-    """How far the work is."""
+    """How far the work has come."""
 
     kept: int = 0
     written: int = 0
@@ -231,8 +230,7 @@ class Tally:
 
 
 class Augmentation:
-    """A labelled set and styles, checked; ``steps()`` writes chunk by chunk, ``result()`` says how
-    it went so far.
+    """Writes copies of a labelled set, chunk by chunk; ``result()`` says how it went so far.
 
     Work that was broken off goes on where it was, if it is the same; of what has begun, the folder
     keeps a description.
@@ -274,7 +272,7 @@ class Augmentation:
         return cls(source, request.output, styles, options, jobs=request.jobs)
 
     def _describe(self) -> dict[str, Any]:
-        """All that the bytes of the files depend on; of pictures, names and digests."""
+        """Return all that the bytes of the files depend on; of pictures, names and digests."""
         fast = has_fast_bfloat16(torch.device("cpu"))
         return {
             "made with": {
@@ -337,14 +335,14 @@ class Augmentation:
             self._say_notes()
 
     def _begin(self) -> None:
-        """Alone in the folder; another process may have begun there since it was looked at."""
+        """Describe the work in its folder, once no other process works there."""
         self.resumed = check_same(self.out, self.facts)
         try:
             if self.resumed:
                 for left in self.out.rglob(".impasto-*.part*"):  # by a run that was killed
                     left.unlink()
             text = json.dumps(self.facts, indent=1, ensure_ascii=False)
-            replace_file(self.out / FACTS, text.encode())
+            replace_file(self.out / _FACTS, text.encode())
         except OSError as error:
             raise _cannot_write(self.out, error) from None
         self.tally = Tally()
@@ -358,7 +356,7 @@ class Augmentation:
             yield from chain.from_iterable(map(workshop().make, chunks))
 
     def _count(self, made: Made) -> int:
-        """Take note of a chunk; how many files it was to have."""
+        """Take note of a chunk; return how many files it was to have."""
         self.tally.done.add(made.number)
         self.tally.failed |= made.failed
         self.tally.notes.update(made.notes)
@@ -370,13 +368,13 @@ class Augmentation:
 
     def _say_notes(self) -> None:
         common = self.tally.notes.most_common()
-        self.notes += [f"{note} ({count}x)" for note, count in common[:NOTES]]
-        if more := sum(count for _, count in common[NOTES:]):
+        self.notes += [f"{note} ({count}x)" for note, count in common[:_NOTES]]
+        if more := sum(count for _, count in common[_NOTES:]):
             self.notes.append(f"and {more} notes more")
 
     def _write_tables(self) -> None:
-        """The manifest, and a CSV's own table, of all that is there."""
-        manifest: list[Sequence[str]] = [COLUMNS]
+        """Write the manifest, and a CSV's own table, of all that is there."""
+        manifest: list[Sequence[str]] = [MANIFEST_COLUMNS]
         labels: list[Sequence[str]] = [self.pictures.columns]
         for chunk in self.chunks:
             if chunk.number not in self.tally.done:
@@ -386,9 +384,9 @@ class Augmentation:
                     manifest += [self._describe_copy(entry, copy) for copy in copies]
                     labels += [self.pictures.name_row(entry, copy.path) for copy in copies]
         try:
-            replace_file(self.out / MANIFEST, format_table(manifest))
+            replace_file(self.out / _MANIFEST, format_table(manifest))
             if self.pictures.columns:
-                replace_file(self.out / LABELS, format_table(labels))
+                replace_file(self.out / _LABELS, format_table(labels))
         except OSError as error:
             raise _cannot_write(self.out, error) from None
 
@@ -415,7 +413,7 @@ def _cannot_write(out: Path, error: OSError) -> OptionError:
 
 
 def check_out(out: Path, pictures: LabelledSet) -> None:
-    """Where the copies go, before anything is written."""
+    """Raise an error where the copies cannot go, before anything is written."""
     if out.exists() and not out.is_dir():
         raise OptionError(f"{str(out)!r} is a file; name a folder to write the copies to")
     place, folder = resolve_path(out), resolve_path(pictures.folder)
@@ -430,11 +428,11 @@ def check_out(out: Path, pictures: LabelledSet) -> None:
 
 
 def check_same(out: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether this work was begun there before; an error where something else is."""
+    """Return whether this work was begun there before; raise an error where other files are."""
     if not out.exists() or all(path.name == LOCK for path in out.iterdir()):
         return False
     try:
-        there = json.loads((out / FACTS).read_text("utf-8"))
+        there = json.loads((out / _FACTS).read_text("utf-8"))
     except (OSError, ValueError):
         raise OptionError(f"{str(out)!r} holds other files; choose a new folder") from None
     other = [name for name in facts if there.get(name) != facts[name]]

@@ -13,8 +13,8 @@ from pathlib import Path
 from impasto.errors import MissingFileError, OptionError
 from impasto.images.folders import find_pictures, is_picture, walk_files
 
-PATH_NAMES = ("path", "file", "image")
-LABEL_NAMES = ("label", "class")
+_PATH_NAMES = ("path", "file", "image")
+_LABEL_NAMES = ("label", "class")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class LabelledSet:
     notes: tuple[str, ...] = ()
 
     def digest(self) -> str:
-        """What tells one list from another: paths, labels, and how many bytes each picture has."""
+        """Return what tells one list from another: paths, labels, and the size of each file."""
         digest = hashlib.sha256(repr(self.columns).encode())
         for entry in self.entries:
             try:
@@ -47,13 +47,13 @@ class LabelledSet:
         return digest.hexdigest()
 
     def name_row(self, entry: Entry, path: str) -> tuple[str, ...]:
-        """The entry's row of the CSV, for another file."""
-        place = find_column(self.columns, PATH_NAMES)
+        """Return the entry's row of the CSV, for another file."""
+        place = find_column(self.columns, _PATH_NAMES)
         return tuple(path if i == place else cell for i, cell in enumerate(entry.row))
 
 
 def read_labelled(source: str | os.PathLike[str]) -> LabelledSet:
-    """The pictures and labels of a folder or of a CSV."""
+    """Return the pictures and labels of a folder or of a CSV."""
     path = Path(source)
     if path.is_dir():
         return read_folder(path)
@@ -67,7 +67,7 @@ def read_labelled(source: str | os.PathLike[str]) -> LabelledSet:
 
 
 def read_folder(folder: Path) -> LabelledSet:
-    """Every picture in a sub-folder, at any depth; the first folder's name is its class."""
+    """Return every picture in a sub-folder, at any depth; the first folder is its class."""
     entries, loose, others = [], 0, 0
     for path in sorted(path.as_posix() for path in walk_files(folder)):
         label, _, rest = path.partition("/")
@@ -89,14 +89,14 @@ def read_folder(folder: Path) -> LabelledSet:
 
 
 def read_csv(path: Path) -> LabelledSet:
-    """Paths and labels by the names of their columns; paths are relative to the CSV."""
+    """Return paths and labels by the names of their columns; paths are relative to the CSV."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"{path.name!r} cannot be read as UTF-8: {error}") from None
     columns, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
-    place, label = find_column(columns, PATH_NAMES), find_column(columns, LABEL_NAMES)
-    for found, names in ((place, PATH_NAMES), (label, LABEL_NAMES)):
+    place, label = find_column(columns, _PATH_NAMES), find_column(columns, _LABEL_NAMES)
+    for found, names in ((place, _PATH_NAMES), (label, _LABEL_NAMES)):
         if found is None:
             wanted = ", ".join(names[:-1]) + f" or {names[-1]}"
             raise OptionError(
@@ -126,7 +126,7 @@ def read_csv(path: Path) -> LabelledSet:
 
 
 def find_column(columns: Sequence[str], names: Sequence[str]) -> int | None:
-    """The place of the first column that has one of the names."""
+    """Return the place of the first column that has one of the names."""
     known = [column.strip().lower() for column in columns]
     return next((known.index(name) for name in names if name in known), None)
 

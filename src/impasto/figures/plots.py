@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from torch import Tensor
 
-from impasto.errors import DependencyError, OptionError, suggest
+from impasto.errors import OptionError, suggest
 from impasto.figures.contact_sheet import flatten
 from impasto.figures.text import wrap_text
 from impasto.figures.thumbnails import Room, trace_steps
 from impasto.system.files import check_place, replace_file
+from impasto.system.optional import require
 from impasto.work import LOSSES
 
 if TYPE_CHECKING:
@@ -65,13 +66,9 @@ def check_figure(path: str | os.PathLike[str]) -> None:
 
 def new_figure(width: float, height: float) -> Figure:
     """Make a figure, without global state and windows."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise DependencyError(
-            "plots need matplotlib, which is not installed; pip install 'impasto[plots]'"
-        ) from None
-    return Figure(figsize=(width, height), layout="constrained")
+    library = require("matplotlib.figure", "plots need matplotlib", extra="plots")
+    figure: Figure = library.Figure(figsize=(width, height), layout="constrained")
+    return figure
 
 
 def settle(figure: Figure) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Self
 
 from PIL import ImageDraw, ImageFont
+
+from impasto.system.optional import find_library
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 FONT_SIZES = (10, 24)
@@ -56,11 +57,10 @@ def balance_text(text: str, measure: Callable[[str], float], width: float) -> li
 def load_font(size: int, *, is_wide: bool = False) -> Font:
     """Load PIL's own font, or for signs beyond ASCII the one of matplotlib, if it is there."""
     if is_wide:
-        found = importlib.util.find_spec("matplotlib")
-        for folder in (found and found.submodule_search_locations) or []:
-            path = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-            if path.is_file():
-                return ImageFont.truetype(str(path), size)
+        path = find_library("matplotlib") or Path()
+        path = path / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+        if path.is_file():
+            return ImageFont.truetype(str(path), size)
     return ImageFont.load_default(size)
 
 

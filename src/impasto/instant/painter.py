@@ -1,6 +1,6 @@
 """Painting in one pass: after any picture, or after styles that a net has learnt.
 
-A photograph takes its style's colours and goes through a net once (``networks``).
+A photograph takes its style's colours and goes through a net once (``net``).
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Instant:
 
     @torch.no_grad()
     def lay(self, photo: Tensor, numbers: Tensor, *, is_tiled: bool = False) -> Tensor:
-        """Strokes on a photograph (1, 3, H, W) that is in its style's colours."""
+        """Lay strokes on a photograph (1, 3, H, W) that is in its style's colours."""
         height, width = photo.shape[2:]
         if not is_tiled:
             return self._choose_engine(height, width)(photo, numbers).clamp_(0, 1)
@@ -139,7 +139,7 @@ class Instant:
         return measure_cost(self.net, self.machine.precision if is_torch else torch.float32)
 
     def _must_tile(self, width: int, height: int) -> bool:
-        """Whether a picture goes through in tiles; an error where not even they fit."""
+        """Return whether a picture goes through in tiles; an error where not even they fit."""
         room, cost = self._find_room(width * height), self._cost()
         if room is None or width * height * cost <= room:
             return False
@@ -159,7 +159,7 @@ class Instant:
         return True
 
     def _find_room(self, pixels: int) -> int | None:
-        """Bytes that there are for features, beside copies of the picture that are yet to come."""
+        """Return the bytes that there are for features, beside copies of the picture to come."""
         device = self.machine.device
         granted = grant_memory(device, self.options.memory)
         if granted is None:
@@ -194,7 +194,7 @@ class Impression:
 
     @classmethod
     def many(cls, options: InstantOptions) -> Callable[[str, Sequence[str]], Impression]:
-        """What begins one painting after another; they come by style, and each is read once."""
+        """Return what begins one painting after another; they come by style, each read once."""
 
         @lru_cache(maxsize=1)
         def find_painter(styles: tuple[str, ...]) -> Instant:
@@ -240,12 +240,12 @@ class Impression:
 
 
 def open_net(model: str) -> NetFile:
-    """A net that travels with the package, by its name, or one of the user's own."""
+    """Return a net that travels with the package, by its name, or one of the user's own."""
     return load_net(find_net(model))
 
 
 def read_palette(style: Sequence[ImageSource], model: str | None, side: int) -> Palette:
-    """Styles as rows: those of a model, all or by name, or pictures seen at that long side."""
+    """Return styles as rows: a model's, all or by name, or pictures seen at that long side."""
     file = open_net(model or "any")
     if file.palette is not None:
         return file.palette.choose(list(map(str, style)) or file.palette.names)

@@ -36,13 +36,19 @@ from impasto.images.writing import to_pil
 from impasto.instant.distributed import Team, choose_own_machine, count_processes
 from impasto.instant.learner import Pupil
 from impasto.instant.model_file import Trained, find_net, load_net_of_many
-from impasto.instant.net import LAYOUTS, PaintingNet
+from impasto.instant.net import NET_SHAPES, PaintingNet
 from impasto.instant.options import TrainOptions
 from impasto.instant.palette import join_palettes, name_styles
 from impasto.instant.taught_styles import SHOWN_STYLES, TaughtStyles, read_taught
 from impasto.instant.teacher import Teacher
 from impasto.instant.training_output import ModelOutput
-from impasto.instant.training_photos import MEMORY, Batches, Crops, draw_all, list_photographs
+from impasto.instant.training_photos import (
+    PHOTOS_MEMORY,
+    Batches,
+    Crops,
+    draw_all,
+    list_photographs,
+)
 from impasto.networks.weights import load_backbone
 from impasto.options import format_memory
 from impasto.painting.memory_plan import PROCESS, ROOMY, SLACK, grant_memory
@@ -138,7 +144,7 @@ class Training:
         asked, device = self.options.net, self.machine.device.type
         if self.before is not None:
             layout = self.before[0].layout
-            shape = next((name for name, each in LAYOUTS.items() if each == layout), "another")
+            shape = next((name for name, each in NET_SHAPES.items() if each == layout), "another")
             if asked not in (None, shape):
                 raise OptionError(f"net: the model to start from is {shape}, not {asked}")
             return shape
@@ -153,7 +159,7 @@ class Training:
         if self.before is None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.options.seed)
-                net = PaintingNet(LAYOUTS[self.shape])
+                net = PaintingNet(NET_SHAPES[self.shape])
             first = torch.zeros(net.count)
         else:
             net, known = copy.deepcopy(self.before[0]), self.before[1]
@@ -308,12 +314,12 @@ def check_memory(shape: str, options: TrainOptions, device: torch.device) -> tup
     each = _BYTES.get(shape, max(_BYTES.values())) * options.crop**2
     needed = base + each * -(-options.batch // team)
     if grant is None:
-        return MEMORY, True
+        return PHOTOS_MEMORY, True
     if needed <= grant:
         # Photographs lie in the processor's memory, which a card's grant says nothing of.
         if device.type != "cpu":
-            return MEMORY, needed < ROOMY * grant
-        held = min(MEMORY, grant - needed)
+            return PHOTOS_MEMORY, needed < ROOMY * grant
+        held = min(PHOTOS_MEMORY, grant - needed)
         return held, needed + held < ROOMY * grant
     rows = max(0, grant - base) // each
     fits = f"--batch {rows * team} fits" if rows else "take a smaller --crop, or more --memory"

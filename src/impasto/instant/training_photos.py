@@ -27,7 +27,7 @@ from impasto.instant.distributed import Team
 from impasto.instant.options import TrainOptions
 from impasto.instant.palette import Palette
 
-MEMORY = 2**30  # bytes of pictures that are held
+PHOTOS_MEMORY = 2**30  # bytes of pictures that are held
 _SHORT_SIDES = (1.0, 3.0)  # between which those of photographs are drawn, in crops
 
 Drawn = TypeVar("Drawn")
@@ -35,7 +35,7 @@ _CropBox = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def list_photographs(source: str | os.PathLike[str] | Sequence[str | Path]) -> list[Path]:
-    """Every picture below a folder, in the order of their names; a list stays as it is."""
+    """Return every picture below a folder, in the order of their names; a list as it is."""
     if not isinstance(source, str | os.PathLike):
         photos = [Path(each) for each in source]
         where = "the list"
@@ -82,7 +82,7 @@ class Crops:
         paths: Sequence[Path],
         longest: int = 480,
         *,
-        memory: int = MEMORY,
+        memory: int = PHOTOS_MEMORY,
         max_megapixels: float = DEFAULT_MEGAPIXELS,
     ) -> None:
         self.paths, self.longest, self.max_megapixels = list(paths), longest, max_megapixels
@@ -94,7 +94,7 @@ class Crops:
         return len(self.paths)
 
     def read(self, number: int) -> np.ndarray | None:
-        """A photograph (H, W, 3) as bytes; None if it cannot be read."""
+        """Return a photograph (H, W, 3) as bytes; None if it cannot be read."""
         if number in self.held:
             return self.held[number]
         if number not in self.failed:
@@ -114,9 +114,11 @@ class Crops:
         return values
 
     def cut(self, draw: random.Random, side: int, short: float) -> Tensor:
-        """A square (1, 3, side, side) of a random one, resized so that its short side is about
-        ``short``, and turned from left to right half of the time. It follows from ``draw`` alone:
-        what cannot be read is drawn and passed over each time."""
+        """Cut a square (1, 3, side, side) from a random one.
+
+        The photograph is resized to a short side of about ``short``, and mirrored half of the time.
+        All follows from ``draw`` alone: what cannot be read is drawn and passed over each time.
+        """
         while (picture := self.read(draw.randrange(len(self.paths)))) is None:
             pass
         height, width = picture.shape[:2]
@@ -126,7 +128,7 @@ class Crops:
         return cut_out(picture, (left, top, left + box, top + box), side, flip=draw.random() < 0.5)
 
     def middles(self, side: int) -> Iterator[Tensor]:
-        """The largest square in the middle of each photograph, in their order."""
+        """Yield the largest square in the middle of each photograph, in their order."""
         for number in range(len(self.paths)):
             if (picture := self.read(number)) is not None:
                 height, width = picture.shape[:2]
@@ -135,7 +137,7 @@ class Crops:
                 yield cut_out(picture, (left, top, left + box, top + box), side)
 
     def notes(self) -> list[str]:
-        """What was left out."""
+        """Return what was left out."""
         if not self.failed:
             return []
         first = self.failed[min(self.failed)]
@@ -144,7 +146,7 @@ class Crops:
 
 
 def shrink(pixels: Tensor, longest: int) -> np.ndarray:
-    """(H, W, 3) as bytes, its long side at most ``longest``."""
+    """Return (H, W, 3) as bytes, its long side at most ``longest``."""
     height, width = pixels.shape[2:]
     if max(height, width) > longest:
         pixels = resize_pixels(pixels, *fit_size(width, height, longest))
@@ -152,7 +154,7 @@ def shrink(pixels: Tensor, longest: int) -> np.ndarray:
 
 
 def cut_out(picture: np.ndarray, box: _CropBox, side: int, *, flip: bool = False) -> Tensor:
-    """A square box of a picture, at another size."""
+    """Return a square box of a picture, at another size."""
     image = Image.fromarray(picture).resize(
         (side, side), Image.Resampling.BICUBIC, box, reducing_gap=3.0
     )
@@ -163,7 +165,7 @@ def cut_out(picture: np.ndarray, box: _CropBox, side: int, *, flip: bool = False
 
 
 def draw_all(draw: Callable[[int], Drawn], steps: range, *, ahead: bool) -> Iterator[Drawn]:
-    """Each step's batch; or, drawn ahead in a thread of its own, while that before is learnt."""
+    """Yield each step's batch; if ``ahead``, drawn in a thread while the one before is learnt."""
     if not ahead:
         yield from map(draw, steps)
         return

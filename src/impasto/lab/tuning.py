@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from PIL import Image
 
-from impasto.errors import DependencyError, OptionError
+from impasto.errors import OptionError
 from impasto.figures.contact_sheet import arrange, draw_sheet
 from impasto.images.picture import ImageSource
 from impasto.lab.options import TuneOptions
@@ -45,6 +45,7 @@ from impasto.lab.varied_options import (
     split_setting,
 )
 from impasto.painting.options import PaintOptions
+from impasto.system.optional import require
 from impasto.work import Request, Step, finish
 
 _JOURNAL = "journal.log"
@@ -52,13 +53,8 @@ _EXAMPLE = "style_weight=1:1000"
 
 
 def _import_optuna() -> ModuleType:
-    try:
-        import optuna
-    except ImportError:
-        raise DependencyError(
-            "tuning needs optuna, which is not installed; pip install 'impasto[tune]'"
-        ) from None
-    return optuna
+    """Return Optuna."""
+    return require("optuna", "tuning needs optuna", extra="tune")
 
 
 # --- where to look ------------------------------------------------------------------------------

@@ -19,10 +19,10 @@ from torch.autograd.function import once_differentiable
 
 Weights = Tensor | float
 _SHORT = (torch.bfloat16, torch.float16)
-BLOCK = 2**18  # numbers that are converted at once: what a core's own cache holds
+_BLOCK = 2**18  # numbers that are converted at once: what a core's own cache holds
 
 
-def in_full(tensor: Tensor) -> Tensor:
+def widen(tensor: Tensor) -> Tensor:
     """Return the tensor in float32 if it is of a shorter type."""
     return tensor.float() if tensor.dtype in _SHORT else tensor
 
@@ -37,13 +37,13 @@ def split_rows(
     _, channels, height, width = features.shape
     dense = features.is_contiguous() or features.is_contiguous(memory_format=torch.channels_last)
     plain = not (full and features.dtype in _SHORT) and not isinstance(weights, Tensor)
-    step = max(1, BLOCK * (64 if features.is_cuda else 1) // (channels * width))
+    step = max(1, _BLOCK * (64 if features.is_cuda else 1) // (channels * width))
     if dense and plain:
         step = height
     for start in range(0, height, step):
         rows = slice(start, start + step)
         some = features[0, :, rows]
-        some = (in_full(some) if full else some).flatten(1)
+        some = (widen(some) if full else some).flatten(1)
         yield rows, some, weights[0, 0, rows].flatten() if isinstance(weights, Tensor) else weights
 
 
@@ -95,7 +95,7 @@ class WeightedSums(torch.autograd.Function):
 
 def sum_squares(features: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
     """Return sum_p w_p f_p (C,) and sum_p w_p f_p^2 (C,)."""
-    flat = in_full(features)[0].flatten(1)  # (C, H*W)
+    flat = widen(features)[0].flatten(1)  # (C, H*W)
     if isinstance(weights, Tensor):
         return flat @ weights.flatten(), flat.square() @ weights.flatten()
     return flat.sum(1) * weights, flat.square().sum(1) * weights
@@ -127,7 +127,7 @@ class Moments(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor) -> tuple[Tensor, Tensor]:
-        flat = in_full(features).flatten(2)  # (N, C, H*W)
+        flat = widen(features).flatten(2)  # (N, C, H*W)
         mean = flat.mean(2)
         deviation = find_deviation(mean, flat.square().mean(2), 1e-8)
         ctx.save_for_backward(features, mean, deviation)
@@ -151,7 +151,7 @@ def measure_moments(features: Tensor) -> tuple[Tensor, Tensor]:
 
 def weigh_moments(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Return the same, of positions by weights (1, 1, H, W) of any sum."""
-    features = in_full(features)
+    features = widen(features)
     weighed = features * (weights / weights.sum())
     mean = weighed.sum((2, 3))
     return mean, find_deviation(mean, (weighed * features).sum((2, 3)))
@@ -205,7 +205,7 @@ class Gaussian:
 
 def measure_gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
     """Return means (N, C) and covariances (N, C, C)."""
-    flat = in_full(features).flatten(2)
+    flat = widen(features).flatten(2)
     mean = flat.mean(2)
     return mean, find_covariance(mean, _correlate(flat))
 

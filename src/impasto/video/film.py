@@ -16,10 +16,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from impasto.errors import DependencyError, ImageError, ImpastoError
+from impasto.errors import ImageError, ImpastoError
 from impasto.images.resizing import fit_size, resize_pixels
 from impasto.images.writing import to_pil
 from impasto.system.files import check_place, replacing
+from impasto.system.optional import require
 
 FILM_SUFFIXES = (".gif", ".webp", ".mp4")
 MOST_FRAMES = 240
@@ -36,14 +37,9 @@ def check_film(path: str | os.PathLike[str]) -> Path:
 
 
 def import_av() -> ModuleType:
-    try:
-        import av
-    except ImportError:
-        raise DependencyError(
-            "an .mp4 needs PyAV, which is not installed; "
-            "pip install 'impasto[video]', or write a .gif or .webp"
-        ) from None
-    return av
+    """Return PyAV."""
+    instead = ", or write a .gif or .webp"
+    return require("av", "an .mp4 needs PyAV", extra="video", instead=instead)
 
 
 class Film:
