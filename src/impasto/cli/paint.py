@@ -106,16 +106,16 @@ class PaintingBatch:
     def paint(self) -> int:
         """Paint what is not there yet; tell at the end what went wrong. Return the exit code."""
         tell, tasks = self.habits.tell, self.tasks
-        begin_folder(tasks[0].output.parent)
-        self.check_outputs()
-        left = [task for task in tasks if self.flags.overwrite or not task.output.exists()]
-        if len(left) < len(tasks):
-            tell(f"{len(tasks) - len(left)} of {len(tasks)} are there already (--overwrite: again)")
         styles = list(map(str, tasks[0].styles))
         settled, notes = find_operation(self.operation).settle_many(self.options, styles)
         self.options = type(self.options).parse(settled)
         for note in notes:
             tell(f"note: {note}")
+        begin_folder(tasks[0].output.parent)
+        self.check_outputs()
+        left = [task for task in tasks if self.flags.overwrite or not task.output.exists()]
+        if len(left) < len(tasks):
+            tell(f"{len(tasks) - len(left)} of {len(tasks)} are there already (--overwrite: again)")
         failed: list[PaintingOutcome] = []
         done, finished = self.run(left, failed)
         tell_failures(failed)
