@@ -57,8 +57,7 @@ MIXES = {"mix": ("gaussian", "histogram=0.5"), "gaugram": ("gaussian", "gram")}
 
 
 def options_of(name: str) -> dict:
-    """Parse ``gaussian-15-geo-n80``: loss, style weight, and changes to BASE; "default" names
-    today's default."""
+    """Parse ``gaussian-15-geo-n80``: loss, style weight, changes to BASE; or "default"."""
     if name == "default":
         return {"precision": "float32"}
     loss, weight, *changes = name.split("-")

@@ -1,5 +1,6 @@
-"""A slim VGG-19 with maps into the true network's features: a judge of paintings, and the plain
-method to compare with.
+"""A judge of paintings, and the plain method to compare with.
+
+Both use a slim VGG-19 with maps into the true network's features.
 
 The maps exist for relu1_1 … relu5_1. Distances are in the true VGG-19's space: style by Gram
 matrices and by sliced Wasserstein distance (so that no loss is judged by itself alone), content at

@@ -444,8 +444,10 @@ def centre_crops(pictures: list[Tensor], side: int) -> list[Tensor]:
 def fit_maps(
     student: Backbone, teacher: Backbone, crops: list[Tensor]
 ) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
-    """Fit each layer's affine map from the student's features to the teacher's (least squares);
-    return it with the mean of each of the student's channels."""
+    """Fit each layer's affine map from the student's features to the teacher's (least squares).
+
+    Return it with the mean of each of the student's channels.
+    """
     sums: dict[str, list[Tensor]] = {}
     for crop in crops:
         ours, theirs = student(crop, TAUGHT), teacher(crop, TAUGHT)

@@ -24,7 +24,6 @@ from impasto.painting import painter
 from impasto.painting.extractor import Extractor
 from impasto.painting.options import PaintOptions
 from impasto.system import devices
-from impasto.system.processes import PATIENCE
 
 QUICK = ["--steps", "2", "--start-size", "64", "--precision", "float32"]
 QUICK += ["--layout", "channels_last"]  # what a trial finds may differ with the number of threads
@@ -390,10 +389,8 @@ def test_ctrl_c_ends_all_of_them_and_leaves_what_is_whole(jobs):
     wait_until(lambda: jobs == "1" or Path("d.png.begun").exists())
     workers = list_workers(process.pid)
     assert len(workers) == (2 if jobs == "2" else 0)
-    began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to all of them
     said = process.communicate()[1].strip().splitlines()
-    assert time.monotonic() - began < PATIENCE + 3
     assert process.returncode == 130
     assert said[-1] == "stopped; painted 1 of 3"
     assert not [line for line in said if "Traceback" in line or "impasto:" in line]

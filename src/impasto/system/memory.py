@@ -41,7 +41,7 @@ def resident_memory() -> int | None:
 
 @contextmanager
 def keeping_memory(*, all_of_it: bool = False) -> Iterator[None]:
-    """What is freed inside stays with this process for the next step, and goes back at the end.
+    """Keep memory that is freed inside for the next step, and give it back at the end.
 
     The C library of Linux gives large blocks back at once, and to get them again, filled with
     zeros, takes a fifth of a step. Where there is memory to spare, all of it is kept; where there
