@@ -240,7 +240,7 @@ KILLED = """
 import os, signal, sys
 from impasto.system import checkpoints
 from impasto.cli import app as cli
-from impasto.painting import style_work
+from impasto.painting import painter
 
 die_at, die_saving = int(os.environ["DIE_AT"]), int(os.environ.get("DIE_SAVING", 0))
 checkpoints.SHARE = float("inf")  # saved at each step

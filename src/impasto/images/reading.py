@@ -47,7 +47,7 @@ def read_image(source: ImageSource, *, max_megapixels: float = DEFAULT_MEGAPIXEL
     A ``Picture`` stays as it is.
     """
     if isinstance(source, Picture):
-        _check_size(*source.size, source.name, max_megapixels)
+        check_megapixels(*source.size, source.name, max_megapixels)
         return source
     if isinstance(source, Tensor | np.ndarray):
         return _picture_from_values(source, max_megapixels)
@@ -172,7 +172,8 @@ def _decoding(file: BinaryIO, name: str) -> Iterator[Image.Image]:
         yield image
 
 
-def _check_size(width: int, height: int, name: str, max_megapixels: float) -> None:
+def check_megapixels(width: int, height: int, name: str, max_megapixels: float) -> None:
+    """Raise where a picture has no pixels, or more than may be opened."""
     if min(width, height) < 1:
         raise ImageError(f"{name!r} has no pixels: {width} x {height}")
     megapixels = width * height / 1e6
@@ -183,7 +184,7 @@ def _check_size(width: int, height: int, name: str, max_megapixels: float) -> No
 
 def _load(image: Image.Image, name: str, max_megapixels: float) -> tuple[Image.Image, list[str]]:
     """Decode an image and turn it upright; return it with notes. Needs PIL set aside."""
-    _check_size(*image.size, name, max_megapixels)
+    check_megapixels(*image.size, name, max_megapixels)
     notes = []
     frames = getattr(image, "n_frames", 1)
     # The further pictures of a phone's JPEG (MPO) are previews and depth maps, not frames.
@@ -301,7 +302,7 @@ def _leaves_alone(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
 
 def _picture_from_values(values: np.ndarray | Tensor, max_megapixels: float) -> Picture:
     planes = _to_planes(values)
-    _check_size(planes.shape[2], planes.shape[1], "picture", max_megapixels)
+    check_megapixels(planes.shape[2], planes.shape[1], "picture", max_megapixels)
     if planes.is_floating_point():
         if not planes.isfinite().all():
             raise ImageError("the picture holds values that are not numbers")

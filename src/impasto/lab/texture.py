@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from impasto.errors import OptionError
 from impasto.images.picture import ImageSource, InputPictures
-from impasto.images.reading import read_image
+from impasto.images.reading import check_megapixels, read_image
 from impasto.images.resizing import resize_pixels, resize_tileable
 from impasto.lab.options import TextureOptions, parse_size
 from impasto.networks.autotune import load_tuned_backbone
@@ -55,6 +55,7 @@ class Texture(StyleWork):
         kept = None if checkpoint is None else Checkpoint(checkpoint)
         self.exemplar = read_image(style, max_megapixels=options.max_megapixels)
         self.asked = parse_size(options.size)
+        check_megapixels(*self.asked, "texture", options.max_megapixels)
         notes = [f"{self.exemplar.name}: {note}" for note in self.exemplar.notes]
         side = choose_side(max(self.exemplar.size), options.style_scale)
         asked = SceneOptions(style_size=(side,), tileable=options.tileable)

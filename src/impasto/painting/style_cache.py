@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from impasto.errors import OptionError
 from impasto.losses.style import Statistics
 from impasto.networks.weights import cache_folder
 from impasto.system.files import replacing
@@ -56,7 +57,7 @@ class Targets:
         if self.folder is None:
             return
         path = self._path(key)
-        with suppress(OSError, SafetensorError):
+        with suppress(OSError, SafetensorError, OptionError):
             self.folder.mkdir(parents=True, exist_ok=True)
             with replacing(path) as beside:
                 save_file(pack(measured), beside)
