@@ -171,10 +171,15 @@ def augment_command(
     """
     check_named(*(styles or ()))
     check_folder(out, "copies")
+    inputs = {"source": (str(source),), "styles": tuple(styles or ())}
+    return write_copies(Request(inputs, options, output=out, jobs=jobs), quiet=quiet)
+
+
+def write_copies(request: Request, *, quiet: bool) -> int:
+    """Write the copies of a data set, and say how it went."""
     from impasto.datasets.augmentation import Augmented
 
-    inputs = {"source": (str(source),), "styles": tuple(styles or ())}
-    work = find_operation("augment").start(Request(inputs, options, output=out, jobs=jobs))
+    work = find_operation("augment").start(request)
     notes = Notes((lambda _: None) if quiet else say)
     notes(work.notes)
     finished = drive(work, quiet=quiet)

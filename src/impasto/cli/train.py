@@ -64,18 +64,23 @@ def train_command(
         raise OptionError("train needs a picture to learn: --style PICTURE")
     if photos is None:
         raise OptionError("train needs photographs to learn from: --photos FOLDER")
-    from impasto.instant.training import Training
-
     preview = output.with_name(f"{output.stem}-preview.png") if options.preview_every else None
     check_teaching(style, photos, output, preview, start)
     inputs = {"styles": tuple(style), "photos": (str(photos),), "start": (start,) if start else ()}
-    work = find_operation("train").start(Request(inputs, options, output=output))
+    return teach(Request(inputs, options, output=output), output, preview, quiet=quiet)
+
+
+def teach(request: Request, output: Path, preview: Path | None, *, quiet: bool) -> int:
+    """Train a network, say how it goes, and write it."""
+    from impasto.instant.training import Training
+
+    work = find_operation("train").start(request)
     assert isinstance(work, Training)
     quiet = quiet or not work.is_first  # of several processes
     tell: Callable[[str], None] = (lambda _: None) if quiet else say
     notes = Notes(tell)
     notes(work.notes)
-    tell(f"teaching {plural(len(style), 'style')} on {work.machine.describe()}")
+    tell(f"teaching {plural(len(request.inputs['styles']), 'style')} on {work.machine.describe()}")
     previews = Previews(work, preview)
     with work.alone():
         finished = drive(work, previews, quiet=quiet)

@@ -412,16 +412,8 @@ def plot_maps(maps: Tensor, names: Sequence[str], title: str) -> Figure:
         shown = axes.imshow(
             value, "gray", interpolation="nearest", extent=extent, vmin=least, vmax=most
         )
-        axes.text(
-            left + 0.5,
-            top - 0.03,
-            "\n".join(text),
-            ha="center",
-            va="bottom",
-            fontsize=8,
-            linespacing=1.05,
-            parse_math=False,
-        )
+        look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 8, "linespacing": 1.05}
+        axes.text(left + 0.5, top - 0.03, "\n".join(text), parse_math=False, **look)
     axes.set_xlim(0, columns * (1 + gap) - gap)
     axes.set_ylim(rows * pitch - head - gap, -head)
     axes.set_axis_off()
