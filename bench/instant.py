@@ -29,7 +29,7 @@ from teacher import Teacher, read_at  # isort: skip
 from impasto.errors import ImpastoError
 from impasto.images.color_transfer import match_color
 from impasto.instant.engines import ENGINES, choose_engine
-from impasto.instant.net import LAYOUTS, PaintingNet
+from impasto.instant.net import NET_SHAPES, PaintingNet
 from impasto.instant.painter import Instant
 from impasto.system.devices import choose_machine, seeded, settle_precision
 from impasto.system.memory import keeping_memory
@@ -44,7 +44,7 @@ def measure_speed() -> None:
     print(f"\n{machine.describe()}\n\n| net | " + " | ".join(ENGINES) + " |")
     print("|---" * (1 + len(ENGINES)) + "|")
     photo = draw_photo(512)
-    for name, layout in LAYOUTS.items():
+    for name, layout in NET_SHAPES.items():
         net = PaintingNet(layout).requires_grad_(False)
         numbers, times = torch.zeros(net.count), {}
         for engine in ENGINES:

@@ -21,7 +21,8 @@ from torch.nn import functional
 from impasto.images.reading import read_image
 from impasto.images.resizing import fit_size, resize_pixels
 from impasto.losses.content import CONTENT_LOSSES
-from impasto.losses.style import gram_loss, gram_matrix
+from impasto.losses.statistics import gram_matrix
+from impasto.losses.style import gram_loss
 from impasto.networks.layers import BACKBONES, Architecture
 from impasto.networks.vgg import Backbone
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 import impasto
-from impasto.datasets.options import NOISES
+from impasto.datasets.options import NOISE_NAMES
 from impasto.figures.contact_sheet import arrange, draw_sheet, fit_tile, save_sheet
 from impasto.samples.photographs import write_samples
 from impasto.samples.style_pictures import STYLE_PICTURES
@@ -127,7 +127,7 @@ def make_copies(folder: Path) -> None:
         )
     rows: list[Sequence[Image.Image]] = []
     labels = []
-    for styliser, noise in (("color", ()), ("statistics", ()), ("statistics", NOISES)):
+    for styliser, noise in (("color", ()), ("statistics", ()), ("statistics", NOISE_NAMES)):
         out = folder / f"copies-{styliser}-{len(noise)}"
         styles = [str(folder / f"{name}.png") for name in STYLE_PICTURES]
         options = {"styliser": styliser, "noise": noise, "per_image": 2, "strength": "0.9"}

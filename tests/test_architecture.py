@@ -141,3 +141,28 @@ def test_import_is_instant_and_lazy():
 def test_no_public_name_is_a_module():
     """Importing the folder or module ``impasto.NAME`` would put it in the public name's place."""
     assert not set(impasto.__all__) & set(LEVEL_OF)
+
+
+def list_public_names(module: str) -> set[str]:
+    """The public names that a module defines at its top level."""
+    names: set[str] = set()
+    for node in parse(module).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {n.id for target in node.targets for n in ast.walk(target) if is_name(n)}
+        elif isinstance(node, ast.AnnAssign) and is_name(node.target):
+            names.add(node.target.id)
+    return {name for name in names if not name.startswith("_")}
+
+
+def is_name(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name)
+
+
+def test_no_two_public_names_are_alike():
+    homes: dict[str, list[str]] = {}
+    for module in MODULES:
+        for name in list_public_names(module):
+            homes.setdefault(name, []).append(module)
+    assert not {name: found for name, found in homes.items() if len(found) > 1}

@@ -15,7 +15,7 @@ from impasto.images.reading import read_image
 from impasto.instant.model_file import NETS
 from impasto.instant.painter import open_net
 from impasto.instant.training_losses import measure_content, measure_paintings, measure_styles
-from impasto.losses.style import gram_matrix
+from impasto.losses.statistics import gram_matrix
 from impasto.networks.layers import BACKBONES
 from impasto.networks.weights import load_backbone, load_tensors, verify_weights
 from impasto.samples.style_pictures import open_style

@@ -30,12 +30,11 @@ from impasto.images.writing import to_pil
 from impasto.instant.model_file import save_net
 from impasto.instant.net import (
     CODE_LAYERS,
-    LAYOUTS,
+    NET_SHAPES,
     CodeReader,
     PaintingNet,
     code_size,
     encode_style,
-    join_moments,
 )
 from impasto.instant.training_losses import (
     PERIODS,
@@ -111,7 +110,7 @@ class Trainer:
         machine = Machine(torch.device("cpu"), torch.bfloat16, "channels_last")
         self.backbone = load_backbone("compact").place(machine)
         torch.manual_seed(0)
-        net = PaintingNet(LAYOUTS["any"]).to(memory_format=torch.channels_last)
+        net = PaintingNet(NET_SHAPES["any"]).to(memory_format=torch.channels_last)
         reader = CodeReader(code_size(self.backbone), net.count)
         self.both = nn.ModuleDict({"net": net, "reader": reader})
         self.net, self.reader = net, reader
@@ -157,8 +156,11 @@ class Trainer:
             photos = photos.contiguous(memory_format=torch.channels_last)
             styles = styles.contiguous(memory_format=torch.channels_last)
             targets = measure_styles(self.backbone, styles)
-            moments = [(targets[n].mean, targets[n].covariance) for n in CODE_LAYERS]
-            codes = join_moments([(m, c.diagonal(dim1=1, dim2=2)) for m, c in moments])
+            moments: list[Tensor] = []
+            for target in (targets[name] for name in CODE_LAYERS):
+                variance = target.covariance.diagonal(dim1=1, dim2=2)
+                moments += target.mean, variance.clamp_min(0).sqrt()
+            codes = torch.cat(moments, 1)
             content = measure_content(self.backbone, photos)
         self.net.renew_grain(self.step + 1)
         with torch.autocast("cpu", torch.bfloat16):

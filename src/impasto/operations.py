@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from impasto.datasets.options import AugmentOptions
 from impasto.errors import OptionError, suggest
@@ -51,6 +51,20 @@ class Input:
             raise OptionError(f"{self.name}: {len(given)} are given, and at most {self.most} goes")
 
 
+class WorkClass(Protocol):
+    """A class whose work is made from plain data."""
+
+    def from_request(self, request: Request) -> Work[object]: ...
+
+
+class BatchClass(WorkClass, Protocol):
+    """A class that also makes one painting after the other."""
+
+    def many(self, options: Options) -> Callable[[str, Sequence[str]], Work[object]]: ...
+
+    def settle_many(self, options: Options, styles: Sequence[str]) -> tuple[Options, list[str]]: ...
+
+
 @dataclass(frozen=True)
 class Operation:
     """An operation's declaration."""
@@ -68,20 +82,22 @@ class Operation:
             raise OptionError(f"unknown input {unknown[0]!r}{suggest(unknown[0], known)}")
         for each in self.inputs:
             each.check(request.inputs.get(each.name, ()))
-        work: Work[object] = self._find().from_request(request)
-        return work
+        kind: WorkClass = self._find()
+        return kind.from_request(request)
 
     def settle_many(self, options: Options, styles: Sequence[str]) -> tuple[Options, list[str]]:
         """Check what is the same for many paintings, once; return its options, and notes."""
-        settled: tuple[Options, list[str]] = self._find().settle_many(options, styles)
-        return settled
+        kind: BatchClass = self._find()
+        return kind.settle_many(options, styles)
 
     def start_many(self, options: Options) -> Callable[[Request], Work[object]]:
         """Return what starts one painting after the other, and keeps what they share."""
-        begin = self._find().many(options)
+        kind: BatchClass = self._find()
+        begin = kind.many(options)
         return lambda request: begin(request.one("content"), request.many("style"))
 
     def _find(self) -> Any:
+        """Import the class."""
         module, _, name = self.work.partition(":")
         return getattr(import_module(f"impasto.{module}"), name)
 

@@ -14,7 +14,7 @@ from PIL import Image
 from impasto.cli.app import run
 from impasto.images.reading import read_image, read_recipe
 from impasto.instant.model_file import load_net, save_net
-from impasto.instant.net import LAYOUTS, PaintingNet
+from impasto.instant.net import NET_SHAPES, PaintingNet
 from impasto.instant.palette import Palette
 
 TINY = ["--steps", "4", "--batch", "2", "--crop", "64", "--precision", "float32"]
@@ -37,7 +37,7 @@ def photos(tmp_path):
 @pytest.fixture
 def model(tmp_path):
     torch.manual_seed(0)
-    net = PaintingNet(LAYOUTS["slim"])
+    net = PaintingNet(NET_SHAPES["slim"])
     numbers, means = 0.2 * torch.randn(2, net.count), torch.full((2, 3), 0.5).double()
     covariances = torch.eye(3).double().repeat(2, 1, 1) * 0.03
     path = tmp_path / "two.safetensors"
@@ -209,17 +209,26 @@ import os, signal, sys
 from impasto.instant import training
 from impasto.cli.app import run
 at, sys.argv[1:] = int(sys.argv[1]), sys.argv[2:]
-class Broken(training.Training):
-    def _measure(self, *batch):
-        if self.number == at:
+class Broken(training.Teacher):
+    def measure(self, *batch):
+        if self.state.number == at:
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGINT)
-        return super()._measure(*batch)
-training.Training = Broken
+        return super().measure(*batch)
+training.Teacher = Broken
 sys.exit(run(sys.argv[1:]))
 """
     output = tmp_path / "m.safetensors"
-    told = ["train", "--style", str(picture), "--photos", str(photos), *TINY, "-o", str(output)]
+    told = [
+        "train",
+        "--style",
+        str(picture),
+        "--photos",
+        str(photos),
+        *TINY,
+        "-o",
+        str(output),
+    ]
 
     def stop(at: int) -> str:
         command = [sys.executable, "-c", program, str(at), *told]
@@ -263,7 +272,7 @@ from impasto.cli.app import run
 class Broken(training.Training):
     def preview(self):
         sheet = super().preview()
-        if self.number == 2:
+        if self.teacher.state.number == 2:
             os.kill(os.getpid(), {int(by)})
         return sheet
 training.Training = Broken

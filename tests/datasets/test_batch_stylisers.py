@@ -8,10 +8,11 @@ import pytest
 import torch
 from conftest import draw_picture
 
-from impasto.datasets.batch_stylisers import STYLISERS, Styliser, measure_moments
+from impasto.datasets.batch_stylisers import STYLISERS, Styliser
 from impasto.datasets.options import AugmentOptions
 from impasto.errors import ImageError, OptionError
 from impasto.images.color_transfer import color_statistics, match_color
+from impasto.losses.statistics import measure_moments
 
 
 def picture(width: int, height: int, seed: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from impasto.datasets import options
-from impasto.datasets.disturbances import NOISES, add_grain, add_spots, blur
+from impasto.datasets.disturbances import NOISES, add_gaussian, add_spots, blur
 from impasto.datasets.options import AugmentOptions
 from impasto.errors import OptionError
 from impasto.system.devices import seeded
@@ -15,7 +15,7 @@ GREY = torch.full((1, 3, 64, 64), 0.5)
 
 
 def test_the_options_know_them_all():
-    assert tuple(NOISES) == options.NOISES
+    assert tuple(NOISES) == options.NOISE_NAMES
     assert AugmentOptions.read({"noise": ["gaussian,blur", "spots"]}).noise == tuple(NOISES)
     with pytest.raises(OptionError, match="unknown noise 'blurr'; did you mean 'blur'"):
         AugmentOptions.read({"noise": ["gaussian,blurr"]})
@@ -34,7 +34,7 @@ def test_same_generator_same_picture(name):
 
 
 def test_grain_has_the_deviation_asked_for():
-    assert add_grain(GREY, 0.1, seeded(1)).std().item() == pytest.approx(0.1, rel=0.03)
+    assert add_gaussian(GREY, 0.1, seeded(1)).std().item() == pytest.approx(0.1, rel=0.03)
 
 
 def test_blur_of_a_point_is_a_gaussian():

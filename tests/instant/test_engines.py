@@ -18,7 +18,7 @@ from torch.nn import functional
 from impasto.errors import DependencyError, DeviceError, OptionError
 from impasto.images.color_transfer import color_statistics, match_color
 from impasto.instant.engines import ENGINES, TorchEngine, choose_engine
-from impasto.instant.net import LAYOUTS, Layout, PaintingNet
+from impasto.instant.net import NET_SHAPES, NetShape, PaintingNet
 from impasto.instant.onnx_export import export_onnx
 from impasto.instant.palette import Palette
 from impasto.system.devices import Machine, has_fast_bfloat16, seeded
@@ -28,7 +28,7 @@ PLAIN = Machine(CPU)
 SIZES = [(64, 64), (50, 37), (33, 90)]
 
 
-SHAPES = {**LAYOUTS, "tiny": Layout((8, 8), 1, fold=2, kernel=3, skips=True, grain=True)}
+SHAPES = {**NET_SHAPES, "tiny": NetShape((8, 8), 1, fold=2, kernel=3, skips=True, grain=True)}
 
 
 @cache

@@ -11,13 +11,13 @@ from safetensors.torch import save_file
 from impasto.errors import MissingFileError, OptionError, WeightsError
 from impasto.images.color_transfer import color_statistics
 from impasto.instant.model_file import (
-    choose_numbers,
+    choose_file_dtype,
     find_net,
     load_net,
     load_net_of_many,
     save_net,
 )
-from impasto.instant.net import LAYOUTS, CodeReader, PaintingNet
+from impasto.instant.net import NET_SHAPES, CodeReader, PaintingNet
 from impasto.instant.palette import Palette, join_palettes, name_styles
 from impasto.system.devices import seeded
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.arithmetic
 
 def make_net(seed: int = 0) -> PaintingNet:
     torch.manual_seed(seed)
-    return PaintingNet(LAYOUTS["slim"])
+    return PaintingNet(NET_SHAPES["slim"])
 
 
 def make_palette(names: tuple[str, ...], count: int, seed: int = 0) -> Palette:
@@ -180,13 +180,13 @@ def test_half_the_digits_where_they_do():
     net = make_net()
     palette = make_palette(("a", "b"), net.count)
     photo = torch.rand(1, 3, 32, 32, generator=seeded(0))
-    assert choose_numbers(net, palette, photo) == torch.float16
+    assert choose_file_dtype(net, palette, photo) == torch.float16
     third = torch.tensor([1 / 3])
-    assert choose_numbers(net, palette, photo, [third.half().float()]) == torch.float16
-    assert choose_numbers(net, palette, photo, [third]) == torch.float32
+    assert choose_file_dtype(net, palette, photo, [third.half().float()]) == torch.float16
+    assert choose_file_dtype(net, palette, photo, [third]) == torch.float32
     with torch.no_grad():
         net.exit.bias += 0.1 + 1e4  # lost by the photograph's side, but not in its file
-    assert choose_numbers(net, palette, photo) == torch.float32
+    assert choose_file_dtype(net, palette, photo) == torch.float32
     with torch.no_grad():
         net.exit.bias.fill_(1e6)
-    assert choose_numbers(net, palette, photo) == torch.float32
+    assert choose_file_dtype(net, palette, photo) == torch.float32

@@ -10,16 +10,15 @@ from torch.nn import functional
 from impasto.instant.net import (
     CODE_LAYERS,
     GRAIN,
-    LAYOUTS,
     MARGIN,
+    NET_SHAPES,
     CodeReader,
     PaintingNet,
     StyledNorm,
     code_size,
     encode_style,
-    follow,
-    join_moments,
     mirror_side,
+    run_layers,
     spread_cells,
 )
 from impasto.system.devices import seeded
@@ -59,8 +58,6 @@ def test_a_code_is_means_and_deviations(compact):
         for m in (f.mean((2, 3)), f.std((2, 3), correction=0))
     ]
     torch.testing.assert_close(codes, torch.cat(parts, 1), atol=1e-4, rtol=1e-4)
-    joined = join_moments([(torch.tensor([[1.0, 2.0]]), torch.tensor([[4.0, 9.0]]))])
-    assert joined.tolist() == [[1, 2, 2, 3]]
 
 
 def test_a_masked_code_is_of_what_the_mask_says(compact):
@@ -77,12 +74,12 @@ def test_a_masked_code_is_of_what_the_mask_says(compact):
 def make_net(name: str = "any") -> PaintingNet:
     """One that paints, and does not begin as the photograph."""
     torch.manual_seed(0)
-    net = PaintingNet(LAYOUTS[name])
+    net = PaintingNet(NET_SHAPES[name])
     torch.nn.init.normal_(net.exit.weight, std=0.05)
     return net.requires_grad_(False)
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", NET_SHAPES)
 @pytest.mark.parametrize("size", [(32, 48), (33, 47), (1, 1), (3, 150)])
 def test_a_painting_has_its_photograph_s_size(name, size):
     net = make_net(name)
@@ -94,21 +91,21 @@ def test_a_painting_has_its_photograph_s_size(name, size):
     assert not torch.equal(painted, other)
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", NET_SHAPES)
 def test_it_begins_as_the_photograph_nearly(name):
     torch.manual_seed(0)
-    net = PaintingNet(LAYOUTS[name]).requires_grad_(False)
+    net = PaintingNet(NET_SHAPES[name]).requires_grad_(False)
     photo = torch.full((1, 3, 32, 32), 0.5)
     photo[..., 16:] = 0.8
     added = net(photo, torch.zeros(1, net.count)) - photo
     assert 0 < float(added.square().mean().sqrt()) < 0.3
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", NET_SHAPES)
 def test_what_is_even_is_painted_without_a_grid(name):
     """Whatever the weights: pixels of a cell are made by weights of their own."""
     torch.manual_seed(0)
-    net = PaintingNet(LAYOUTS[name]).requires_grad_(False)
+    net = PaintingNet(NET_SHAPES[name]).requires_grad_(False)
     net.grain.zero_()
     side = 2 * net.reach + 16 - 2 * MARGIN
     photo = torch.tensor([0.2, 0.5, 0.7]).view(1, 3, 1, 1).expand(-1, -1, side, side)
@@ -120,10 +117,10 @@ def test_what_is_even_is_painted_without_a_grid(name):
 
 def test_the_grain_is_always_the_same_and_of_no_period_below_its_own():
     torch.manual_seed(3)
-    net = PaintingNet(LAYOUTS["slim"])
+    net = PaintingNet(NET_SHAPES["slim"])
     padded = net.pad(torch.rand(2, 3, 600, 150))
     grain = padded[:, 3]
-    assert torch.equal(grain, PaintingNet(LAYOUTS["any"]).pad(torch.rand(2, 3, 600, 150))[:, 3])
+    assert torch.equal(grain, PaintingNet(NET_SHAPES["any"]).pad(torch.rand(2, 3, 600, 150))[:, 3])
     assert torch.equal(grain[0, :-GRAIN], grain[0, GRAIN:])
     assert float(grain.std()) == pytest.approx(1, abs=0.02)
     assert abs(float(grain.mean())) < 0.02
@@ -173,13 +170,13 @@ def test_one_picture_without_slopes_is_painted_the_same(kind):
     assert float(away.mean()) < (1e-5 if kind == torch.float32 else 0.01)
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", NET_SHAPES)
 def test_nothing_beyond_its_reach_matters_but_to_the_normalisations(name):
     net = make_net(name).double()
     side = -(-(2 * net.reach + 24) // net.stride) * net.stride
 
     def paint(photo: torch.Tensor) -> torch.Tensor:
-        return follow(net.walk(photo), lambda x: x / 2)
+        return run_layers(net.walk(photo), lambda x: x / 2)
 
     planes = 3 + net.layout.grain
     photo = torch.rand(1, planes, side, side, generator=seeded(1), dtype=torch.float64)
@@ -210,7 +207,7 @@ def test_numbers_of_zero_leave_a_normalisation_plain():
 
 
 def test_the_net_for_any_style_is_small(compact):
-    net = PaintingNet(LAYOUTS["any"])
+    net = PaintingNet(NET_SHAPES["any"])
     reader = CodeReader(code_size(compact), net.count)
     count = sum(each.numel() for part in (net, reader) for each in part.parameters())
     assert 2 * count < 3_000_000  # bytes, in half precision

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -13,14 +14,16 @@ from impasto.errors import ImageError, MissingFileError, OptionError, WeightsErr
 from impasto.images.color_transfer import color_statistics
 from impasto.images.picture import Picture
 from impasto.images.reading import read_image, read_recipe
+from impasto.images.writing import write_image
 from impasto.instant.model_file import save_net
-from impasto.instant.net import LAYOUTS, PaintingNet
+from impasto.instant.net import NET_SHAPES, PaintingNet
 from impasto.instant.options import InstantOptions, parse_blend
 from impasto.instant.painter import Impression, Instant, open_net, read_palette
 from impasto.instant.palette import Palette
 from impasto.instant.styles import draw_colors
 from impasto.samples.style_pictures import open_style
 from impasto.system.devices import seeded
+from impasto.work import Request, finish
 
 pytestmark = pytest.mark.arithmetic
 
@@ -44,7 +47,7 @@ def styles() -> list[Picture]:
 def model(tmp_path_factory):
     """A net of three styles that were never taught."""
     torch.manual_seed(0)
-    net = PaintingNet(LAYOUTS["slim"])
+    net = PaintingNet(NET_SHAPES["slim"])
     torch.nn.init.normal_(net.exit.weight, std=0.05)
     numbers = 0.2 * torch.randn(3, net.count, generator=seeded(1))
     means = torch.tensor([[0.2, 0.4, 0.6], [0.6, 0.5, 0.3], [0.5, 0.5, 0.5]]).double()
@@ -255,6 +258,39 @@ def test_palettes_are_read_for_others(styles, model):
     assert read_palette(["c"], str(model), 512).names == ("c",)
 
 
+def test_a_palette_of_a_file_that_is_not_there_or_of_no_style(model):
+    with pytest.raises(OptionError, match=r"^no style given: name a picture, or a model that has"):
+        read_palette((), None, 96)
+    with pytest.raises(OptionError, match=r"^unknown style 'd'; choose from a, b, c$"):
+        read_palette(["d"], str(model), 96)
+
+
+# --- inside other programs ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["torch", "auto"])
+def test_it_can_be_pickled(photo, styles, engine):
+    paint = Instant(styles, PLAIN | {"engine": engine, "blend": "1,3"})
+    expected = paint(photo)
+    copied = pickle.loads(pickle.dumps(paint))
+    if engine == "torch":  # of others the fastest may be another each time
+        assert torch.equal(copied(photo).pixels, expected.pixels)
+    torch.testing.assert_close(copied(photo).pixels, expected.pixels, atol=0.05, rtol=0)
+
+
+def test_a_model_s_painter_can_be_pickled(photo, model):
+    paint = Instant("b", PLAIN | {"model": str(model)})
+    assert torch.equal(pickle.loads(pickle.dumps(paint))(photo).pixels, paint(photo).pixels)
+
+
+def test_nets_are_read_without_a_draw_from_the_host_s_random_numbers(model):
+    torch.manual_seed(7)
+    before = torch.random.get_rng_state()
+    open_net("any")
+    open_net(str(model))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 # --- blends -------------------------------------------------------------------------------------
 
 
@@ -280,8 +316,30 @@ def test_what_is_no_blend(blend):
 
 def test_an_impression_carries_its_recipe(tmp_path, photo, styles):
     work = Impression(photo, styles[0], InstantOptions(**PLAIN))
-    assert list(work.steps()) == [None]
+    (step,) = work.steps()
+    assert (step.number, step.steps, step.size) == (1, 1, photo.size)
+    assert step.look is not None
+    assert step.look() is work.result()
     work.result().save(tmp_path / "out.png")
     recipe = json.loads(read_recipe(tmp_path / "out.png"))
     assert recipe["operation"] == "instant"
     assert recipe["content"] == "photo.png"
+
+
+def test_an_impression_is_made_of_a_request(tmp_path, photo, model):
+    write_image(tmp_path / "photo.png", photo.pixels)
+    options = InstantOptions.read(PLAIN | {"model": str(model)})
+    inputs = {"content": (str(tmp_path / "photo.png"),), "style": ("a",)}
+    painting = finish(Impression.from_request(Request(inputs, options)))
+    assert painting.recipe["style"] == ["a"]
+
+
+def test_what_many_paintings_share_is_settled_once(model):
+    plain = InstantOptions.read(PLAIN)
+    assert Impression.settle_many(plain, ["not read.png"]) == (plain, [])
+    with pytest.raises(OptionError, match=r"^unknown style 'd'"):
+        Impression.settle_many(plain.model_copy(update={"model": str(model)}), ["d"])
+    auto = plain.model_copy(update={"model": str(model), "engine": "auto"})
+    settled, notes = Impression.settle_many(auto, ["a"])
+    assert settled.engine in ("torch", "openvino", "onnx")
+    assert len(notes) <= 1

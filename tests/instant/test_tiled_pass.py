@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from impasto.errors import ImageError
-from impasto.instant.net import LAYOUTS, TINY, Layout, PaintingNet
+from impasto.instant.net import NET_SHAPES, NORM_EPSILON, NetShape, PaintingNet
 from impasto.instant.tiled_pass import (
     cut_tiles,
     measure_cost,
     measure_norm,
-    normalise,
+    normalise_instance,
     paint_in_tiles,
 )
 from impasto.system.devices import Machine, seeded
@@ -22,7 +22,9 @@ MACHINE = Machine(torch.device("cpu"), torch.float32)
 
 
 # As Johnson's, but that it is soon gone through.
-SHAPES = LAYOUTS | {"narrow": Layout((8, 16, 32), 1, fold=1, kernel=9, skips=False, grain=True)}
+SHAPES = NET_SHAPES | {
+    "narrow": NetShape((8, 16, 32), 1, fold=1, kernel=9, skips=False, grain=True)
+}
 
 
 def make_net(name: str) -> PaintingNet:
@@ -56,8 +58,8 @@ def test_a_norm_of_parts_is_that_of_all():
     x = 3 + torch.randn(1, 4, 12, 10, generator=seeded(0))
     scale, shift = torch.randn(2, 1, 4, generator=seeded(1))
     parts = iter([x[:, :, :5], x[:, :, 5:]])
-    found = normalise(x, measure_norm(parts, (scale, shift)))
-    plain = torch.nn.functional.instance_norm(x, eps=TINY)
+    found = normalise_instance(x, measure_norm(parts, (scale, shift)))
+    plain = torch.nn.functional.instance_norm(x, eps=NORM_EPSILON)
     wanted = plain * (1 + scale)[..., None, None] + shift[..., None, None]
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 

@@ -19,12 +19,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from impasto.errors import DivergedError, ImageError, MissingFileError, OptionError, WeightsError
-from impasto.instant import training
+from impasto.instant import teacher
 from impasto.instant.model_file import load_net, save_net
-from impasto.instant.net import LAYOUTS, CodeReader, PaintingNet, draw_grain
+from impasto.instant.net import NET_SHAPES, CodeReader, PaintingNet, draw_grain
 from impasto.instant.options import TrainOptions
-from impasto.instant.training import Lesson, Training, check_memory, rate_at
+from impasto.instant.teacher import rate_at
+from impasto.instant.training import Training, check_memory
 from impasto.samples.style_pictures import open_style
+from impasto.work import Request, Step
 
 QUICK = {
     "steps": 8,
@@ -62,7 +64,7 @@ def styles(tmp_path: Path, drawn: dict[str, Image.Image]) -> list[Path]:
     return [tmp_path / f"{name}.png" for name in drawn]
 
 
-def teach(work: Training, most: int | None = None) -> list[Lesson]:
+def teach(work: Training, most: int | None = None) -> list[Step]:
     """So many steps, then broken off; or all."""
     steps, lessons = work.steps(), []
     for lesson in steps:
@@ -92,9 +94,9 @@ def test_it_learns_and_shows_what_it_learnt(photos, styles, tmp_path):
         parts = 18 * each.style + each.content + 3 * each.tv
         assert parts <= each.total * 1.0001  # what is out of range is the rest
         assert each.steps == 40
-    assert lessons[-1].seconds_left == 0
-    assert lessons[0].seconds_left > 0
-    assert lessons[-1].crops_per_second > 0
+    assert lessons[-1].measured["seconds_left"] == 0
+    assert lessons[0].measured["seconds_left"] > 0
+    assert lessons[-1].measured["crops_per_second"] > 0
     sheet = work.preview()
     assert sheet.width > 3 * 256  # the photographs, and two styles
     assert sheet.height > 5 * 256  # the styles, and four photographs
@@ -113,14 +115,14 @@ def test_it_learns_and_shows_what_it_learnt(photos, styles, tmp_path):
 
 def test_styles_take_turns_and_batches_are_shared_out(photos, styles):
     work = Training(styles, photos, read_options(batch=4))
-    counts = Counter(style for step in range(6) for style in work._draw(step)[1])
+    counts = Counter(style for step in range(6) for style in work.batches.draw(step)[1])
     assert counts == {0: 8, 1: 8, 2: 8}
-    pictures, turns = work._draw(5)
+    pictures, turns = work.batches.draw(5)
     assert pictures.shape == (4, 3, 64, 64)
     work.team.size = 3
     for rank in range(3):
         work.team.rank = rank
-        part, some = work._draw(5)
+        part, some = work.batches.draw(5)
         assert torch.equal(part, pictures[rank::3])
         assert some == turns[rank::3]
 
@@ -136,26 +138,26 @@ def test_the_rate_is_warmed_up_and_falls_at_last():
 def test_biases_that_a_normalisation_undoes_are_not_learnt(photos, styles):
     work = Training(styles[:1], photos, read_options())
     photo = work.shown[0]
-    before, _ = work.pupil.averaged()
+    before, _ = work.teacher.pupil.averaged()
     rows = torch.zeros(1, before.count)
     with torch.no_grad():
         painted = before(photo, rows)
         for name, each in before.named_parameters():
-            if f"net.{name}" not in work.pupil.weights:
+            if f"net.{name}" not in work.teacher.pupil.weights:
                 each += 0.1
         torch.testing.assert_close(before(photo, rows), painted, atol=1e-4, rtol=0)
-    assert "net.exit.bias" in work.pupil.weights
+    assert "net.exit.bias" in work.teacher.pupil.weights
 
 
 def test_every_step_has_a_grain_of_its_own_and_what_is_kept_the_usual_one(photos, styles):
     work = Training(styles[:1], photos, read_options())
     seen = []
     for _ in work.steps():
-        seen.append(work.pupil.net.grain.clone())
+        seen.append(work.teacher.pupil.net.grain.clone())
     usual = draw_grain()
     for one, other in combinations([*seen, usual], 2):
         assert abs(float((one * other).mean())) < 0.05  # nothing of one is in the other
-    assert torch.equal(work.pupil.averaged()[0].grain, usual)
+    assert torch.equal(work.teacher.pupil.averaged()[0].grain, usual)
 
 
 def test_numbers_of_16_bits_learn_too(photos, styles):
@@ -172,18 +174,18 @@ def test_flat_and_tiny_pictures_are_no_trouble(tmp_path):
         Image.new("RGB", size, (90 * i, 40, 200)).save(folder / f"{i}.png")
     flat = [Image.new("RGB", (3, 2), "black"), np.full((40, 40, 3), 255, np.uint8)]
     work = Training(flat, folder, read_options(steps=4))
-    assert work.palette.names == ("picture", "picture-2")
+    assert work.styles.palette.names == ("picture", "picture-2")
     for lesson in teach(work):
         assert np.isfinite(lesson.total)
-    assert work.lost == 0
-    assert all(bool(each.isfinite().all()) for each in work.pupil.average.values())
+    assert work.teacher.state.lost == 0
+    assert all(bool(each.isfinite().all()) for each in work.teacher.pupil.average.values())
     work.preview()
 
 
 def test_a_mere_line_is_seen_no_larger_than_four_times_the_size(photos):
     line = Image.new("RGB", (5000, 1), "red")
     work = Training(line, photos, read_options(style_size=64))
-    assert work.icons[0].size == (4 * 64, 32)
+    assert work.styles.icons[0].size == (4 * 64, 32)
 
 
 def test_a_style_of_which_nothing_is_seen_is_refused(photos):
@@ -226,16 +228,16 @@ def test_photographs_take_what_a_batch_leaves(photos, styles):
 
 
 def test_a_loss_that_is_no_number_is_left_out_and_then_told(photos, styles, monkeypatch):
-    monkeypatch.setattr(training, "MOST_LOST", 3)
+    monkeypatch.setattr(teacher, "MOST_LOST", 3)
     work = Training(styles[:1], photos, read_options())
-    before = {name: each.clone() for name, each in work.pupil.average.items()}
-    kept, work.crops.held[0] = work.palette, np.zeros((80, 96, 3), np.uint8)
+    before = {name: each.clone() for name, each in work.teacher.pupil.average.items()}
+    kept, work.crops.held[0] = work.styles.palette, np.zeros((80, 96, 3), np.uint8)
     nothing = torch.full((1, 3), torch.nan, dtype=torch.float64)
-    work.palette = type(kept)(kept.names, kept.numbers, nothing, kept.covariances)
+    work.batches.palette = type(kept)(kept.names, kept.numbers, nothing, kept.covariances)
     steps = work.steps()
     assert np.isnan(next(steps).total)
     next(steps)
-    assert all(torch.equal(each, before[name]) for name, each in work.pupil.average.items())
+    assert all(torch.equal(each, before[name]) for name, each in work.teacher.pupil.average.items())
     with pytest.raises(
         DivergedError, match=r"^step 3: the loss is no longer a number; lower --learni"
     ):
@@ -268,7 +270,7 @@ def test_broken_off_it_goes_on_to_the_same_bytes(whole, photos, styles, tmp_path
         assert [each.name for each in folder.iterdir()] == ["model.safetensors.checkpoint"]
     last = Training(styles[:2], photos, read_options(preview_every=3), output=path)
     assert "taken up at step 7" in last.notes
-    assert last.seconds == pytest.approx(lessons[-1].seconds)
+    assert last.teacher.state.seconds == pytest.approx(lessons[-1].seconds)
     assert finish(last, path) == whole
     assert [each.name for each in folder.iterdir()] == ["model.safetensors"]
 
@@ -286,11 +288,12 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from safetensors.torch import save_file
-from impasto.instant import training
+from impasto.instant import training_output
+from impasto.instant.training import Training
 from impasto.instant.options import TrainOptions
 options, photos, output, kill, *styles = sys.argv[1:]
-training.SAVE_EVERY = 0
-work = training.Training(
+training_output.SAVE_EVERY = 0
+work = Training(
     styles, photos, TrainOptions.model_validate_json(options), output=output
 )
 for lesson in work.steps():
@@ -298,7 +301,7 @@ for lesson in work.steps():
         os.kill(os.getpid(), signal.SIGKILL)
 work.result().save(output)
 if work.is_first:
-    packed = {name: each.contiguous() for name, each in work.pupil.pack().items()}
+    packed = {name: each.contiguous() for name, each in work.teacher.pupil.pack().items()}
     save_file(packed, Path(output).with_name("packed"))
     print(lesson.number, lesson.total)
 """
@@ -332,19 +335,19 @@ def test_stopped_amid_a_step_it_keeps_the_steps_before(whole, photos, styles, tm
     measuring = Training(styles[:2], photos, read_options(), output=path)
     steps = measuring.steps()
     list(islice(steps, 2))
-    measuring._measure = stop
+    measuring.teacher.measure = stop
     with pytest.raises(KeyboardInterrupt):
         next(steps)
-    assert measuring.kept == 2
+    assert measuring.output.kept == 2
 
     learning = Training(styles[:2], photos, read_options(), output=path)
     steps = learning.steps()
     next(steps)
-    learning.pupil.learn = stop
+    learning.teacher.pupil.learn = stop
     with pytest.raises(KeyboardInterrupt):
         next(steps)
-    assert learning.number == 4
-    assert learning.kept == 2  # since then nothing was due to be saved
+    assert learning.teacher.state.number == 4
+    assert learning.output.kept == 2  # since then nothing was due to be saved
 
     last = Training(styles[:2], photos, read_options(), output=path)
     assert "taken up at step 3" in last.notes
@@ -361,7 +364,7 @@ def test_a_checkpoint_that_cannot_be_written_stops_nothing(whole, photos, styles
     work.preview()
     (note,) = [note for note in work.notes if "cannot write" in note]
     assert note.startswith("cannot write checkpoint 'model.safetensors.checkpoint': ")
-    assert work.kept is None
+    assert work.output.kept is None
     (folder / ".model.safetensors.checkpoint.part").rmdir()
     work.result().save(path)
     assert path.read_bytes() == whole
@@ -453,7 +456,7 @@ def test_starts_that_will_not_do(model, photos, styles):
         Training(styles[2:], photos, quick, start="gone")
     with pytest.raises(WeightsError, match=r"^the model 'instant\.safetensors' paints any style"):
         Training(styles[2:], photos, quick, start="any")
-    net = PaintingNet(LAYOUTS["slim"])
+    net = PaintingNet(NET_SHAPES["slim"])
     save_net(model, net, reader=CodeReader(6, net.count))
     with pytest.raises(WeightsError, match=r"^the model 'start\.safetensors' paints any style and"):
         Training(styles[2:], photos, quick, start=model)
@@ -504,6 +507,27 @@ def test_a_batch_that_does_not_fit_is_refused_with_one_that_does(monkeypatch):
     check_memory("slim", options.model_copy(update={"memory": "1400M"}), device)
 
 
+def test_it_is_made_of_a_request(photos, styles, tmp_path):
+    inputs = {
+        "styles": tuple(map(str, styles[:2])),
+        "photos": (str(photos),),
+        "start": (),
+        "names": ("one", "two"),
+    }
+    request = Request(inputs, read_options(), output=tmp_path / "m.safetensors")
+    work = Training.from_request(request)
+    assert work.styles.palette.names == ("one", "two")
+    assert work.output.path == tmp_path / "m.safetensors"
+    assert work.start is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_looping_link_among_the_photographs_ends_nothing(photos, styles):
+    (photos / "loop.png").symlink_to("loop.png")
+    (photos / "up").symlink_to(photos, target_is_directory=True)
+    assert len(Training(styles[:1], photos, read_options()).crops) == 4
+
+
 # --- several processes --------------------------------------------------------------------------
 
 
@@ -529,8 +553,8 @@ def test_two_processes_come_to_the_slopes_of_one(photos, styles, tmp_path, monke
     assert float(total) == pytest.approx(lessons[-1].total, rel=1e-3)
     ours = load_file(tmp_path / "packed")
     # Not weights: of the least slopes, which are rounding, Adam makes what it makes of the largest.
-    slopes = {name: each for name, each in one.pupil.pack().items() if "exp_avg." in name}
-    assert len(slopes) == len(one.pupil.weights)
+    slopes = {name: each for name, each in one.teacher.pupil.pack().items() if "exp_avg." in name}
+    assert len(slopes) == len(one.teacher.pupil.weights)
     for name, slope in slopes.items():
         assert float((ours[name] - slope).norm()) < 1e-3 * float(slope.norm()), name
     assert len(load_net(path).palette or ()) == 3

@@ -14,15 +14,15 @@ from impasto.instant.training_losses import (
     PERIODS,
     SHARES,
     STYLE_LAYERS,
-    Gaussians,
     disturb,
-    find_distances,
+    find_distance,
     measure_content,
     measure_lattice,
     measure_paintings,
     measure_styles,
     measure_unrest,
 )
+from impasto.losses.statistics import Gaussian
 from impasto.losses.style import GaussianLoss
 from impasto.system.devices import seeded
 
@@ -39,7 +39,7 @@ def draw(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_distances_and_slopes_are_those_of_the_painter_s_loss():
     features, styles = draw(2, 4, 9, 7), draw(2, 4, 8, 8, seed=1)
     features.requires_grad_()
-    ours = find_distances(features, Gaussians.of(styles))
+    ours = find_distance(features, Gaussian.of(styles))
     (slope,) = torch.autograd.grad(ours.sum(), features)
     loss = GaussianLoss()
     for i in range(2):
@@ -53,7 +53,7 @@ def test_distances_and_slopes_are_those_of_the_painter_s_loss():
 
 def test_distances_are_those_of_the_formula():
     features, styles = draw(2, 3, 6, 5), draw(2, 3, 7, 7, seed=3)
-    ours = find_distances(features, Gaussians.of(styles))
+    ours = find_distance(features, Gaussian.of(styles))
     for i in range(2):
         rows, theirs = (each[i].flatten(1).T.numpy() for each in (features, styles))
         size = (theirs**2).sum(1).mean()
@@ -69,9 +69,9 @@ def test_shares_halve_and_are_one_in_all():
 
 def test_styles_are_taken_and_joined():
     styles = draw(3, 4, 6, 6)
-    known = Gaussians.of(styles)
-    alone = [Gaussians.of(styles[i : i + 1]) for i in range(3)]
-    joined = Gaussians.join(alone)
+    known = Gaussian.of(styles)
+    alone = [Gaussian.of(styles[i : i + 1]) for i in range(3)]
+    joined = Gaussian.join(alone)
     torch.testing.assert_close(joined.root, known.root)
     taken = known.take(torch.tensor([2, 0, 2]))
     assert torch.equal(taken.mean, known.mean[[2, 0, 2]])
@@ -126,7 +126,7 @@ def test_flat_styles_and_flat_pictures_have_finite_slopes(compact, level):
 def test_what_is_no_number_is_told_and_raises_nothing():
     features = torch.randn(2, 4, 5, 5, generator=seeded(0))
     features[1, 2, 3, 3] = torch.nan
-    distances = find_distances(features, Gaussians.of(torch.randn(2, 4, 5, 5)))
+    distances = find_distance(features, Gaussian.of(torch.randn(2, 4, 5, 5)))
     assert not bool(distances.isfinite().all())
 
 

@@ -17,8 +17,9 @@ from PIL import Image
 
 from impasto.cli.app import run
 from impasto.errors import MissingFileError, OptionError
+from impasto.images.folders import is_many
 from impasto.jobs import batch
-from impasto.jobs.batch import find_pictures, is_many, plan_batch, run_batch
+from impasto.jobs.batch import find_unpainted, plan_batch, run_batch
 from impasto.painting import painter
 from impasto.painting.extractor import Extractor
 from impasto.painting.options import PaintOptions
@@ -78,13 +79,13 @@ def test_pictures_of_a_folder_and_of_a_pattern(here):
     draw(here / "my photos" / ".hidden.png")
     (here / "my photos" / "deeper").mkdir()
     out = Path("out")
-    assert [p.name for p in find_pictures("my photos", out)] == ["a.jpg", "b c.png", "d.png"]
-    assert [p.name for p in find_pictures("my photos/*.png", out)] == ["b c.png", "d.png"]
-    assert [p.name for p in find_pictures("**/[xd].png", out)] == ["d.png", "x.png"]
-    assert find_pictures("nowhere.png", out) == [Path("nowhere.png")]  # told when it is its turn
+    assert [p.name for p in find_unpainted("my photos", out)] == ["a.jpg", "b c.png", "d.png"]
+    assert [p.name for p in find_unpainted("my photos/*.png", out)] == ["b c.png", "d.png"]
+    assert [p.name for p in find_unpainted("**/[xd].png", out)] == ["d.png", "x.png"]
+    assert find_unpainted("nowhere.png", out) == [Path("nowhere.png")]  # told when it is its turn
     for nothing in ("my photos/*.webp", "my photos/deeper"):
         with pytest.raises(MissingFileError, match=r"^no pictures in 'my photos/"):
-            find_pictures(nothing, out)
+            find_unpainted(nothing, out)
 
 
 @pytest.mark.usefixtures("here")

@@ -190,7 +190,7 @@ def test_a_flat_picture_has_no_variation(power, size):
     value = regularisers.total_variation(pixels, power=power)
     """Nothing but the rounding of a root that is taken off again: in float64, none to speak of."""
     pixels = torch.full((1, 3, *size), 0.3, dtype=torch.float64, requires_grad=True)
-    value = losses.total_variation(pixels, power=power)
+    value = regularisers.total_variation(pixels, power=power)
     value.backward()
     assert float(value.detach()) == pytest.approx(0, abs=1e-16)
     assert (pixels.grad == 0).all()

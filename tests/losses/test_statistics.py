@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from impasto.losses import statistics as sums
-from impasto.losses.statistics import Sums, in_full, sum_squares
+from impasto.losses.statistics import WeightedSums, sum_squares, widen
 
 pytestmark = pytest.mark.arithmetic
 
@@ -76,7 +76,7 @@ def draw_slopes(channels: int) -> tuple[np.ndarray, np.ndarray]:
 def pull(features: Tensor, weights: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
     """(mean, square, gradient of the features)."""
     leaf = features.detach().requires_grad_()
-    mean, square = Sums.apply(leaf, weights)
+    mean, square = WeightedSums.apply(leaf, weights)
     slopes = [torch.from_numpy(slope).to(mean.dtype) for slope in draw_slopes(leaf.shape[1])]
     (gradient,) = torch.autograd.grad((mean, square), leaf, slopes)
     return mean.detach(), square.detach(), gradient
@@ -84,10 +84,10 @@ def pull(features: Tensor, weights: Tensor | float) -> tuple[Tensor, Tensor, Ten
 
 def test_two_positions_by_hand():
     features = torch.tensor([[1.0, 2.0], [3.0, -1.0]]).view(1, 2, 1, 2)  # f = (1, 3) and (2, -1)
-    mean, square = Sums.apply(features, torch.tensor([0.5, 2.0]).view(1, 1, 1, 2))
+    mean, square = WeightedSums.apply(features, torch.tensor([0.5, 2.0]).view(1, 1, 1, 2))
     assert mean.tolist() == [0.5 * 1 + 2 * 2, 0.5 * 3 - 2 * 1]
     assert square.tolist() == [[0.5 + 8, 1.5 - 4], [1.5 - 4, 4.5 + 2]]
-    mean, square = Sums.apply(features, 0.5)
+    mean, square = WeightedSums.apply(features, 0.5)
     assert mean.tolist() == [1.5, 1]
     assert square.tolist() == [[2.5, 0.5], [0.5, 5]]
 
@@ -100,7 +100,7 @@ def test_two_positions_by_hand():
 @pytest.mark.parametrize("block", [1, 60, 2**18])
 def test_sums_and_slopes_equal_loops(monkeypatch, layout, kind, shape, block):
     """In blocks of one row, of a few and of all of them."""
-    monkeypatch.setattr(sums, "BLOCK", block)
+    monkeypatch.setattr(sums, "_BLOCK", block)
     features, weights = draw_features(layout, shape), draw_weights(kind, shape)
     mean, square, gradient = pull(features, weights)
     expected_mean, expected_square = sum_by_loops(features, weights)
@@ -114,15 +114,17 @@ def test_sums_and_slopes_equal_loops(monkeypatch, layout, kind, shape, block):
 @WEIGHTS
 def test_gradients_by_differences(layout, kind):
     features, weights = draw_features(layout).requires_grad_(), draw_weights(kind)
-    assert torch.autograd.gradcheck(lambda f: Sums.apply(f, weights), features)
+    assert torch.autograd.gradcheck(lambda f: WeightedSums.apply(f, weights), features)
     assert torch.autograd.gradcheck(lambda f: sum_squares(f, weights), features)
     for output in (0, 1):  # the other's slope is none
-        assert torch.autograd.gradcheck(lambda f, i=output: Sums.apply(f, weights)[i], features)
+        assert torch.autograd.gradcheck(
+            lambda f, i=output: WeightedSums.apply(f, weights)[i], features
+        )
 
 
 def test_a_gradient_is_not_differentiated_again():
     features = draw_features("planes").requires_grad_()
-    mean, square = Sums.apply(features, 0.3)
+    mean, square = WeightedSums.apply(features, 0.3)
     total = square.square().sum() + mean.square().sum()
     (gradient,) = torch.autograd.grad(total, features, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
@@ -177,7 +179,7 @@ def test_blocks_make_no_difference_to_speak_of(monkeypatch, layout, kind):
     for weights in (0.01, draw_weights("mask", shape, torch.float32)):
         whole = pull(features, weights)
         with monkeypatch.context() as patch:
-            patch.setattr(sums, "BLOCK", 3 * 8 * 30)
+            patch.setattr(sums, "_BLOCK", 3 * 8 * 30)
             split = pull(features, weights)
         for one, other in zip(whole, split, strict=True):
             torch.testing.assert_close(
@@ -224,8 +226,8 @@ def test_squares_of_short_numbers_are_summed_in_full(kind):
 def test_in_full_widens_what_is_short_and_nothing_else():
     for short in (torch.bfloat16, torch.float16):
         tensor = torch.tensor([1.5, -0.25, 3.0]).to(short)
-        assert in_full(tensor).dtype == torch.float32
-        assert in_full(tensor).tolist() == [1.5, -0.25, 3.0]
+        assert widen(tensor).dtype == torch.float32
+        assert widen(tensor).tolist() == [1.5, -0.25, 3.0]
     for kind in (torch.float32, torch.float64):
         tensor = torch.zeros(2, dtype=kind)
-        assert in_full(tensor) is tensor
+        assert widen(tensor) is tensor

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from impasto.errors import OptionError
 from impasto.losses import style as style_losses
-from impasto.losses.sampling import Features, draw_positions, sample_features
+from impasto.losses.sampling import LayerFeatures, draw_positions, sample_features
+from impasto.losses.statistics import gram_matrix
 from impasto.losses.style import STYLE_LOSSES, StyleLoss
 
 pytestmark = pytest.mark.arithmetic
@@ -30,7 +31,7 @@ def random_features(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=seeded(seed), dtype=torch.float64)
 
 
-def random_group(loss: StyleLoss, height: int = 6, width: int = 8, seed: int = 0) -> Features:
+def random_group(loss: StyleLoss, height: int = 6, width: int = 8, seed: int = 0) -> LayerFeatures:
     """Features of the loss' first group: pixels, a layer, and a deeper one of half the size."""
     half = ((height + 1) // 2, (width + 1) // 2)
     shapes = {"pixels": (3, height, width), "shallow": (4, height, width), "deep": (5, *half)}
@@ -38,22 +39,26 @@ def random_group(loss: StyleLoss, height: int = 6, width: int = 8, seed: int = 0
     return tuple(random_features(1, *shapes[n], seed=seed + i) + 0.5 for i, n in enumerate(names))
 
 
-def even_weights(features: Features) -> Features:
+def even_weights(features: LayerFeatures) -> LayerFeatures:
     return tuple(torch.full_like(f[:, :1], 1 / f[0, 0].numel()) for f in features)
 
 
-def gather(loss: StyleLoss, features: Features, weights: Features | None = None, seed: int = 0):
+def gather(
+    loss: StyleLoss, features: LayerFeatures, weights: LayerFeatures | None = None, seed: int = 0
+):
     weights = weights or even_weights(features)
     positions = draw_positions(weights[0], loss.samples or 1, seeded(seed))
     return loss.gather(features, weights, positions)
 
 
-def compare(loss: StyleLoss, ours: Features, theirs: Features, normalization: str = "relative"):
+def compare(
+    loss: StyleLoss, ours: LayerFeatures, theirs: LayerFeatures, normalization: str = "relative"
+):
     target = loss.blend([gather(loss, theirs)], [1.0])
     return loss.compare(gather(loss, ours), target, seeded(), normalization)
 
 
-def rows(features: Features):
+def rows(features: LayerFeatures):
     """All positions as a list (n, C)."""
     return torch.cat([f[0].flatten(1).T for f in features], 1).numpy()
 
@@ -257,7 +262,7 @@ def test_sums_see_neither_where_things_are_nor_how_many(name):
 def test_gram_of_a_small_map_worked_by_hand():
     features = torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])  # (1, 2, 1, 2)
     expected = torch.tensor([[[(1 + 4) / 2, 3 / 2], [3 / 2, 9 / 2]]])
-    torch.testing.assert_close(style_losses.gram_matrix(features), expected)
+    torch.testing.assert_close(gram_matrix(features), expected)
     (gram,) = gather(STYLE_LOSSES["gram"], (features,))
     torch.testing.assert_close(gram, expected[0])
 
@@ -265,7 +270,7 @@ def test_gram_of_a_small_map_worked_by_hand():
 def test_gram_equals_loops():
     features = random_features(1, 4, 3, 5)
     expected = torch.from_numpy(oracles.gram_by_loops(features[0].numpy()))
-    torch.testing.assert_close(style_losses.gram_matrix(features)[0], expected)
+    torch.testing.assert_close(gram_matrix(features)[0], expected)
 
 
 def test_paper_gram_equals_loops():
@@ -430,7 +435,7 @@ def test_the_nearest_in_chunks_are_the_nearest(monkeypatch):
     ours, pool = random_features(50, 4), random_features(40, 4, seed=1)
     expected = torch.from_numpy(oracles.euclidean_table(ours.numpy(), pool.numpy()).argmin(1))
     assert torch.equal(style_losses.find_nearest(ours, pool), expected)
-    monkeypatch.setattr(style_losses, "CHUNK", 7)
+    monkeypatch.setattr(style_losses, "_CHUNK", 7)
     assert torch.equal(style_losses.find_nearest(ours, pool), expected)
 
 

@@ -508,7 +508,9 @@ def test_not_a_table_of_tensors(tmp_path: Path) -> None:
 def test_h5_without_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
     (tmp_path / "x.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(DependencyError, match=r"needs h5py: pip install 'impasto\[keras\]'"):
+    with pytest.raises(
+        DependencyError, match=r"needs h5py, which is not installed; pip install 'impasto\[keras\]'"
+    ):
         import_weights(tmp_path / "x.h5")
 
 

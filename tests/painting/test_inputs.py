@@ -19,8 +19,9 @@ from impasto.images.color_transfer import COLORS, match_color, match_luma, show_
 from impasto.images.picture import Picture
 from impasto.images.reading import read_image
 from impasto.images.resizing import resize_pixels
+from impasto.images.transparency import fill_transparent
 from impasto.painting.canvas import CANVASES
-from impasto.painting.inputs import SceneOptions, fill_transparent, fit_style, share_out
+from impasto.painting.inputs import SceneOptions, fit_style, share_out
 from impasto.painting.loss_plan import plan_painting_losses
 from impasto.painting.objective import Objective
 from impasto.painting.options import PaintOptions

@@ -218,7 +218,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         say(f"impasto: {error}")
         return error.exit_code
     except ValidationError as error:
-        say(f"impasto: {describe_values(error)}")
+        say(f"impasto: {describe_wrong_value(error)}")
         return OptionError.exit_code
     except CycloptsError as error:
         return report_usage(error)
@@ -232,7 +232,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def describe_values(error: ValidationError) -> str:
+def describe_wrong_value(error: ValidationError) -> str:
     """Describe a value that is not allowed, and where a name is unknown, one that is near."""
     from impasto.options import describe_error
     from impasto.painting.options import PaintOptions
@@ -245,7 +245,7 @@ def report_usage(error: CycloptsError) -> int:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ValidationError):
         cause = cause.__cause__ or cause.__context__
-    text = describe_values(cause) if cause else str(error)
+    text = describe_wrong_value(cause) if cause else str(error)
     say(f"impasto: {' '.join(text.split())}")
     return OptionError.exit_code
 

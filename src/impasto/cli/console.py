@@ -16,7 +16,7 @@ from impasto.errors import shorten
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 # What a terminal obeys instead of showing it: control characters, changes of direction, the
@@ -79,7 +79,7 @@ def make_progress(quiet: bool) -> Progress:
 
 
 class ProgressBar:
-    """A bar that appears at the first step of work that has more than one."""
+    """A bar that appears when there is something to show."""
 
     def __init__(self, quiet: bool) -> None:
         self.quiet, self.stack = quiet, ExitStack()
@@ -93,7 +93,7 @@ class ProgressBar:
 
     def update(self, done: int, total: int, text: str) -> None:
         """Move the bar, and say what the work is at."""
-        if self.quiet or total == 1:
+        if self.quiet:
             return
         if self.shown is None:
             progress = self.stack.enter_context(make_progress(self.quiet))
@@ -140,7 +140,7 @@ def catch_interrupt() -> Iterator[threading.Event]:
 # --- help ---------------------------------------------------------------------------------------
 
 
-def unwrapped(command: Command) -> Command:
+def unwrapped(command: _Command) -> _Command:
     """Join the lines of the descriptions in a docstring: help has a width of its own."""
     text = inspect.cleandoc(command.__doc__ or "")
     lines = re.compile(r"\n {4}(\S.*(?:\n {4}\S.*)+)")

@@ -13,8 +13,9 @@ from impasto.cli.paint import PaintingBatch
 from impasto.cli.recipe_inputs import apply_recipe, name_inputs
 from impasto.cli.running import make_picture
 from impasto.errors import OptionError
+from impasto.images.folders import is_many
 from impasto.instant.options import ExportOptions, InstantOptions
-from impasto.jobs.batch import is_many, plan_batch
+from impasto.jobs.batch import plan_batch
 from impasto.operations import find_operation
 from impasto.work import Request, finish
 

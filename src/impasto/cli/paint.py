@@ -18,7 +18,8 @@ from impasto.cli.outputs import list_read
 from impasto.cli.recipe_inputs import apply_recipe, name_inputs
 from impasto.cli.running import make_picture
 from impasto.errors import MissingFileError, OptionError
-from impasto.jobs.batch import PaintingOutcome, PaintingTask, is_many, plan_batch, run_batch
+from impasto.images.folders import is_many
+from impasto.jobs.batch import PaintingOutcome, PaintingTask, plan_batch, run_batch
 from impasto.operations import find_operation
 from impasto.options import DeviceOptions
 from impasto.painting.options import PaintOptions
@@ -105,16 +106,16 @@ class PaintingBatch:
     def paint(self) -> int:
         """Paint what is not there yet; tell at the end what went wrong. Return the exit code."""
         tell, tasks = self.habits.tell, self.tasks
-        begin_folder(tasks[0].output.parent)
-        self.check_outputs()
-        left = [task for task in tasks if self.flags.overwrite or not task.output.exists()]
-        if len(left) < len(tasks):
-            tell(f"{len(tasks) - len(left)} of {len(tasks)} are there already (--overwrite: again)")
         styles = list(map(str, tasks[0].styles))
         settled, notes = find_operation(self.operation).settle_many(self.options, styles)
         self.options = type(self.options).parse(settled)
         for note in notes:
             tell(f"note: {note}")
+        begin_folder(tasks[0].output.parent)
+        self.check_outputs()
+        left = [task for task in tasks if self.flags.overwrite or not task.output.exists()]
+        if len(left) < len(tasks):
+            tell(f"{len(tasks) - len(left)} of {len(tasks)} are there already (--overwrite: again)")
         failed: list[PaintingOutcome] = []
         done, finished = self.run(left, failed)
         tell_failures(failed)

@@ -41,7 +41,8 @@ def drive(work: Work[object], *watchers: Callable[[Step], None], quiet: bool = F
     with ProgressBar(quiet) as bar, catch_interrupt() as asked:
 
         def show(step: Step) -> None:
-            bar.update(step.number, step.steps, describe_step(step))
+            if step.steps > 1:
+                bar.update(step.number, step.steps, describe_step(step))
             for watcher in watchers:
                 watcher(step)
 

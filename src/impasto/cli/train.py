@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from impasto.cli.console import (
-    INTERRUPTED,
-    catch_interrupt,
-    make_progress,
-    say,
-    show_panels,
-    unwrapped,
-)
+from impasto.cli.console import INTERRUPTED, say, show_panels, unwrapped
 from impasto.cli.flags import QuietFlag, StyleFlag
-from impasto.errors import ImpastoError, OptionError
+from impasto.cli.running import Notes, drive
+from impasto.errors import ImpastoError, OptionError, describe_reason, plural
 from impasto.instant.options import TrainOptions
 from impasto.operations import find_operation
-from impasto.work import Request
+from impasto.system.files import check_place, resolve_path
+from impasto.work import Request, Step
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from impasto.instant.training import Training
 
 show_train_help = show_panels(
     {
@@ -72,20 +72,19 @@ def train_command(
     work = find_operation("train").start(Request(inputs, options, output=output))
     assert isinstance(work, Training)
     quiet = quiet or not work.is_first  # of several processes
-    tell, told = (lambda _: None) if quiet else say, work.notes
-    for note in told:
-        tell(f"note: {note}")
-    tell(f"teaching {len(style)} style{'s' * (len(style) > 1)} on {work.machine.describe()}")
+    tell: Callable[[str], None] = (lambda _: None) if quiet else say
+    notes = Notes(tell)
+    notes(work.notes)
+    tell(f"teaching {plural(len(style), 'style')} on {work.machine.describe()}")
+    previews = Previews(work, preview)
     with work.alone():
-        finished = follow_lessons(work, preview, quiet=quiet)
+        finished = drive(work, previews, quiet=quiet)
         if not finished:
             work.save_progress()
             done = describe_stop(work)
         elif work.is_first:
-            done = save_taught(work, output, preview)
-    for note in work.notes:
-        if note not in told:
-            tell(f"note: {note}")
+            done = save_taught(work, output, previews)
+    notes(work.notes)
     if work.is_first:
         tell(done)
     return 0 if finished else INTERRUPTED
@@ -97,7 +96,6 @@ def check_teaching(
     """Raise an error where something that is read, or a finished model, would be written over."""
     from impasto.instant.model_file import find_net
     from impasto.instant.training_photos import list_photographs
-    from impasto.system.files import check_place, resolve_path
 
     check_place(output, "a model", [".safetensors"])
     for style in styles:
@@ -124,54 +122,47 @@ def check_teaching(
         raise OptionError(f"{str(output)!r} is there already; name another output, or remove it")
 
 
-def describe_stop(work: Any) -> str:
+def describe_stop(work: Training) -> str:
     """Return where the training stands, and what the same command does."""
-    stopped = f"stopped at step {work.number} of {work.options.steps}"
-    if work.kept is None or not work.checkpoint.path.exists():
+    stopped = f"stopped at step {work.teacher.state.number} of {work.options.steps}"
+    kept = work.output.kept
+    if kept is None or not work.output.is_kept():
         return f"{stopped}; nothing was saved: the same command begins anew"
-    return f"{stopped}; the same command goes on from step {work.kept + 1}"
+    return f"{stopped}; the same command goes on from step {kept + 1}"
 
 
-def save_taught(work: Any, output: Path, preview: Path | None) -> str:
-    """Write the model first, as a sheet can be made again; what there is now."""
-    sheet = work.preview() if preview is not None else None
+def save_taught(work: Training, output: Path, previews: Previews) -> str:
+    """Write the model first, as a sheet can be made again; return what there is now."""
+    sheet = work.preview() if previews.path is not None else None
     taught = work.result()
     taught.save(output)
     done = f"{output} paints {', '.join(taught.palette.names)}"
-    return f"{done}; how: {preview}" if show_progress(work, sheet, preview) else done
+    return f"{done}; how: {previews.path}" if previews.write(sheet) else done
 
 
-def show_progress(work: Any, sheet: Any, preview: Path | None) -> bool:
-    """Write a preview; where it cannot be written that is noted, and stops nothing."""
-    from impasto.figures.contact_sheet import save_sheet
+class Previews:
+    """Writes a sheet of what the network paints so far, every so many steps."""
 
-    if sheet is None or preview is None:
-        return False
-    try:
-        save_sheet(sheet, preview)
-    except ImpastoError as error:
-        work.add_note(f"no preview: {error}")
-    except OSError as error:
-        work.add_note(f"no preview: {str(error.strerror or error).lower()}")
-    else:
-        return True
-    return False
+    def __init__(self, work: Training, path: Path | None) -> None:
+        self.work, self.path = work, path
 
+    def __call__(self, step: Step) -> None:
+        every = self.work.options.preview_every
+        if every and step.number % every == 0 and self.work.is_first:
+            self.write(self.work.preview())
 
-def follow_lessons(work: Any, preview: Path | None, *, quiet: bool) -> bool:
-    """Teach behind a progress bar; whether it came to its end."""
-    every = work.options.preview_every
-    with make_progress(quiet) as progress, catch_interrupt() as asked:
-        bar = progress.add_task("", total=work.options.steps, losses="")
-        try:
-            with closing(work.steps()) as lessons:
-                for lesson in lessons:
-                    losses = f"style {lesson.style:.3g}  content {lesson.content:.3g}"
-                    progress.update(bar, completed=lesson.number, losses=losses)
-                    if every and lesson.number % every == 0 and work.is_first:
-                        show_progress(work, work.preview(), preview)
-                    if asked.is_set() and lesson.number < lesson.steps:
-                        return False
-        except KeyboardInterrupt:
+    def write(self, sheet: Image.Image | None) -> bool:
+        """Write a sheet, and return whether it was; where it cannot be that stops nothing."""
+        from impasto.figures.contact_sheet import save_sheet
+
+        if sheet is None or self.path is None:
             return False
-    return True
+        try:
+            save_sheet(sheet, self.path)
+        except ImpastoError as error:
+            self.work.add_note(f"no preview: {error}")
+        except OSError as error:
+            self.work.add_note(f"no preview: {describe_reason(error)}")
+        else:
+            return True
+        return False

@@ -1,14 +1,14 @@
-"""Stylised data sets: a labelled set of pictures in; copies of them, painted over and disturbed,
-out, with the same labels.
+"""Copies of a labelled set of pictures, painted over and disturbed, with the same labels.
 
 What is done to a copy and with which others it is painted follows from the options and the list
-alone (``copies``), and is done in one thread. So the same command gives the same bytes: in however
-many processes, and whether or not it was broken off between.
+alone (``copy_plan``), and is done in one thread. So the same command gives the same bytes: in
+however many processes, and whether or not it was broken off between.
 """
 
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -16,12 +16,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -31,20 +32,22 @@ from impasto.datasets.copy_plan import Chunk, Copy, plan_chunks
 from impasto.datasets.disturbances import NOISES
 from impasto.datasets.labelled_set import Entry, LabelledSet, find_styles, read_labelled
 from impasto.datasets.options import AugmentOptions
-from impasto.errors import ImpastoError, OptionError
+from impasto.errors import ImageError, ImpastoError, OptionError, give_reason
 from impasto.images.reading import read_image
+from impasto.images.transparency import fill_transparent, read_opaque
 from impasto.images.writing import WRITABLE, write_image
-from impasto.painting.inputs import fill_transparent
 from impasto.system.devices import has_fast_bfloat16, seeded
 from impasto.system.files import LOCK, make_folder, replace_file, resolve_path, working_in
 from impasto.system.processes import work_in_processes
-from impasto.work import Step
+from impasto.work import Request, Step, finish
 
-BATCH = 32  # copies that are held and painted at once, and
-BATCH_PIXELS = 2**21  # the pixels that they may have
-NOTES = 10  # different notes on pictures that are told
-FACTS, MANIFEST, LABELS = "augment.json", "manifest.csv", "labels.csv"
-COLUMNS = (
+_BATCH = 32  # copies that are held and painted at once, and
+_BATCH_PIXELS = 2**21  # the pixels that they may have
+_NOTES = 10  # different notes on pictures that are told
+_FACTS, _MANIFEST, _LABELS = "augment.json", "manifest.csv", "labels.csv"
+# What is wrong with the disk, and with no one picture: full, read-only, over a quota, broken.
+_OF_THE_DISK = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO)
+MANIFEST_COLUMNS = (
     "file",
     "label",
     "source",
@@ -82,7 +85,7 @@ class Augmented:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Sums are rounded otherwise in several threads: here they are the same in every process."""
+    """Compute in one thread, where sums are rounded in the same way in every process."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # see devices.choose_machine
@@ -103,7 +106,7 @@ class Held:
 
 
 class Workshop:
-    """Makes chunks, one after the other, with a styliser that has learnt the styles."""
+    """Makes chunks of copies, with a styliser that has learnt the styles."""
 
     def __init__(
         self, source: Path, out: Path, styles: Sequence[Path], options: AugmentOptions
@@ -113,29 +116,45 @@ class Workshop:
         if styles:
             with one_thread():
                 self.styliser = STYLISERS[options.styliser]()
-                self.styliser.learn([read_style(path, options) for path in styles])
+                most = options.max_megapixels
+                self.styliser.learn([read_opaque(path, most).pixels for path in styles])
 
     def __call__(self, chunk: Chunk) -> Made:
-        """Write all of a chunk's files; a picture that fails leaves none."""
+        """Write all of a chunk's files."""
+        return [made for made in self.make(chunk) if made is not None][-1]
+
+    def make(self, chunk: Chunk) -> Iterator[Made | None]:
+        """Write all of a chunk's files; a picture that fails leaves none.
+
+        Between two batches None is yielded: whoever wants to stop may do so there.
+        """
         made, held = Made(chunk.number, {}, []), list[Held]()
-        with one_thread():
-            for entry, copies in chunk.pictures:
+        for entry, copies in chunk.pictures:
+            with one_thread():
                 try:
                     held += self._take_up(entry, copies, made)
                 except (ImpastoError, OSError) as problem:
-                    made.failed[entry.path] = str(problem)
-                if is_enough(held):
-                    self._finish(held, made)
-                    held.clear()
-            self._finish(held, made)
+                    self._note_failure(entry, problem, made)
+            if is_enough(held):
+                yield from self._finish(held, made)
+                held.clear()
+        yield from self._finish(held, made)
         for entry, copies in chunk.pictures:
             if entry.path in made.failed:
                 for copy in copies:
-                    (self.out / copy.path).unlink(missing_ok=True)
-        return made
+                    with suppress(OSError):  # it is not there, or has no name to be there by
+                        (self.out / copy.path).unlink()
+        yield made
+
+    def _note_failure(self, entry: Entry, problem: Exception, made: Made) -> None:
+        """Note what was wrong with a picture; raise what would be wrong with every other too."""
+        cause = problem.__cause__ or problem
+        if isinstance(cause, OSError) and cause.errno in _OF_THE_DISK:
+            raise _cannot_write(self.out, cause) from None
+        made.failed[entry.path] = give_reason(problem)
 
     def _take_up(self, entry: Entry, copies: Sequence[Copy], made: Made) -> Iterator[Held]:
-        """The copies that are to be painted; the original is written as it is."""
+        """Yield the copies that are to be painted; write the original as it is."""
         path = self.source / entry.path
         picture = read_image(path, max_megapixels=self.options.max_megapixels)
         made.notes.extend(picture.notes)
@@ -147,15 +166,17 @@ class Workshop:
             else:
                 yield Held(entry, copy, pixels, picture.alpha)
 
-    def _finish(self, held: Sequence[Held], made: Made) -> None:
+    def _finish(self, held: Sequence[Held], made: Made) -> Iterator[None]:
         """Paint, disturb and write copies, those of one size together."""
         sizes: dict[tuple[int, ...], list[Held]] = {}
         for each in held:
             sizes.setdefault(tuple(each.pixels.shape), []).append(each)
         for size, alike in sizes.items():
-            most = max(1, min(BATCH, BATCH_PIXELS // (size[-1] * size[-2])))
+            most = max(1, min(_BATCH, _BATCH_PIXELS // (size[-1] * size[-2])))
             for start in range(0, len(alike), most):
-                self._finish_batch(alike[start : start + most], made)
+                with one_thread():
+                    self._finish_batch(alike[start : start + most], made)
+                yield
 
     def _finish_batch(self, batch: Sequence[Held], made: Made) -> None:
         try:
@@ -172,7 +193,7 @@ class Workshop:
             try:
                 made.notes.extend(write_image(self.out / copy.path, picture, alpha=each.alpha))
             except ImpastoError as problem:
-                made.failed[each.entry.path] = str(problem)
+                self._note_failure(each.entry, problem, made)
 
     def _paint(self, batch: Sequence[Held]) -> Tensor:
         pixels = torch.cat([each.pixels for each in batch])
@@ -184,23 +205,18 @@ class Workshop:
 
 def is_enough(held: Sequence[Held]) -> bool:
     pixels = sum(each.pixels[0, 0].numel() for each in held)
-    return len(held) >= BATCH or pixels >= BATCH_PIXELS
-
-
-def read_style(path: Path, options: AugmentOptions) -> Tensor:
-    style = read_image(path, max_megapixels=options.max_megapixels)
-    return fill_transparent(style.pixels, style.alpha)
+    return len(held) >= _BATCH or pixels >= _BATCH_PIXELS
 
 
 # --- a data set in, a data set out --------------------------------------------------------------
 
 
-Styles = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+_Styles = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 @dataclass
 class Tally:
-    """How far the work is."""
+    """How far the work has come."""
 
     kept: int = 0
     written: int = 0
@@ -214,8 +230,7 @@ class Tally:
 
 
 class Augmentation:
-    """A labelled set and styles, checked; ``steps()`` writes chunk by chunk, ``result()`` says how
-    it went so far.
+    """Writes copies of a labelled set, chunk by chunk; ``result()`` says how it went so far.
 
     Work that was broken off goes on where it was, if it is the same; of what has begun, the folder
     keeps a description.
@@ -225,7 +240,7 @@ class Augmentation:
         self,
         source: str | os.PathLike[str],
         out: str | os.PathLike[str],
-        styles: Styles = (),
+        styles: _Styles = (),
         options: AugmentOptions | None = None,
         *,
         jobs: int = 1,
@@ -240,16 +255,24 @@ class Augmentation:
         self.styles = find_styles(styles)
         if not self.styles and not self.options.noise:
             raise OptionError("nothing to do to the copies; give --styles, --noise or both")
-        for path in self.styles:
-            read_style(path, self.options)
+        self._check_styles()
         self.facts = self._describe()
         self.resumed = check_same(self.out, self.facts)
         self.chunks = plan_chunks(self.pictures.entries, self.options, len(self.styles))
         self._note_formats()
         self.tally = Tally()
 
+    @classmethod
+    def from_request(cls, request: Request) -> Self:
+        """Make the work that a request asks for."""
+        if request.output is None:
+            raise OptionError("augment writes a folder: name it")
+        options = AugmentOptions.parse(request.options)
+        source, styles = request.one("source"), request.many("styles")
+        return cls(source, request.output, styles, options, jobs=request.jobs)
+
     def _describe(self) -> dict[str, Any]:
-        """All that the bytes of the files depend on; of pictures, names and digests."""
+        """Return all that the bytes of the files depend on; of pictures, names and digests."""
         fast = has_fast_bfloat16(torch.device("cpu"))
         return {
             "made with": {
@@ -263,6 +286,18 @@ class Augmentation:
             ],
             "pictures": self.pictures.digest(),
         }
+
+    def _check_styles(self) -> None:
+        """Raise an error where a style cannot be read, or is too small for the styliser."""
+        name = self.options.styliser
+        least = STYLISERS[name].least_style
+        for path in self.styles:
+            width, height = read_image(path, max_megapixels=self.options.max_megapixels).size
+            if min(width, height) < least:
+                raise ImageError(
+                    f"the style {path.name!r} is {width} x {height} pixels; the styliser {name} "
+                    f"needs at least {least} x {least}"
+                )
 
     def _note_formats(self) -> None:
         suffixes = Counter(Path(entry.path).suffix.lower() for entry in self.pictures.entries)
@@ -293,36 +328,35 @@ class Augmentation:
         done = tally.kept
         try:
             for made in self._make(left):
-                done += self._count(made)
+                done += self._count(made) if made is not None else 0
                 yield Step(done, total, tally.speed())
         finally:
             self._write_tables()
             self._say_notes()
 
     def _begin(self) -> None:
-        """Alone in the folder; another process may have begun there since it was looked at."""
+        """Describe the work in its folder, once no other process works there."""
         self.resumed = check_same(self.out, self.facts)
         try:
             if self.resumed:
                 for left in self.out.rglob(".impasto-*.part*"):  # by a run that was killed
                     left.unlink()
             text = json.dumps(self.facts, indent=1, ensure_ascii=False)
-            replace_file(self.out / FACTS, text.encode())
+            replace_file(self.out / _FACTS, text.encode())
         except OSError as error:
-            why = (error.strerror or str(error)).lower()
-            raise OptionError(f"cannot write to {str(self.out)!r}: {why}") from None
+            raise _cannot_write(self.out, error) from None
         self.tally = Tally()
 
-    def _make(self, chunks: Sequence[Chunk]) -> Iterator[Made]:
-        """In this process, or in others."""
+    def _make(self, chunks: Sequence[Chunk]) -> Iterator[Made | None]:
+        """Make chunks in this process or in others; yield None now and then, to stop at."""
         workshop = partial(Workshop, self.pictures.folder, self.out, self.styles, self.options)
         if self.jobs > 1 and len(chunks) > 1:
-            yield from work_in_processes(workshop, chunks, self.jobs)
+            yield from work_in_processes(workshop, chunks, self.jobs, idle=lambda: None)
         elif chunks:
-            yield from map(workshop(), chunks)
+            yield from chain.from_iterable(map(workshop().make, chunks))
 
     def _count(self, made: Made) -> int:
-        """Take note of a chunk; how many files it was to have."""
+        """Take note of a chunk; return how many files it was to have."""
         self.tally.done.add(made.number)
         self.tally.failed |= made.failed
         self.tally.notes.update(made.notes)
@@ -334,13 +368,13 @@ class Augmentation:
 
     def _say_notes(self) -> None:
         common = self.tally.notes.most_common()
-        self.notes += [f"{note} ({count}x)" for note, count in common[:NOTES]]
-        if more := sum(count for _, count in common[NOTES:]):
+        self.notes += [f"{note} ({count}x)" for note, count in common[:_NOTES]]
+        if more := sum(count for _, count in common[_NOTES:]):
             self.notes.append(f"and {more} notes more")
 
     def _write_tables(self) -> None:
-        """The manifest, and a CSV's own table, of all that is there."""
-        manifest: list[Sequence[str]] = [COLUMNS]
+        """Write the manifest, and a CSV's own table, of all that is there."""
+        manifest: list[Sequence[str]] = [MANIFEST_COLUMNS]
         labels: list[Sequence[str]] = [self.pictures.columns]
         for chunk in self.chunks:
             if chunk.number not in self.tally.done:
@@ -349,9 +383,12 @@ class Augmentation:
                 if entry.path not in self.tally.failed:
                     manifest += [self._describe_copy(entry, copy) for copy in copies]
                     labels += [self.pictures.name_row(entry, copy.path) for copy in copies]
-        replace_file(self.out / MANIFEST, format_table(manifest))
-        if self.pictures.columns:
-            replace_file(self.out / LABELS, format_table(labels))
+        try:
+            replace_file(self.out / _MANIFEST, format_table(manifest))
+            if self.pictures.columns:
+                replace_file(self.out / _LABELS, format_table(labels))
+        except OSError as error:
+            raise _cannot_write(self.out, error) from None
 
     def _describe_copy(self, entry: Entry, copy: Copy) -> tuple[str, ...]:
         style, strength, parameters = "", "", ""
@@ -364,13 +401,19 @@ class Augmentation:
         return (copy.path, entry.label, entry.path, str(copy.number), *what)
 
     def result(self) -> Augmented:
+        """Return how it went so far."""
         tally = self.tally
         seconds = time.perf_counter() - tally.began
         return Augmented(self.out, tally.written, tally.kept, sorted(tally.failed.items()), seconds)
 
 
+def _cannot_write(out: Path, error: OSError) -> OptionError:
+    reason = give_reason(error)
+    return OptionError(f"cannot write to {str(out)!r}: {reason}; mended, the same command goes on")
+
+
 def check_out(out: Path, pictures: LabelledSet) -> None:
-    """Where the copies go, before anything is written."""
+    """Raise an error where the copies cannot go, before anything is written."""
     if out.exists() and not out.is_dir():
         raise OptionError(f"{str(out)!r} is a file; name a folder to write the copies to")
     place, folder = resolve_path(out), resolve_path(pictures.folder)
@@ -385,11 +428,11 @@ def check_out(out: Path, pictures: LabelledSet) -> None:
 
 
 def check_same(out: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether this work was begun there before; an error where something else is."""
+    """Return whether this work was begun there before; raise an error where other files are."""
     if not out.exists() or all(path.name == LOCK for path in out.iterdir()):
         return False
     try:
-        there = json.loads((out / FACTS).read_text("utf-8"))
+        there = json.loads((out / _FACTS).read_text("utf-8"))
     except (OSError, ValueError):
         raise OptionError(f"{str(out)!r} holds other files; choose a new folder") from None
     other = [name for name in facts if there.get(name) != facts[name]]
@@ -413,17 +456,12 @@ def format_table(rows: Sequence[Sequence[str]]) -> bytes:
 def augment(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    styles: Styles = (),
+    styles: _Styles = (),
     options: AugmentOptions | Mapping[str, Any] | None = None,
     *,
     jobs: int = 1,
     on_step: Callable[[Step], None] | None = None,
 ) -> Augmented:
     """Write copies of a labelled set of pictures, painted after the styles and disturbed."""
-    if options is not None and not isinstance(options, AugmentOptions):
-        options = AugmentOptions.read(options)
-    augmentation = Augmentation(source, out, styles, options, jobs=jobs)
-    for moment in augmentation.steps():
-        if on_step is not None:
-            on_step(moment)
-    return augmentation.result()
+    options = AugmentOptions.parse(options)
+    return finish(Augmentation(source, out, styles, options, jobs=jobs), on_step)

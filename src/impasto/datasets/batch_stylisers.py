@@ -6,12 +6,11 @@ strength: 0 leaves it as it is, 1 lays on all of the style that there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from impasto.errors import OptionError
 from impasto.images.color_transfer import carry_moments, color_statistics
@@ -20,41 +19,44 @@ from impasto.instant.net import encode_style
 from impasto.instant.painter import open_net
 from impasto.instant.tiled_pass import place_net
 from impasto.losses.regularisers import range_penalty, total_variation
-from impasto.losses.statistics import in_full
+from impasto.losses.statistics import measure_moments, widen
 from impasto.networks.weights import load_backbone
 from impasto.painting.loop import RunState, optimise, prepare
 from impasto.painting.options import LoopOptions
 from impasto.system.devices import MEMORY_LAYOUTS, Machine, settle_precision
 
-Moments = tuple[Tensor, Tensor]  # mean and deviation of each channel (N, C)
+_ChannelMoments = tuple[Tensor, Tensor]  # mean and deviation of each channel (N, C)
 
-LARGEST_STYLE = 512  # pixels of its long side; larger ones are made smaller
+_LARGEST_STYLE = 512  # pixels of its long side; larger ones are made smaller
 
 
 class Styliser(Protocol):
     """What paints a batch of pictures after styles that it knows."""
 
+    least_style: ClassVar[int]  # pixels of a style's short side
+
     def learn(self, styles: Sequence[Tensor]) -> None:
         """Measure the styles (1, 3, H, W) that pictures will be painted after."""
 
     def paint(self, pixels: Tensor, styles: Sequence[int], strengths: Sequence[float]) -> Tensor:
-        """The batch (N, 3, H, W), each picture after the style of its number."""
+        """Return the batch (N, 3, H, W), each picture after the style of its number."""
 
 
 def check_batch(pixels: Tensor, styles: Sequence[int], strengths: Sequence[float]) -> None:
-    """An error where a batch does not say what to do with each of its pictures."""
+    """Raise an error where a batch does not say what to do with each of its pictures."""
     counts = (len(pixels), len(styles), len(strengths))
     if pixels.ndim != 4 or pixels.shape[1] != 3 or len(set(counts)) > 1:
         found = f"{tuple(pixels.shape)}, {counts[1]} styles and {counts[2]} strengths"
         raise OptionError(f"a batch has (N, 3, H, W), N styles and N strengths, not {found}")
 
 
-def shrink_style(style: Tensor, side: int) -> Tensor:
-    """The style with at most that long side."""
+def shrink_style(style: Tensor, side: int, least: int = 1) -> Tensor:
+    """Return the style with at most that long side, its short side ``least`` pixels or more."""
     height, width = style.shape[2:]
     if max(height, width) <= side:
         return style
-    return resize_pixels(style, *fit_size(width, height, side))
+    width, height = (max(least, each) for each in fit_size(width, height, side))
+    return resize_pixels(style, width, height)
 
 
 # --- colours ------------------------------------------------------------------------------------
@@ -63,8 +65,10 @@ def shrink_style(style: Tensor, side: int) -> Tensor:
 class ColorStyliser:
     """The style's colours alone: their mean and covariance, moving colours least."""
 
+    least_style: ClassVar[int] = 1
+
     def learn(self, styles: Sequence[Tensor]) -> None:
-        self.known = [color_statistics(shrink_style(style, LARGEST_STYLE)) for style in styles]
+        self.known = [color_statistics(shrink_style(style, _LARGEST_STYLE)) for style in styles]
 
     def paint(self, pixels: Tensor, styles: Sequence[int], strengths: Sequence[float]) -> Tensor:
         check_batch(pixels, styles, strengths)
@@ -75,7 +79,7 @@ class ColorStyliser:
         return torch.cat(painted)
 
     def _carry(self, picture: Tensor, style: int, strength: float) -> Tensor:
-        """As `color.match_color`, but that the style has been measured."""
+        """Recolour as ``match_color`` does, with statistics of a style measured before."""
         matched = carry_moments(picture, *self.known[style]).clamp_(0, 1)
         return picture.lerp(matched, strength)
 
@@ -84,8 +88,7 @@ class ColorStyliser:
 
 
 class StatisticsStyliser:
-    """The style's colours, and then a few steps of Adam, for the whole batch at once, towards the
-    means and deviations of its features.
+    """The style's colours, and then some steps of Adam towards the moments of its features.
 
     Huang and Belongie 2017 (AdaIN) give the features of a picture the moments of a style's and
     decode them; here there is no decoder, and the pixels follow. Strength lies between the
@@ -93,6 +96,7 @@ class StatisticsStyliser:
     """
 
     backbone_name = "compact"
+    least_style: ClassVar[int] = 8
     layers = ("relu1_1", "relu2_1", "relu3_1")
     options = LoopOptions(steps=10, plateau=0, optimizer="adam", learning_rate=0.03)
     largest = 256  # long side that is painted: what is done to it is enlarged for larger pictures
@@ -105,8 +109,8 @@ class StatisticsStyliser:
 
     def learn(self, styles: Sequence[Tensor]) -> None:
         self.color.learn(styles)
-        self.styles = [shrink_style(style, LARGEST_STYLE) for style in styles]
-        self.known: dict[tuple[int, int], dict[str, Moments]] = {}
+        self.styles = [shrink_style(style, _LARGEST_STYLE, self.least_style) for style in styles]
+        self.known: dict[tuple[int, int], dict[str, _ChannelMoments]] = {}
 
     def paint(self, pixels: Tensor, styles: Sequence[int], strengths: Sequence[float]) -> Tensor:
         colored = self.color.paint(pixels, styles, strengths)
@@ -132,18 +136,18 @@ class StatisticsStyliser:
         return run.best.clamp(0, 1)
 
     @torch.no_grad()
-    def _measure(self, style: int, side: int) -> dict[str, Moments]:
+    def _measure(self, style: int, side: int) -> dict[str, _ChannelMoments]:
         seen_at = choose_style_side(side)
         if (style, seen_at) not in self.known:
-            features = self.backbone(shrink_style(self.styles[style], seen_at), self.layers)
+            seen = shrink_style(self.styles[style], seen_at, self.least_style)
+            features = self.backbone(seen, self.layers)
             moments = {name: measure_moments(each) for name, each in features.items()}
             self.known[style, seen_at] = moments
         return self.known[style, seen_at]
 
 
 class StatisticsGoal:
-    """How far the moments of a batch's features are from those wanted of each picture, and its
-    features from what they were."""
+    """The loss of a batch: of moments to those wanted, and of features to what they were."""
 
     content_weight = 0.1
     tv_weight = 0.5
@@ -153,7 +157,7 @@ class StatisticsGoal:
         self,
         styliser: StatisticsStyliser,
         start: Tensor,
-        styles: Sequence[dict[str, Moments]],
+        styles: Sequence[dict[str, _ChannelMoments]],
         strengths: Tensor,
     ) -> None:
         self.remarks: list[str] = []
@@ -162,7 +166,7 @@ class StatisticsGoal:
         self.deepest = self.layers[-1]
         with torch.no_grad():
             features = self.backbone(start, self.layers)
-            self.wanted: dict[str, Moments] = {}
+            self.wanted: dict[str, _ChannelMoments] = {}
             self.sizes: dict[str, Tensor] = {}  # of a style's features, squared (N,)
             for name, each in features.items():
                 mean = torch.cat([style[name][0] for style in styles])  # (N, C)
@@ -171,7 +175,7 @@ class StatisticsGoal:
                 own = measure_moments(each)
                 share = strengths[:, None]
                 self.wanted[name] = own[0].lerp(mean, share), own[1].lerp(deviation, share)
-            self.content = in_full(features[self.deepest])
+            self.content = widen(features[self.deepest])
             self.spread = self.content.var((1, 2, 3)).clamp_min(1e-6)  # (N,)
 
     def show(self, pixels: Tensor) -> Tensor:
@@ -184,7 +188,7 @@ class StatisticsGoal:
             own_mean, own_deviation = measure_moments(features[name])
             apart = (own_mean - mean).square() + (own_deviation - deviation).square()  # (N, C)
             style = style + (apart.sum(1) / self.sizes[name]).sum() / len(self.layers)
-        moved = (in_full(features[self.deepest]) - self.content).square().mean((1, 2, 3))
+        moved = (widen(features[self.deepest]) - self.content).square().mean((1, 2, 3))
         content = (moved / self.spread).sum()
         numbers = pixels[0].numel()
         tv = total_variation(pixels * self.roots) / numbers  # as much as there is to even out
@@ -193,39 +197,13 @@ class StatisticsGoal:
         return total, {"style": style, "content": content, "tv": tv}
 
 
-class MomentsOf(torch.autograd.Function):
-    """Mean and deviation of each channel over its positions, and their slope in one pass."""
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor) -> Moments:
-        flat = in_full(features).flatten(2)  # (N, C, H*W)
-        mean = flat.mean(2)
-        variance = flat.square().mean(2) - mean.square()
-        deviation = (variance.clamp_min(0) + 1e-8).sqrt()  # a root is infinitely steep at zero
-        ctx.save_for_backward(features, mean, deviation)
-        return mean, deviation
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, slope_mean: Tensor, slope_deviation: Tensor) -> Tensor:
-        features, mean, deviation = ctx.saved_tensors
-        share = slope_deviation / deviation
-        count = features[0, 0].numel()
-        times = (share / count)[..., None, None].to(features.dtype)
-        plus = ((slope_mean - share * mean) / count)[..., None, None].to(features.dtype)
-        return torch.addcmul(plus, features, times)
-
-
-def measure_moments(features: Tensor) -> Moments:
-    """Mean and deviation of each channel over its positions, (N, C) both."""
-    return MomentsOf.apply(features)  # type: ignore[no-any-return,no-untyped-call]
-
-
 # --- a network that paints in one pass -----------------------------------------------------------
 
 
 class InstantStyliser:
     """The network for any style, a batch at a time."""
+
+    least_style: ClassVar[int] = 16
 
     def __init__(self) -> None:
         self.machine = settle_precision(Machine(torch.device("cpu")))
@@ -237,7 +215,7 @@ class InstantStyliser:
 
     def learn(self, styles: Sequence[Tensor]) -> None:
         self.color.learn(styles)
-        self.styles = [shrink_style(style, LARGEST_STYLE) for style in styles]
+        self.styles = [shrink_style(style, _LARGEST_STYLE, self.least_style) for style in styles]
         self.known: dict[tuple[int, int], Tensor] = {}
 
     @torch.no_grad()
@@ -251,18 +229,21 @@ class InstantStyliser:
 
     def _read(self, style: int, side: int) -> Tensor:
         if (style, side) not in self.known:
-            code = encode_style(self.backbone, shrink_style(self.styles[style], side))
-            self.known[style, side] = self.reader(code)
+            seen = shrink_style(self.styles[style], side, self.least_style)
+            self.known[style, side] = self.reader(encode_style(self.backbone, seen))
         return self.known[style, side]
 
 
 def choose_style_side(side: int) -> int:
-    """The long side at which styles are seen for pictures of that one: two to four times as large
-    as they are, so that strokes are wide enough to be seen, and not anew for every size."""
-    return min(LARGEST_STYLE, 2 << (side - 1).bit_length())
+    """Return the long side at which styles are seen for pictures of that one.
+
+    It is two to four times as large, so that strokes are wide enough to be seen; and in steps, so
+    that a style is not measured anew for every size.
+    """
+    return min(_LARGEST_STYLE, 2 << (side - 1).bit_length())
 
 
-STYLISERS: dict[str, Callable[[], Styliser]] = {
+STYLISERS: dict[str, type[Styliser]] = {
     "color": ColorStyliser,
     "instant": InstantStyliser,
     "statistics": StatisticsStyliser,

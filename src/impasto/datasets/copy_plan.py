@@ -19,7 +19,7 @@ from impasto.datasets.options import AugmentOptions, parse_range
 from impasto.errors import OptionError
 from impasto.images.writing import WRITABLE
 
-CHUNK = 32  # pictures of the list that are made together
+_CHUNK = 32  # pictures of the list that are made together
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,18 @@ class Chunk:
 
 
 def plan_chunks(entries: Sequence[Entry], options: AugmentOptions, styles: int) -> list[Chunk]:
-    """Every file that will be written, by the pictures that are made together."""
+    """Return every file that will be written, by the pictures that are made together."""
     pictures = []
     for entry, names in zip(entries, name_copies(entries, options), strict=True):
         copies = [Copy(entry.path, 0)] if options.originals else []
         copies += [draw_copy(entry, n, name, options, styles) for n, name in enumerate(names, 1)]
         pictures.append((entry, tuple(copies)))
-    starts = range(0, len(pictures), CHUNK)
-    return [Chunk(i, tuple(pictures[at : at + CHUNK])) for i, at in enumerate(starts)]
+    starts = range(0, len(pictures), _CHUNK)
+    return [Chunk(i, tuple(pictures[at : at + _CHUNK])) for i, at in enumerate(starts)]
 
 
 def draw_copy(entry: Entry, number: int, path: str, options: AugmentOptions, styles: int) -> Copy:
-    """What is done to a copy, from nothing but the seed, the picture's path and the number."""
+    """Draw what is done to a copy from the seed, the picture's path and the number alone."""
     said = f"{options.seed}\0{entry.path}\0{number}".encode()
     seed = int.from_bytes(hashlib.sha256(said).digest()[:8], "big") >> 1
     generator = random.Random(seed)
@@ -78,7 +78,7 @@ def draw_copy(entry: Entry, number: int, path: str, options: AugmentOptions, sty
 
 
 def name_copies(entries: Sequence[Entry], options: AugmentOptions) -> list[list[str]]:
-    """``class/stem-1.png`` …; with whole names where stems are not enough: a.jpg and a.png."""
+    """Return ``class/stem-1.png`` …; with whole names where stems are not enough: a.jpg, a.png."""
     originals = [entry.path for entry in entries] if options.originals else []
     named = [_name_copies(entry.path, Path(entry.path).stem, options) for entry in entries]
     known = count_names(originals, named)
@@ -104,6 +104,6 @@ def _name_copies(path: str, stem: str, options: AugmentOptions) -> list[str]:
 
 
 def count_names(originals: Sequence[str], named: Sequence[Sequence[str]]) -> Counter[str]:
-    """How often each file would be written; some file systems take A for a."""
+    """Count how often each file would be written; some file systems take A for a."""
     names = [*originals, *(name for names in named for name in names)]
     return Counter(name.casefold() for name in names)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from impasto.images.masks import soften
 
-SPOTS = (3, 8)  # fewest and most in a picture
+_SPOTS = (3, 8)  # fewest and most in a picture
 
 
 @dataclass(frozen=True)
@@ -27,27 +27,29 @@ class Noise:
     disturb: Callable[[Tensor, float, torch.Generator], Tensor]
 
     def draw(self, share: float) -> float:
-        """The amount at a share of the way, rounded to what a table shows of it."""
+        """Return the amount at a share of the way, rounded to what a table shows of it."""
         return round(self.least + (self.most - self.least) * share, 4)
 
 
-def add_grain(pixels: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
-    """Gaussian noise in every channel; the deviation is a share of the range."""
+def add_gaussian(pixels: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+    """Add Gaussian noise to every channel; ``sigma`` is a share of the range."""
     grain = torch.randn(pixels.shape, generator=generator)
     return (pixels + sigma * grain).clamp_(0, 1)
 
 
 def blur(pixels: Tensor, sigma: float, generator: torch.Generator) -> Tensor:  # noqa: ARG001
-    """By a Gaussian whose deviation is a share of the long side."""
+    """Blur by a Gaussian whose ``sigma`` is a share of the long side."""
     planes = pixels.transpose(0, 1)  # (3, 1, H, W)
     return soften(planes, sigma * max(pixels.shape[2:])).transpose(0, 1)
 
 
 def add_spots(pixels: Tensor, cover: float, generator: torch.Generator) -> Tensor:
-    """Dark and bright discs with soft edges, of different sizes; they cover that share of the
-    picture, but for where they overlap or leave it."""
+    """Add dark and bright discs with soft edges, of different sizes.
+
+    They cover that share of the picture, but for where they overlap or leave it.
+    """
     height, width = pixels.shape[2:]
-    count = int(torch.randint(SPOTS[0], SPOTS[1] + 1, (), generator=generator))
+    count = int(torch.randint(_SPOTS[0], _SPOTS[1] + 1, (), generator=generator))
     sizes, downs, rights, tones, depths = torch.rand(5, count, generator=generator).tolist()
     sizes = [0.2 + size for size in sizes]  # none vanishes beside the others
     y, x = torch.arange(height)[:, None], torch.arange(width)
@@ -62,7 +64,7 @@ def add_spots(pixels: Tensor, cover: float, generator: torch.Generator) -> Tenso
 
 
 NOISES = {
-    "gaussian": Noise("sigma", 0.03, 0.15, add_grain),
+    "gaussian": Noise("sigma", 0.03, 0.15, add_gaussian),
     "blur": Noise("sigma", 0.008, 0.025, blur),
     "spots": Noise("cover", 0.01, 0.06, add_spots),
 }

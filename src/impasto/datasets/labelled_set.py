@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import glob
 import hashlib
 import io
 import os
@@ -12,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from impasto.errors import MissingFileError, OptionError
-from impasto.images.folders import walk
-from impasto.images.reading import list_suffixes
+from impasto.images.folders import find_pictures, is_picture, walk_files
 
-PATH_NAMES = ("path", "file", "image")
-LABEL_NAMES = ("label", "class")
+_PATH_NAMES = ("path", "file", "image")
+_LABEL_NAMES = ("label", "class")
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class LabelledSet:
     notes: tuple[str, ...] = ()
 
     def digest(self) -> str:
-        """What tells one list from another: paths, labels, and how many bytes each picture has."""
+        """Return what tells one list from another: paths, labels, and the size of each file."""
         digest = hashlib.sha256(repr(self.columns).encode())
         for entry in self.entries:
             try:
@@ -49,13 +47,13 @@ class LabelledSet:
         return digest.hexdigest()
 
     def name_row(self, entry: Entry, path: str) -> tuple[str, ...]:
-        """The entry's row of the CSV, for another file."""
-        place = find_column(self.columns, PATH_NAMES)
+        """Return the entry's row of the CSV, for another file."""
+        place = find_column(self.columns, _PATH_NAMES)
         return tuple(path if i == place else cell for i, cell in enumerate(entry.row))
 
 
 def read_labelled(source: str | os.PathLike[str]) -> LabelledSet:
-    """The pictures and labels of a folder or of a CSV."""
+    """Return the pictures and labels of a folder or of a CSV."""
     path = Path(source)
     if path.is_dir():
         return read_folder(path)
@@ -69,12 +67,11 @@ def read_labelled(source: str | os.PathLike[str]) -> LabelledSet:
 
 
 def read_folder(folder: Path) -> LabelledSet:
-    """Every picture in a sub-folder, at any depth; the first folder's name is its class."""
-    readable = list_suffixes()
+    """Return every picture in a sub-folder, at any depth; the first folder is its class."""
     entries, loose, others = [], 0, 0
-    for path in sorted(path.as_posix() for path in walk(folder)):
+    for path in sorted(path.as_posix() for path in walk_files(folder)):
         label, _, rest = path.partition("/")
-        if Path(path).suffix.lower() not in readable:
+        if not is_picture(Path(path)):
             others += 1
         elif not rest:
             loose += 1
@@ -92,14 +89,14 @@ def read_folder(folder: Path) -> LabelledSet:
 
 
 def read_csv(path: Path) -> LabelledSet:
-    """Paths and labels by the names of their columns; paths are relative to the CSV."""
+    """Return paths and labels by the names of their columns; paths are relative to the CSV."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"{path.name!r} cannot be read as UTF-8: {error}") from None
     columns, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
-    place, label = find_column(columns, PATH_NAMES), find_column(columns, LABEL_NAMES)
-    for found, names in ((place, PATH_NAMES), (label, LABEL_NAMES)):
+    place, label = find_column(columns, _PATH_NAMES), find_column(columns, _LABEL_NAMES)
+    for found, names in ((place, _PATH_NAMES), (label, _LABEL_NAMES)):
         if found is None:
             wanted = ", ".join(names[:-1]) + f" or {names[-1]}"
             raise OptionError(
@@ -129,24 +126,13 @@ def read_csv(path: Path) -> LabelledSet:
 
 
 def find_column(columns: Sequence[str], names: Sequence[str]) -> int | None:
-    """The place of the first column that has one of the names."""
+    """Return the place of the first column that has one of the names."""
     known = [column.strip().lower() for column in columns]
     return next((known.index(name) for name in names if name in known), None)
 
 
 def find_styles(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """The pictures of a folder, those that a pattern fits, or the one file; of each in a list."""
+    """Return the pictures that a folder, a pattern, a file or a list of such names."""
     if not isinstance(source, str | os.PathLike):
         return [path for each in source for path in find_styles(each)]
-    path, text = Path(source), str(source)
-    if not path.is_dir():
-        if path.exists() or not glob.has_magic(text):
-            return [path]
-        found = (Path(name) for name in glob.glob(text, recursive=True))  # noqa: PTH207
-    else:
-        found = path.iterdir()
-    readable = list_suffixes()
-    styles = sorted(each for each in found if each.is_file() and each.suffix.lower() in readable)
-    if not styles:
-        raise MissingFileError(f"no pictures in {text!r}")
-    return styles
+    return find_pictures(source)

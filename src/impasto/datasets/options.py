@@ -10,11 +10,11 @@ from impasto.errors import suggest
 from impasto.options import MachineOptions, Options
 from impasto.painting.options import LoopOptions
 
-NOISES = ("gaussian", "blur", "spots")
+NOISE_NAMES = ("gaussian", "blur", "spots")
 
 
 def parse_range(text: str) -> tuple[float, float]:
-    """(least, most) of ``0.3:0.9``, or of ``0.5``, which is both."""
+    """Return (least, most) of ``0.3:0.9``, or of ``0.5``, which is both."""
     least, _, most = text.partition(":")
     try:
         low, high = float(least), float(most or least)
@@ -26,11 +26,11 @@ def parse_range(text: str) -> tuple[float, float]:
 
 
 def split_noises(names: tuple[str, ...]) -> tuple[str, ...]:
-    """``("gaussian,blur",)`` as two."""
+    """Return ``("gaussian,blur",)`` as two names."""
     split = tuple(name.strip() for each in names for name in each.split(","))
     for name in split:
-        if name not in NOISES:
-            raise ValueError(f"unknown noise {name!r}{suggest(name, NOISES)}")
+        if name not in NOISE_NAMES:
+            raise ValueError(f"unknown noise {name!r}{suggest(name, NOISE_NAMES)}")
     return split
 
 

@@ -1,7 +1,7 @@
 """Contact sheets: pictures in rows on white, with words under, over and beside them.
 
-Words are never cut off and never meet: a line that is too long is wrapped, at a space if it can be,
-else after a sign, and everything below it moves down.
+Words are never cut off and never overlap: a line that is too long is wrapped, at a space if it can
+be, else after a sign, and everything below it moves down.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from impasto.system.files import check_place, replace_file
 Item = TypeVar("Item")
 Rows = Sequence[Sequence[Image.Image | None]]
 
-SHEET_KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+_SHEET_KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 LONGEST_SHEET = 8192  # pixels a side
-LEAST_TILE = 24
-LEAST_CELL = 32  # what the narrowest tile's words have, so that each holds a letter
+_LEAST_TILE = 24
+_LEAST_CELL = 32  # what the narrowest tile's words have, so that each holds a letter
 GAP = 6
-ALIKE = 0.02  # how far shapes may differ and still be taken for one; sizes are rounded
-QUALITIES = range(90, 40, -4)
+_ALIKE = 0.02  # how far shapes may differ and still be taken for one; sizes are rounded
+_QUALITIES = range(90, 40, -4)
 
 
 def arrange(items: Sequence[Item], columns: int | None = None) -> list[list[Item]]:
-    """Pictures, or their captions, in rows; as many columns as rows, or one more, if not said."""
+    """Put pictures or captions into rows; by default as many columns as rows, or one more."""
     if columns is not None and columns < 1:
         raise OptionError(f"columns: {columns} is wrong: a sheet has at least 1")
     columns = columns or isqrt(max(len(items) - 1, 0)) + 1
@@ -41,7 +41,7 @@ def arrange(items: Sequence[Item], columns: int | None = None) -> list[list[Item
 
 
 def fit_tile(image: Image.Image, width: int, height: int, *, crop: bool = False) -> Image.Image:
-    """Scaled to fill a tile, what juts out being cut off; or, uncropped, into it, on white."""
+    """Scale a picture to fill a tile, cropping what juts out; or, uncropped, to fit on white."""
     choose = max if crop else min
     scale = choose(width / image.width, height / image.height)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
@@ -52,7 +52,7 @@ def fit_tile(image: Image.Image, width: int, height: int, *, crop: bool = False)
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """RGB, what is transparent being white."""
+    """Return a picture in RGB, on white where it is transparent."""
     if not image.has_transparency_data:
         return image.convert("RGB")
     clear = image.convert("RGBA")
@@ -70,13 +70,13 @@ def draw_sheet(
     title: str = "",
     tile: int = 256,
 ) -> Image.Image:
-    """Pictures of one shape in tiles of it; of several, each whole in a square.
+    """Draw pictures of one shape in tiles of that shape; of several, each whole in a square.
 
     ``tile`` is a tile's long side in pixels. It is made smaller where the sheet would else be
     larger than 8192 pixels a side.
     """
-    if tile < LEAST_TILE:
-        raise OptionError(f"tile: {tile} is wrong: a tile's long side is at least {LEAST_TILE}")
+    if tile < _LEAST_TILE:
+        raise OptionError(f"tile: {tile} is wrong: a tile's long side is at least {_LEAST_TILE}")
     pictures = [image for row in rows for image in row if image is not None]
     if not pictures:
         raise ImageError("a sheet needs at least one picture")
@@ -101,12 +101,14 @@ def draw_sheet(
 def save_sheet(
     image: Image.Image, path: str | os.PathLike[str], *, limit: int | None = None
 ) -> None:
-    """Write a sheet, whole or not at all, in at most ``limit`` bytes: a JPEG or WebP is kept as
-    good as that allows."""
-    place = check_place(path, "a sheet", SHEET_KINDS, ImageError)
-    kind = SHEET_KINDS[place.suffix.lower()]
+    """Write a sheet, whole or not at all, in at most ``limit`` bytes.
+
+    A JPEG or WebP has the best quality that this allows.
+    """
+    place = check_place(path, "a sheet", _SHEET_KINDS, ImageError)
+    kind = _SHEET_KINDS[place.suffix.lower()]
     image = flatten(image)
-    for quality in [0] if kind == "PNG" else QUALITIES:
+    for quality in [0] if kind == "PNG" else _QUALITIES:
         written = io.BytesIO()
         try:
             image.save(written, kind, quality=quality, optimize=True)
@@ -134,7 +136,7 @@ class Texts(NamedTuple):
 
 
 @dataclass
-class Layout:
+class SheetLayout:
     """A sheet's size and its tiles', the upper left corner of each tile, and the words."""
 
     size: tuple[int, int]
@@ -144,7 +146,7 @@ class Layout:
 
 
 def check_texts(counts: Sequence[int], texts: Texts) -> None:
-    """No word is left out because there is no tile that it belongs to."""
+    """Refuse words for which there is no tile."""
     for what, count, room in [
         ("captions", len(texts.captions), len(counts)),
         ("row labels", len(texts.row_labels), len(counts)),
@@ -156,17 +158,17 @@ def check_texts(counts: Sequence[int], texts: Texts) -> None:
 
 
 def shared_shape(pictures: Sequence[Image.Image]) -> float | None:
-    """Width over height, if all have the same."""
+    """Return width over height, if all have the same."""
     shapes = [image.width / image.height for image in pictures]
-    return shapes[0] if all(abs(each / shapes[0] - 1) <= ALIKE for each in shapes) else None
+    return shapes[0] if all(abs(each / shapes[0] - 1) <= _ALIKE for each in shapes) else None
 
 
-def fit_layout(counts: Sequence[int], shape: float, texts: Texts, tile: int) -> Layout:
-    """The layout with the largest tiles, up to ``tile``, with which the sheet is not too large."""
+def fit_layout(counts: Sequence[int], shape: float, texts: Texts, tile: int) -> SheetLayout:
+    """Return the layout with the largest tiles, up to ``tile``, that the sheet has room for."""
     asked = tile
-    while tile >= LEAST_TILE:
+    while tile >= _LEAST_TILE:
         box = max(1, round(tile * min(1, shape))), max(1, round(tile / max(1, shape)))
-        layout = lay_out(counts, box, texts)
+        layout = lay_out_sheet(counts, box, texts)
         longest = max(layout.size)
         if longest <= LONGEST_SHEET:
             return layout
@@ -174,14 +176,14 @@ def fit_layout(counts: Sequence[int], shape: float, texts: Texts, tile: int) -> 
         tile = min(tile - 1, tile * LONGEST_SHEET // longest)
     raise ImageError(
         f"{len(counts)} rows of up to {max(counts)} tiles of {asked} pixels do not fit a sheet of "
-        f"{LONGEST_SHEET} a side, nor do tiles of {LEAST_TILE}; make several sheets"
+        f"{LONGEST_SHEET} a side, nor do tiles of {_LEAST_TILE}; make several sheets"
     )
 
 
-def lay_out(counts: Sequence[int], box: tuple[int, int], texts: Texts) -> Layout:
-    """Where the tiles of ``box`` and the words go, in rows of so many tiles."""
+def lay_out_sheet(counts: Sequence[int], box: tuple[int, int], texts: Texts) -> SheetLayout:
+    """Return where the tiles of ``box`` and the words go, in rows of so many tiles."""
     width, height = box
-    cell = max(width, LEAST_CELL)
+    cell = max(width, _LEAST_CELL)
     size = min(max(round(max(box) / 18), FONT_SIZES[0]), FONT_SIZES[1])
     small = [text for row in texts.captions for text in row]
     font = choose_font([*small, *texts.column_labels], cell, size)
@@ -189,7 +191,7 @@ def lay_out(counts: Sequence[int], box: tuple[int, int], texts: Texts) -> Layout
     sides = [Block(label, beside, cell) for label in texts.row_labels]
     side = max((block.extent for block in sides), default=0)
     lefts = [GAP + (side + GAP if side else 0) + n * (cell + GAP) for n in range(max(counts))]
-    layout = Layout((lefts[-1] + cell + GAP, 0), box)
+    layout = SheetLayout((lefts[-1] + cell + GAP, 0), box)
 
     top = GAP
     if texts.title:

@@ -1,7 +1,8 @@
-"""Every figure: how losses fell, what settings gave, what a layer shows. matplotlib is an extra.
+"""Every figure: how losses fell, what options gave, what a layer shows.
 
-Figures draw without a display and can be read in grey: lines differ in lightness and in dashes or
-marks, never in colour alone. Legends stand beside the data. One figure is always the same bytes.
+Figures are drawn by matplotlib, an optional library, without a display, and can be read in grey:
+lines differ in lightness and in dashes or marks, never in colour alone. Legends stand beside the
+data. One figure is always the same bytes.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from torch import Tensor
 
-from impasto.errors import DependencyError, OptionError, suggest
+from impasto.errors import OptionError, suggest
 from impasto.figures.contact_sheet import flatten
 from impasto.figures.text import wrap_text
 from impasto.figures.thumbnails import Room, trace_steps
 from impasto.system.files import check_place, replace_file
+from impasto.system.optional import require
+from impasto.work import LOSSES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,52 +33,46 @@ if TYPE_CHECKING:
 
     from impasto.work import Step
 
-Place = Literal["outside upper center", "outside right upper"]
+_Corner = Literal["outside upper center", "outside right upper"]
 
-LOSSES = ("total", "style", "content", "tv")
-FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
-DPI = 120
-UNDATED = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (9, 2, 3, 2)))
-MARKERS = "osD^vPX"  # with the dashes, 35 looks before one comes again
-LEGEND_LETTERS = 34  # to a line
-WIDE_RANGE = 20  # most over least, from which an axis is logarithmic
-THUMBNAIL = 46.0  # points on its long side
-RINGS = "osD^"  # a shape for each of several that are best
-GREY, PALE = "0.45", "0.8"
+_FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
+_DPI = 120
+_UNDATED = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (9, 2, 3, 2)))
+_MARKERS = "osD^vPX"  # with the dashes, 35 looks before one comes again
+_LEGEND_LETTERS = 34  # to a line
+_WIDE_RANGE = 20  # most over least, from which an axis is logarithmic
+_THUMBNAIL = 46.0  # points on its long side
+_RINGS = "osD^"  # a shape for each of several that are best
+_GREY, _PALE = "0.45", "0.8"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One picture among others: its distances, its settings, and whether none is better in both
-    (``front``) or it is the one to take (``best``)."""
+    """One picture among others."""
 
-    x: float
+    x: float  # its distances
     y: float
-    name: str
-    best: bool = False
-    front: bool = False
+    name: str  # the options that made it
+    best: bool = False  # the one to take
+    front: bool = False  # no other is better in both distances
 
 
 def check_figure(path: str | os.PathLike[str]) -> None:
-    """What would keep a figure from being drawn is said before the work."""
-    check_place(path, "a figure", FIGURE_SUFFIXES)
+    """Refuse a figure that could not be drawn or written, before the work."""
+    check_place(path, "a figure", _FIGURE_SUFFIXES)
     new_figure(1, 1)
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of its own: no global state, no window."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise DependencyError(
-            "plots need matplotlib, which is not installed; pip install 'impasto[plots]'"
-        ) from None
-    return Figure(figsize=(width, height), layout="constrained")
+    """Make a figure, without global state and windows."""
+    library = require("matplotlib.figure", "plots need matplotlib", extra="plots")
+    figure: Figure = library.Figure(figsize=(width, height), layout="constrained")
+    return figure
 
 
 def settle(figure: Figure) -> None:
-    """Lay a figure out once: matplotlib would lay it out a little otherwise at each drawing."""
+    """Lay a figure out once: matplotlib would change the layout a little at each drawing."""
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
@@ -84,21 +81,21 @@ def settle(figure: Figure) -> None:
 
 
 def figure_bytes(figure: Figure, kind: str) -> bytes:
-    """A figure as png, svg or pdf, the same bytes each time."""
+    """Return a figure as png, svg or pdf, the same bytes each time."""
     import matplotlib
 
-    if kind not in UNDATED:
-        raise OptionError(f"unknown kind of figure {kind!r}{suggest(kind, UNDATED)}")
+    if kind not in _UNDATED:
+        raise OptionError(f"unknown kind of figure {kind!r}{suggest(kind, _UNDATED)}")
     settle(figure)
     written = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "impasto"}):
-        figure.savefig(written, format=kind, dpi=DPI, metadata=UNDATED[kind])
+        figure.savefig(written, format=kind, dpi=_DPI, metadata=_UNDATED[kind])
     return written.getvalue()
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure, whole or not at all; its format is what the name ends in."""
-    place = check_place(path, "a figure", FIGURE_SUFFIXES)
+    place = check_place(path, "a figure", _FIGURE_SUFFIXES)
     replace_file(place, figure_bytes(figure, place.suffix.lower().removeprefix(".")))
 
 
@@ -106,8 +103,10 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def plot_losses(history: Sequence[Step]) -> Figure:
-    """Losses over steps, and what else was measured; a thin line where the size changed. The axis
-    is logarithmic, unless something falls below 0, as minus a score does."""
+    """Plot losses over steps, and what else was measured; a thin line where the size changed.
+
+    The axis is logarithmic, unless something falls below 0, as minus a score does.
+    """
     figure = new_figure(8, 5)
     axes = figure.add_subplot()
     measured = {name: [getattr(step, name) for step in history] for name in LOSSES}
@@ -128,8 +127,8 @@ def plot_losses(history: Sequence[Step]) -> Figure:
 
 
 def plot_curves(runs: Mapping[str, Sequence[Step]]) -> Figure:
-    """The total, style and content losses of many runs over their steps, a line for each run."""
-    names = ["\n".join(wrap_text(name, len, LEGEND_LETTERS)) for name in runs]
+    """Plot the total, style and content losses of many runs over their steps."""
+    names = ["\n".join(wrap_text(name, len, _LEGEND_LETTERS)) for name in runs]
     rows = sum(name.count("\n") + 1 for name in names)
     figure = new_figure(10, max(8.0, 0.155 * rows + 0.06 * len(names) + 0.5))
     panels = figure.subplots(3, 1, sharex=True)
@@ -147,7 +146,7 @@ def plot_curves(runs: Mapping[str, Sequence[Step]]) -> Figure:
 
 
 def plot_progress(history: Sequence[Step], marks: Sequence[int]) -> Figure:
-    """The total loss over steps, and at which of them the picture was kept."""
+    """Plot the total loss over steps, and at which of them the picture was kept."""
     figure = new_figure(8, 4.5)
     axes = figure.add_subplot()
     losses = {step.number: step.total for step in history}
@@ -155,7 +154,7 @@ def plot_progress(history: Sequence[Step], marks: Sequence[int]) -> Figure:
     kept = [number for number in sorted(set(marks)) if number in losses]
     last = -float("inf")
     for number in kept:
-        axes.axvline(number, color=GREY, linestyle=(0, (4, 3)), linewidth=0.8, zorder=1)
+        axes.axvline(number, color=_GREY, linestyle=(0, (4, 3)), linewidth=0.8, zorder=1)
         if number - last > len(history) / 28:  # numbers nearer than this would touch
             axes.annotate(
                 str(number),
@@ -175,12 +174,12 @@ def plot_progress(history: Sequence[Step], marks: Sequence[int]) -> Figure:
 
 
 def plot_times(history: Sequence[Step]) -> Figure:
-    """When each step was done, and the line that fits best: what a step takes."""
+    """Plot when each step was done, and the line that fits best: the time that a step takes."""
     figure = new_figure(8, 4.5)
     axes = figure.add_subplot()
     numbers = [step.number for step in history]
     seconds = [step.seconds for step in history]
-    axes.plot(numbers, seconds, "o", color=GREY, markersize=3, label="measured")
+    axes.plot(numbers, seconds, "o", color=_GREY, markersize=3, label="measured")
     if len(history) > 1:
         slope, offset, r2 = fit_line(numbers, seconds)
         ends = [numbers[0], numbers[-1]]
@@ -193,7 +192,7 @@ def plot_times(history: Sequence[Step]) -> Figure:
 
 
 def fit_line(xs: Sequence[float], ys: Sequence[float]) -> tuple[float, float, float]:
-    """(slope, offset, R²) by least squares; flat through the mean where nothing tells a slope."""
+    """Return (slope, offset, R²) by least squares; a flat line where no slope is determined."""
     if not xs or len(xs) != len(ys):
         raise OptionError(f"no line fits {len(xs)} x and {len(ys)} y; give as many, at least one")
     if min(ys) == max(ys):
@@ -209,18 +208,16 @@ def fit_line(xs: Sequence[float], ys: Sequence[float]) -> tuple[float, float, fl
 
 
 def choose_look(number: int, count: int, points: int) -> dict[str, Any]:
-    """Of one run among many: lightness from first to last, dashes and marks in turn."""
+    """Choose how a run's line looks: lightness from first to last, dashes and marks in turn."""
     import matplotlib
 
     every = max(1, ceil(points / 5))
-    first = int(
-        every * (number * 0.618 % 1)
-    )  # so that marks of neighbours make no line of their own
+    first = int(every * (number * 0.618 % 1))  # marks of neighbours make no line of their own
     return {
         "color": matplotlib.colormaps["viridis"](0.8 * number / max(1, count - 1)),
-        "linestyle": DASHES[number % len(DASHES)],
+        "linestyle": _DASHES[number % len(_DASHES)],
         "linewidth": 1.3,
-        "marker": MARKERS[number % len(MARKERS)],
+        "marker": _MARKERS[number % len(_MARKERS)],
         "markersize": 4,
         "markevery": (first, every),
     }
@@ -229,23 +226,26 @@ def choose_look(number: int, count: int, points: int) -> dict[str, Any]:
 def draw_line(
     axes: Axes, history: Sequence[Step], losses: Sequence[float], *, label: str, **look: Any
 ) -> None:
-    """A loss over steps; one of a single step is a dot, as it makes no line."""
+    """Draw a loss over steps; one of a single step as a dot."""
     if len(history) == 1:
         look.setdefault("marker", "o")
     axes.plot([step.number for step in history], losses, label=label, **look)
 
 
 def mark_sizes(axes: Axes, history: Sequence[Step]) -> None:
+    """Draw a thin line at each step from which the picture has another size."""
     for before, after in pairwise(history):
         if before.size != after.size:
-            axes.axvline(after.number - 0.5, color=PALE, linewidth=0.8, zorder=0)
+            axes.axvline(after.number - 0.5, color=_PALE, linewidth=0.8, zorder=0)
 
 
 def finish_steps(axes: Axes, y_label: str, *, log: bool = True) -> None:
-    """Labels, a grid, and a logarithmic axis if there is anything above 0 to show on it; what is
-    0 is then a gap in its line."""
+    """Add labels, a grid, and a logarithmic axis if anything above 0 is shown on it.
+
+    What is 0 is then a gap in its line.
+    """
     if log:
-        use_log(axes, "y", [y for line in labelled(axes) for y in line.get_ydata()])
+        use_log(axes, "y", [y for line in list_data_lines(axes) for y in line.get_ydata()])
     axes.locator_params("x", integer=True, min_n_ticks=1)
     axes.set_xlabel("step")
     axes.set_ylabel(y_label)
@@ -253,8 +253,7 @@ def finish_steps(axes: Axes, y_label: str, *, log: bool = True) -> None:
 
 
 def use_log(axes: Axes, axis: Literal["x", "y"], values: Sequence[float]) -> None:
-    """A logarithmic axis with plain numbers on it, and some between the powers of ten if those are
-    few."""
+    """Make an axis logarithmic, with plain numbers, some between powers of ten if those are few."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
     shown = [value for value in values if value > 0]
@@ -270,14 +269,14 @@ def use_log(axes: Axes, axis: Literal["x", "y"], values: Sequence[float]) -> Non
     along.set_minor_formatter(NullFormatter())
 
 
-def labelled(axes: Axes) -> list[Any]:
-    """The lines that show data."""
+def list_data_lines(axes: Axes) -> list[Any]:
+    """Return the lines that show data."""
     return [line for line in axes.get_lines() if not str(line.get_label()).startswith("_child")]
 
 
-def add_legend(figure: Figure, axes: Axes, *, place: Place) -> None:
-    """Beside the data, never on it."""
-    handles = labelled(axes)
+def add_legend(figure: Figure, axes: Axes, *, place: _Corner) -> None:
+    """Add a legend beside the data, never on it."""
+    handles = list_data_lines(axes)
     if not handles:
         return
     columns = 1 if "right" in place else len(handles)
@@ -300,8 +299,10 @@ def plot_distances(
     x_label: str = "content distance",
     y_label: str = "style distance",
 ) -> Figure:
-    """How far each picture is from the photograph and from the style: nearer is lower and further
-    left, and on the stepped line are those that none is better than in both.
+    """Plot how far each picture is from the photograph and from the style.
+
+    Nearer is lower and further left; on the stepped line are those that no other is better than in
+    both distances.
 
     An axis is logarithmic where the most is over 20 times the least. A thumbnail is shown beside
     its point where there is room, those of the best and the front first.
@@ -316,13 +317,13 @@ def plot_distances(
     draw_points(axes, others, "others", linestyle="", marker="o", markersize=5, color="0.6")
     draw_points(axes, front, "front", drawstyle="steps-post", marker="D", markersize=5, color="0")
     for number, one in enumerate(best):
-        ring = {"linestyle": "", "marker": RINGS[number % len(RINGS)], "markersize": 13}
-        label = "\n".join(wrap_text(f"best: {one.name}", len, LEGEND_LETTERS))
+        ring = {"linestyle": "", "marker": _RINGS[number % len(_RINGS)], "markersize": 13}
+        label = "\n".join(wrap_text(f"best: {one.name}", len, _LEGEND_LETTERS))
         draw_points(axes, [one], label, markerfacecolor="none", markeredgecolor="0", **ring)
     across, down = [point.x for point in points], [point.y for point in points]
-    if points and max(across) > WIDE_RANGE * min(across) > 0:
+    if points and max(across) > _WIDE_RANGE * min(across) > 0:
         use_log(axes, "x", across)
-    if points and max(down) > WIDE_RANGE * min(down) > 0:
+    if points and max(down) > _WIDE_RANGE * min(down) > 0:
         use_log(axes, "y", down)
     axes.margins(0.16)  # room for thumbnails
     axes.set_xlabel(x_label)
@@ -335,6 +336,7 @@ def plot_distances(
 
 
 def draw_points(axes: Axes, points: Sequence[Mark], label: str, **look: Any) -> None:
+    """Draw points that look alike, if there are any."""
     if points:
         axes.plot([p.x for p in points], [p.y for p in points], label=label, **look)
 
@@ -345,7 +347,7 @@ def add_thumbnails(
     points: Sequence[Mark],
     thumbnails: Sequence[Image.Image | None],
 ) -> None:
-    """Pictures beside their points, where there is room for them."""
+    """Add pictures beside their points, where there is room for them."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     settle(figure)
@@ -360,7 +362,7 @@ def add_thumbnails(
             continue
         small = flatten(image)
         small.thumbnail((160, 160))
-        zoom = THUMBNAIL / max(small.size)
+        zoom = _THUMBNAIL / max(small.size)
         center = room.take(spot, (small.width * zoom, small.height * zoom))
         if center is None:
             continue
@@ -372,7 +374,7 @@ def add_thumbnails(
             boxcoords="offset points",
             pad=0.1,
             bboxprops=edge,
-            arrowprops={"arrowstyle": "-", "linewidth": 0.6, "color": GREY},
+            arrowprops={"arrowstyle": "-", "linewidth": 0.6, "color": _GREY},
         )
         axes.add_artist(box)
 
@@ -381,7 +383,7 @@ def add_thumbnails(
 
 
 def plot_maps(maps: Tensor, names: Sequence[str], title: str) -> Figure:
-    """Feature maps (n, h, w), a name over each, on one scale from black to white.
+    """Plot feature maps (n, h, w), a name over each, on one scale from black to white.
 
     White is what all but one value in 200 stay below, so that a few peaks leave the rest to see.
     """
@@ -435,7 +437,7 @@ def plot_maps(maps: Tensor, names: Sequence[str], title: str) -> Figure:
 
 
 def plot_matrix(matrix: Tensor, title: str) -> Figure:
-    """What channels (C, C) have in common, one scale for any matrix of its kind.
+    """Plot a matrix (C, C) of channels by channels, on one scale for any matrix of its kind.
 
     With ones on its diagonal it is a correlation, shown from -1 to 1. A Gram matrix has a few
     entries far above all others: its scale is logarithmic (for either sign, where there are both),
@@ -470,13 +472,12 @@ def plot_matrix(matrix: Tensor, title: str) -> Figure:
 
 
 def choose_powers(least: float, most: float) -> list[float]:
-    """At most 6 powers of ten between these, for the ticks of an axis; the most, if there are
-    none."""
+    """Choose at most 6 powers of ten for the ticks of an axis; ``most`` itself, if none fits."""
     powers = [10.0**n for n in range(ceil(log10(least)), floor(log10(most)) + 1)]
     return powers[:: -ceil(len(powers) / 6)] if powers else [most]
 
 
 def write_title(figure: Figure, title: str) -> None:
-    """Over the figure, in as many lines as its width asks for."""
+    """Write a title over the figure, in as many lines as its width asks for."""
     letters = int(figure.get_figwidth() * 10)
     figure.suptitle("\n".join(wrap_text(title, len, letters)), fontsize=10, parse_math=False)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from math import ceil
 from pathlib import Path
+from typing import Self
 
 from PIL import ImageDraw, ImageFont
+
+from impasto.system.optional import find_library
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 FONT_SIZES = (10, 24)
 # Where a line may be broken, the best places first: at a space, after a sign, anywhere.
-SEAMS = (r"(?<=\s)", r"(?<=[=+,;:/\\])", r"(?<=[_-])", r"(?<=.)")
-
-
-# --- words --------------------------------------------------------------------------------------
+_SEAMS = (r"(?<=\s)", r"(?<=[=+,;:/\\])", r"(?<=[_-])", r"(?<=.)")
 
 
 def wrap_text(text: str, measure: Callable[[str], float], width: float) -> list[str]:
-    """Lines that measure at most ``width``; a word is broken only where it is wider than that."""
+    """Break a text into lines that measure at most ``width``; a word only where it is wider."""
 
     def fits(line: str) -> bool:
         return measure(line.rstrip()) <= width
@@ -37,12 +36,12 @@ def wrap_text(text: str, measure: Callable[[str], float], width: float) -> list[
                 lines += fill(piece, seams[1:])
         return lines
 
-    lines = [line.strip() for part in text.splitlines() for line in fill(part, SEAMS)]
+    lines = [line.strip() for part in text.splitlines() for line in fill(part, _SEAMS)]
     return [line for line in lines if line]
 
 
 def balance_text(text: str, measure: Callable[[str], float], width: float) -> list[str]:
-    """As few lines, of about one length: no single word on the last."""
+    """Break a text into as few lines, of about one length: no single word on the last."""
     lines = wrap_text(text, measure, width)
     low, high = max(map(measure, text.split()), default=0), width
     while high - low > 1 and len(lines) > 1:  # no word is broken for it: none is wider than low
@@ -56,19 +55,17 @@ def balance_text(text: str, measure: Callable[[str], float], width: float) -> li
 
 @cache
 def load_font(size: int, *, is_wide: bool = False) -> Font:
-    """PIL's own font; for names beyond ASCII, which it has not, the one that matplotlib ships, if
-    that is there."""
+    """Load PIL's own font, or for signs beyond ASCII the one of matplotlib, if it is there."""
     if is_wide:
-        found = importlib.util.find_spec("matplotlib")
-        for folder in (found and found.submodule_search_locations) or []:
-            path = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-            if path.is_file():
-                return ImageFont.truetype(str(path), size)
+        path = find_library("matplotlib") or Path()
+        path = path / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+        if path.is_file():
+            return ImageFont.truetype(str(path), size)
     return ImageFont.load_default(size)
 
 
 def choose_font(texts: Sequence[str], width: int, size: int) -> Font:
-    """Of the size, or as little smaller as leaves every word whole, if any does."""
+    """Choose a font of the size, or as little smaller as leaves every word whole, if any does."""
     words = {word for text in texts for word in text.split()}
     is_wide = not all(map(str.isascii, words))
     for smaller in range(size, FONT_SIZES[0] - 1, -1):
@@ -89,14 +86,16 @@ class Block:
 
     @property
     def extent(self) -> int:
-        """How wide the widest line is."""
+        """Width of the widest line."""
         return ceil(max(map(self.font.getlength, self.lines), default=0))
 
-    def put(self, left: int, top: int) -> Block:
+    def put(self, left: int, top: int) -> Self:
+        """Say where it stands."""
         self.left, self.top = left, top
         return self
 
     def draw(self, draw: ImageDraw.ImageDraw) -> None:
+        """Draw the lines."""
         for number, line in enumerate(self.lines):
             left = self.left + (self.width - self.font.getlength(line)) / 2
             draw.text((left, self.top + number * self.line), line, fill="black", font=self.font)

@@ -24,7 +24,7 @@ class Team:
             self.rank = distributed.get_rank()
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Each becomes the sum of all processes', the same in all of them to the last bit."""
+        """Make each the sum of all processes', the same in all of them to the last bit."""
         if self.size > 1:
             flat = torch.cat([each.flatten() for each in tensors])
             distributed.all_reduce(flat)
@@ -33,16 +33,18 @@ class Team:
                 each.copy_(part.view(each.shape))
 
     def leave(self) -> None:
+        """End the group, if it was begun here."""
         if self.began and distributed.is_initialized():
             distributed.destroy_process_group()
 
 
 def count_processes() -> int:
+    """Return how many processes ``torchrun`` started."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 
 def choose_own_machine(options: TrainOptions) -> Machine:
-    """The machine asked for, and of several processes' graphics cards each its own."""
+    """Return the machine asked for; of several processes each has a graphics card of its own."""
     name = options.device
     if count_processes() > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
         name = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"

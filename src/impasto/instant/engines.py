@@ -1,9 +1,10 @@
-"""What runs a painting net: torch anywhere; on the processor, if installed, OpenVINO or ONNX
-Runtime, which are given it as a graph (``graphs``)."""
+"""What runs a painting net: torch; on the processor OpenVINO or ONNX Runtime, if installed.
+
+These two are given the net as an ONNX graph (``onnx_export``).
+"""
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 import time
 from collections import OrderedDict
@@ -15,19 +16,23 @@ from torch import Tensor
 
 from impasto.errors import DeviceError, OptionError, suggest
 from impasto.instant.net import PaintingNet
-from impasto.instant.onnx_export import build_model, need, real
+from impasto.instant.onnx_export import build_model, real
 from impasto.instant.tiled_pass import place_net
 from impasto.system.devices import MEMORY_LAYOUTS, Machine, granted_cores, seeded
+from impasto.system.optional import find_library, require
 
 # Sizes that OpenVINO's nets are kept for, and pixels of them all: at 170 bytes or more for each.
-KEPT, KEPT_PIXELS = 4, 2**22
-LARGEST_TRIED = 512  # pixels a side of what engines are measured with
-TRIES = 3
+_KEPT, _KEPT_PIXELS = 4, 2**22
+_LARGEST_TRIED = 512  # pixels a side of what engines are measured with
+_TRIES = 3
 
 
 class Engine(Protocol):
-    """What runs a net. A photograph (1, 3, H, W) in a style's colours and the style's numbers
-    (count,) or (1, count), in; the painting, not clamped, out; all float32."""
+    """What runs a net.
+
+    A photograph (1, 3, H, W) in a style's colours and the style's parameters (count,) or (1, count)
+    go in; the painting, not clamped, comes out; all float32.
+    """
 
     name: str
 
@@ -59,8 +64,8 @@ class OnnxEngine:
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
 
     def __init__(self, net: PaintingNet, machine: Machine) -> None:  # noqa: ARG002
-        runtime = need("onnxruntime", "the engine onnx", "onnx")
-        need("onnx", "the engine onnx", "onnx")
+        runtime = require("onnxruntime", "the engine onnx needs onnxruntime", extra="onnx")
+        require("onnx", "the engine onnx needs onnx", extra="onnx")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = granted_cores()
         # Its threads would otherwise wait for more in a loop that takes a core from all others.
@@ -75,15 +80,18 @@ class OnnxEngine:
 
 
 class OpenvinoEngine:
-    """OpenVINO, on the processor: in bfloat16 if the machine is to and has it. A net is compiled
-    for each size, which takes a fifth of a second: one for every size is half as fast."""
+    """OpenVINO, on the processor: in bfloat16 if the machine is to and has it.
+
+    A net is compiled for each size, which takes a fifth of a second: one for every size is half as
+    fast.
+    """
 
     name = "openvino"
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "openvino")
 
     def __init__(self, net: PaintingNet, machine: Machine) -> None:
-        openvino = need("openvino", "the engine openvino", "openvino")
-        need("onnx", "the engine openvino", "openvino")
+        openvino = require("openvino", "the engine openvino needs openvino", extra="openvino")
+        require("onnx", "the engine openvino needs onnx", extra="openvino")
         short = machine.precision == torch.bfloat16 and not machine.is_slow()
         self.options = {
             "INFERENCE_PRECISION_HINT": "bf16" if short else "f32",
@@ -102,11 +110,11 @@ class OpenvinoEngine:
             return torch.from_numpy(found["painting"].copy())
 
     def prepare(self, shape: tuple[int, ...]) -> Any:
-        """The net compiled for a size, of which the last few are kept."""
+        """Return the net compiled for a size, of which the last few are kept."""
         request = self.requests.pop(shape, None)
         while self.requests and (
-            len(self.requests) >= KEPT
-            or sum(h * w for _, _, h, w in (shape, *self.requests)) > KEPT_PIXELS
+            len(self.requests) >= _KEPT
+            or sum(h * w for _, _, h, w in (shape, *self.requests)) > _KEPT_PIXELS
         ):
             self.requests.popitem(last=False)
         if request is None:
@@ -127,8 +135,10 @@ ENGINES: dict[str, type[TorchEngine] | type[OpenvinoEngine] | type[OnnxEngine]] 
 def choose_engine(
     name: str, net: PaintingNet, machine: Machine, size: tuple[int, int]
 ) -> tuple[Engine, str | None]:
-    """The engine of that name, or with ``auto`` the fastest here for pictures of (height, width),
-    and what was measured, where there was a choice."""
+    """Return the engine of that name, and what was measured where there was a choice.
+
+    With ``auto`` it is the fastest here for pictures of (height, width).
+    """
     if name != "auto" and name not in ENGINES:
         raise OptionError(f"unknown engine {name!r}{suggest(name, ('auto', *ENGINES))}")
     if machine.device.type != "cpu":
@@ -145,14 +155,15 @@ def choose_engine(
 
 
 def is_installed(name: str) -> bool:
-    return all(importlib.util.find_spec(each) for each in ENGINES[name].libraries)
+    """Return whether the libraries of an engine are there."""
+    return all(find_library(each) for each in ENGINES[name].libraries)
 
 
 def choose_fastest(
     engines: Sequence[Engine], net: PaintingNet, size: tuple[int, int]
 ) -> tuple[Engine, str]:
-    """One after the other, so that none has another's threads beside it."""
-    height, width = (min(side, LARGEST_TRIED) for side in size)
+    """Measure one after the other, so that none has another's threads beside it."""
+    height, width = (min(side, _LARGEST_TRIED) for side in size)
     photo = torch.rand(1, 3, height, width, generator=seeded(0))
     times = {engine.name: time_engine(engine, photo, torch.zeros(net.count)) for engine in engines}
     best = min(engines, key=lambda engine: times[engine.name])
@@ -163,10 +174,10 @@ def choose_fastest(
 
 
 def time_engine(engine: Engine, photo: Tensor, numbers: Tensor) -> float:
-    """Seconds for a picture, after a first one: the best of a few."""
+    """Return the seconds for a picture, after a first one: the best of a few."""
     engine(photo, numbers)
     times = []
-    for _ in range(TRIES):
+    for _ in range(_TRIES):
         start = time.perf_counter()
         engine(photo, numbers)
         times.append(time.perf_counter() - start)

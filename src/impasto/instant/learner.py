@@ -1,4 +1,4 @@
-"""The part of a net that is trained: all of it with its styles' numbers, or the numbers alone."""
+"""The part of a net that is trained: all of it with its styles' parameters, or these alone."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from torch import Tensor, nn
 
 from impasto.instant.net import PaintingNet
 
-FASTER = 10.0  # times the rate is that of numbers: a third less loss after 200 steps
+_FASTER = 10.0  # times the rate is that of numbers: a third less loss after 200 steps
 KEPT = 0.99  # of the running averages in a step, at most
 
 
-# --- what learns --------------------------------------------------------------------------------
-
-
 class Pupil:
-    """A net and its styles' numbers, or the numbers alone, while they learn; the running average
-    is what is kept of them."""
+    """A net and its styles' parameters ("numbers") while they learn, or the parameters alone.
+
+    Their running average is what is kept.
+    """
 
     def __init__(self, net: PaintingNet, numbers: Tensor, *, only_numbers: bool) -> None:
         self.net, self.numbers = net.requires_grad_(not only_numbers), nn.Parameter(numbers)
@@ -34,8 +33,8 @@ class Pupil:
         self.optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
 
     def learn(self, rate: float, number: int) -> None:
-        """One step down the gradients."""
-        for group, times in zip(self.optimizer.param_groups, (1, FASTER), strict=True):
+        """Do one step of Adam."""
+        for group, times in zip(self.optimizer.param_groups, (1, _FASTER), strict=True):
             group["lr"] = rate * times
         self.optimizer.step()
         kept = min(KEPT, number / (number + 10))
@@ -43,6 +42,7 @@ class Pupil:
             self.average[name].lerp_(each.detach(), 1 - kept)
 
     def pack(self) -> dict[str, Tensor]:
+        """Return all that learning goes on from, by name."""
         tensors = {f"average.{name}": each for name, each in self.average.items()}
         for name, each in self.weights.items():
             tensors[f"weights.{name}"] = each.detach()
@@ -52,7 +52,7 @@ class Pupil:
 
     @torch.no_grad()
     def unpack(self, tensors: Mapping[str, Tensor]) -> None:
-        """As it was packed. All lies in memory as it did: sums come out otherwise elsewhere."""
+        """Take up what was packed, laid out in memory as it was: sums are rounded by it."""
         for name, each in self.weights.items():
             self.average[name].copy_(tensors[f"average.{name}"])
             each.copy_(tensors[f"weights.{name}"])
@@ -63,7 +63,7 @@ class Pupil:
                 self.optimizer.state[each] = state
 
     def averaged(self) -> tuple[PaintingNet, Tensor]:
-        """The net and the numbers that are kept, on the processor."""
+        """Return the net and the parameters that are kept, on the processor."""
         net = copy.deepcopy(self.net).cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         own = {name.removeprefix("net."): each.cpu() for name, each in self.average.items()}
         numbers = own.pop("numbers").clone()

@@ -22,13 +22,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from impasto.errors import MissingFileError, OptionError, WeightsError, suggest
-from impasto.instant.net import CodeReader, Layout, PaintingNet
+from impasto.instant.net import CodeReader, NetShape, PaintingNet
 from impasto.instant.palette import Palette
 from impasto.system.files import check_place, replacing
 
-FORMAT = "impasto painting net 1"
+_FORMAT = "impasto painting net 1"
 NETS = {"any": "instant.safetensors", "painters": "painters.safetensors"}  # that travel with it
-TRIED = 16  # styles, at most, that are painted to see whether half the digits do
+_TRIED = 16  # styles, at most, that are painted to see whether half the digits do
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Trained:
         """Write the model. Of several processes only the first does so."""
         if self.is_first:
             place = check_place(path, "a model", [".safetensors"])
-            dtype = choose_numbers(self.net, self.palette, self.photo, self.kept)
+            dtype = choose_file_dtype(self.net, self.palette, self.photo, self.kept)
             save_net(place, self.net, palette=self.palette, about=self.about, dtype=dtype)
             self.on_saved()
 
@@ -63,7 +63,7 @@ def save_net(
 ) -> None:
     """Write a net with the styles it knows, or with what reads any."""
     tensors = {f"net.{name}": value.to(dtype) for name, value in net.state_dict().items()}
-    facts: dict[str, Any] = {"format": FORMAT, "layout": asdict(net.layout), **(about or {})}
+    facts: dict[str, Any] = {"format": _FORMAT, "layout": asdict(net.layout), **(about or {})}
     if palette is not None:
         facts["styles"] = palette.names
         tensors["numbers"] = palette.numbers.to(dtype)
@@ -81,15 +81,17 @@ def save_net(
 
 
 @torch.no_grad()
-def choose_numbers(
+def choose_file_dtype(
     net: PaintingNet, palette: Palette, photo: Tensor, kept: Sequence[Tensor] = ()
 ) -> torch.dtype:
-    """float16 for a file, where a photograph is then painted the same to a level of 255, and what
-    is to be ``kept`` is so to the last bit; else float32."""
+    """Return float16 for a file if a photograph is then painted the same, else float32.
+
+    The same is to a level of 255; and what is to be ``kept`` must be so to the last bit.
+    """
     if not all(torch.equal(each.half().to(each), each) for each in kept):
         return torch.float32
     halved = copy.deepcopy(net).half().float()
-    for style in range(0, len(palette), -(-len(palette) // TRIED)):
+    for style in range(0, len(palette), -(-len(palette) // _TRIED)):
         seen, row = palette.recolor(photo, style), palette.numbers[style : style + 1]
         away = (net(seen, row) - halved(seen, row.half().float())).abs()
         if not float(away.max()) <= 1 / 255:  # what is no number is not either
@@ -108,7 +110,7 @@ class NetFile:
 
 
 def find_net(model: str) -> Path:
-    """The file of a net that travels with the package, by its name, or of one of the user's own."""
+    """Return the file of a net that travels with the package, by name, or of the user's own."""
     if model in NETS:
         return Path(str(resources.files("impasto") / "data" / NETS[model]))
     path = Path(model)
@@ -118,7 +120,7 @@ def find_net(model: str) -> Path:
 
 
 def load_net(path: Path) -> NetFile:
-    """The net of a file, frozen, in float32."""
+    """Return the net of a file, frozen, in float32."""
     name = path.name
     if not path.is_file():
         raise MissingFileError(f"there is no model {str(path)!r}")
@@ -128,17 +130,18 @@ def load_net(path: Path) -> NetFile:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"cannot read the model {name!r}: {error}") from None
-    if facts.get("format") != FORMAT:
+    if facts.get("format") != _FORMAT:
         raise WeightsError(f"{name!r} is not a model that 'impasto train' made")
     try:
-        return _build(facts, tensors)
+        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
+            return _build(facts, tensors)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
         why = str(error).splitlines()[0]
         raise WeightsError(f"the model {name!r} is damaged: {why}") from None
 
 
 def load_net_of_many(model: str | os.PathLike[str]) -> tuple[PaintingNet, Palette]:
-    """A net, by its name or its file, and the styles that it knows."""
+    """Return a net, by its name or its file, and the styles that it knows."""
     path = find_net(os.fspath(model))
     file = load_net(path)
     if file.palette is None:
@@ -150,7 +153,7 @@ def load_net_of_many(model: str | os.PathLike[str]) -> tuple[PaintingNet, Palett
 
 
 def _build(facts: dict[str, Any], tensors: dict[str, Tensor]) -> NetFile:
-    layout = Layout(**{**facts["layout"], "widths": tuple(facts["layout"]["widths"])})
+    layout = NetShape(**{**facts["layout"], "widths": tuple(facts["layout"]["widths"])})
     net = PaintingNet(layout)
     net.load_state_dict(_part(tensors, "net."))
     palette, reader = None, None

@@ -1,16 +1,16 @@
-"""Networks that paint in one pass: photographs and the numbers of a style in, paintings out.
+"""Networks that paint in one pass: photographs and the parameters of a style in, paintings out.
 
 A ``PaintingNet`` is convolutions that all styles share. What a style is to it are the scale and
-shift of every normalisation (conditional instance normalisation, Dumoulin et al. 2017): a row of
-numbers, which is learnt for each style of a net of many, or for any picture read by a
-``CodeReader`` from the means and deviations of a backbone's features (Huang and Belongie 2017;
-Ghiasi et al. 2017). Photographs come in the style's colours already (optimal transport,
-``color.match_color``), so that a net has only strokes to lay.
+shift of every normalisation (conditional instance normalisation, Dumoulin et al. 2017). These
+parameters, called ``numbers`` here, are learnt for each style of a net of many, or read by a
+``CodeReader`` from the means and standard deviations of a backbone's features of any picture (Huang
+and Belongie 2017; Ghiasi et al. 2017). Photographs come in the style's colours already (optimal
+transport, ``color_transfer.match_color``), so that a net has only strokes to lay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,22 +20,22 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from impasto.losses.statistics import in_full
+from impasto.losses.statistics import weigh_moments, widen
 from impasto.networks.vgg import Backbone
 from impasto.system.devices import seeded
 
 CODE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 LEAST_STYLE = 32  # pixels of a style's short side: a backbone sees no less
-HIDDEN = 192
+_HIDDEN = 192
 GRAIN = 512  # pixels a side, before it comes again
 MARGIN = 32  # pixels around the photograph, which hide the zeros beyond
-TINY = 1e-5
+NORM_EPSILON = 1e-5
 
 Walk = Generator[Tensor, Tensor, Tensor]  # yields what is to be normalised, is sent it normalised
 
 
 @dataclass(frozen=True)
-class Layout:
+class NetShape:
     """How a net is built: the channels at each size, every one half of that before."""
 
     widths: tuple[int, ...]
@@ -46,20 +46,20 @@ class Layout:
     grain: bool  # whether it is given noise, to begin strokes at on what is even
 
 
-LAYOUTS = {
-    "any": Layout((32, 96), 4, fold=2, kernel=3, skips=True, grain=True),
-    "slim": Layout((32, 64), 4, fold=2, kernel=3, skips=True, grain=True),
+NET_SHAPES = {
+    "any": NetShape((32, 96), 4, fold=2, kernel=3, skips=True, grain=True),
+    "slim": NetShape((32, 64), 4, fold=2, kernel=3, skips=True, grain=True),
     # Johnson et al. 2016, supplement, with instance normalisation (Ulyanov et al. 2016) and, in
     # place of its transposed convolutions, enlarging and then convolving (Odena et al. 2016):
     # bilinearly, as blocks showed with nearest neighbours.
-    "johnson": Layout((32, 64, 128), 5, fold=1, kernel=9, skips=False, grain=False),
+    "johnson": NetShape((32, 64, 128), 5, fold=1, kernel=9, skips=False, grain=False),
 }
 
 
 class PaintingNet(nn.Module):
     """A photograph in, a painting out."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: NetShape) -> None:
         super().__init__()
         self.layout = layout
         widths, fold, around = layout.widths, layout.fold, layout.kernel // 2
@@ -84,8 +84,10 @@ class PaintingNet(nn.Module):
         nn.init.zeros_(self.exit.get_parameter("bias"))
 
     def renew_grain(self, seed: int = 0) -> None:
-        """Another one for every step of learning: what is always the same is learnt by heart, and
-        comes again in every painting."""
+        """Draw another grain, as for every step of learning.
+
+        What is always the same is learnt by heart, and comes again in every painting.
+        """
         self.grain.copy_(draw_grain(seed))
 
     @property
@@ -95,8 +97,10 @@ class PaintingNet(nn.Module):
 
     @property
     def reach(self) -> int:
-        """How many pixels beyond its own, at most, one of the painting depends on, but for the
-        normalisations, which see all."""
+        """How many pixels beyond its own, at most, one of the painting depends on.
+
+        The normalisations are left out, which see all.
+        """
         fold, deepest = self.layout.fold, self.stride
         sizes = [fold << i for i in range(len(self.down))]
         ends = 2 * fold * (self.layout.kernel // 2) + fold - 1
@@ -105,11 +109,11 @@ class PaintingNet(nn.Module):
 
     @property
     def count(self) -> int:
-        """How many numbers are a style."""
+        """How many parameters ("numbers") a style has."""
         return 2 * sum(self.channels)
 
     def walk(self, padded: Tensor) -> Walk:
-        """From what ``pad`` gave, or tiles of it, to what is added to the photograph."""
+        """Go from what ``pad`` gave, or tiles of it, to what is added to the photograph."""
         fold = self.layout.fold
         x = functional.pixel_unshuffle(padded, fold) if fold > 1 else padded
         x = functional.relu_((yield self.entry(x)))
@@ -132,8 +136,7 @@ class PaintingNet(nn.Module):
         return added
 
     def pad(self, photos: Tensor) -> Tensor:
-        """Photographs in [-1, 1], mirrored around, to multiples of the stride; the grain beside
-        them."""
+        """Return photographs in [-1, 1], mirrored to multiples of the stride, with the grain."""
         # Pixels lie together, as the net likes it, and rows are copied whole.
         padded = (photos * 2 - 1).to(self.entry.weight.dtype).permute(0, 2, 3, 1).contiguous()
         for dim in (1, 2):
@@ -148,7 +151,7 @@ class PaintingNet(nn.Module):
         return padded.permute(0, 3, 1, 2)
 
     def forward(self, photos: Tensor, numbers: Tensor) -> Tensor:
-        """Photographs (N, 3, H, W) in their styles' colours, painted; numbers (N, count)."""
+        """Paint photographs (N, 3, H, W) in their styles' colours, by parameters (N, count)."""
         height, width = photos.shape[-2:]
         manners = iter(self.split(numbers))
 
@@ -156,39 +159,42 @@ class PaintingNet(nn.Module):
             scale, shift = next(manners)
             if len(x) == 1 and not torch.is_grad_enabled():  # torch's own, in one go
                 parts = (1 + scale[0]).float(), shift[0].float()
-                return functional.batch_norm(x, None, None, *parts, training=True, eps=TINY)
+                return functional.batch_norm(x, None, None, *parts, training=True, eps=NORM_EPSILON)
             return StyledNorm.apply(x, scale, shift)  # type: ignore[no-any-return,no-untyped-call]
 
-        added = follow(self.walk(self.pad(photos)), norm)
+        added = run_layers(self.walk(self.pad(photos)), norm)
         return photos + added[..., MARGIN : MARGIN + height, MARGIN : MARGIN + width]
 
     def split(self, numbers: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """The scale and the shift (N, C) of every normalisation."""
+        """Return the scale and the shift (N, C) of every normalisation."""
         parts = torch.split(numbers, [2 * each for each in self.channels], 1)
         return [(scale, shift) for scale, shift in (part.chunk(2, 1) for part in parts)]
 
 
 def mirror_side(side: int, before: int, after: int) -> Tensor:
-    """Which pixels are seen where a side goes on so far, there and back again."""
+    """Return which pixels are seen where a side is continued so far by its mirror image."""
     seen = torch.arange(-before, side + after) % (2 * side)
     return torch.minimum(seen, 2 * side - 1 - seen)
 
 
 def draw_grain(seed: int = 0) -> Tensor:
-    """Noise with a variance of 1, in numbers that float16 has."""
+    """Draw noise with a variance of 1, in numbers that float16 has."""
     return torch.randn(1, 1, GRAIN, GRAIN, generator=seeded(seed)).half().float()
 
 
 def spread_cells(fold: int) -> Tensor:
-    """(1, 1, k, k): the mean over a cell's size, twice, which no pattern that repeats with every
-    cell comes through; pixels of a cell are made by weights of their own, and would show one."""
+    """Return a kernel (1, 1, k, k): the mean over a cell's size, twice.
+
+    No pattern that repeats with every cell comes through it; pixels of a cell are made by weights
+    of their own, and would show one.
+    """
     sides = torch.arange(1 - fold, fold)
     slope = (fold - sides.abs()) / fold**2
     return torch.outer(slope, slope)[None, None]
 
 
-def follow(walk: Walk, norm: Callable[[Tensor], Tensor]) -> Tensor:
-    """Go all the way."""
+def run_layers(walk: Walk, norm: Callable[[Tensor], Tensor]) -> Tensor:
+    """Run the network to its end."""
     x = next(walk)
     while True:
         try:
@@ -201,14 +207,16 @@ def follow(walk: Walk, norm: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 class StyledNorm(torch.autograd.Function):
-    """Instance normalisation of x (N, C, H, W) with a scale and a shift (N, C) for each picture: in
-    the precision of x, but for the sums, and with as few passes over it as there can be."""
+    """Instance normalisation of x (N, C, H, W) with a scale and a shift (N, C) for each picture.
+
+    It is in the precision of x, but for the sums, and passes over it as seldom as can be.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         mean = x.mean((2, 3), dtype=torch.float32)
         square = x.square().mean((2, 3), dtype=torch.float32)
-        inverse = (square - mean.square()).clamp_min(0).add_(TINY).rsqrt_()
+        inverse = (square - mean.square()).clamp_min(0).add_(NORM_EPSILON).rsqrt_()
         times = (1 + scale.float()) * inverse
         ctx.save_for_backward(x, mean, inverse, times)
         plus = shift.float() - mean * times
@@ -216,21 +224,21 @@ class StyledNorm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, mean, inverse, times = ctx.saved_tensors
-        shift = slope.sum((2, 3), dtype=torch.float32)
-        product = (slope * x).sum((2, 3), dtype=torch.float32)
-        scale = (product - mean * shift) * inverse  # sum of slope * normalised x
+        shift = output.sum((2, 3), dtype=torch.float32)
+        product = (output * x).sum((2, 3), dtype=torch.float32)
+        scale = (product - mean * shift) * inverse  # sum of the output's gradient * normalised x
         count = x[0, 0].numel()
         bend = -times * inverse * scale / count
         rest = -times * shift / count - bend * mean
         gradient = torch.addcmul(spread(rest, x), x, spread(bend, x))
-        gradient.addcmul_(slope, spread(times, x))
+        gradient.addcmul_(output, spread(times, x))
         return gradient, scale, shift
 
 
 def spread(numbers: Tensor, like: Tensor) -> Tensor:
-    """Of each channel of each picture, for all of its positions."""
+    """Shape a number of each channel (N, C) for all positions."""
     return numbers[..., None, None].to(like.dtype)
 
 
@@ -238,12 +246,12 @@ def spread(numbers: Tensor, like: Tensor) -> Tensor:
 
 
 class CodeReader(nn.Module):
-    """The numbers of a style from its code."""
+    """Reads the parameters of a style from its code."""
 
     def __init__(self, code: int, count: int) -> None:
         super().__init__()
-        last = nn.Linear(HIDDEN, count)
-        self.layers = nn.Sequential(nn.Linear(code, HIDDEN), nn.ReLU(), last)
+        last = nn.Linear(_HIDDEN, count)
+        self.layers = nn.Sequential(nn.Linear(code, _HIDDEN), nn.ReLU(), last)
         # In units of the codes of many styles, which training measures.
         self.mean = nn.Parameter(torch.zeros(code), requires_grad=False)
         self.deviation = nn.Parameter(torch.ones(code), requires_grad=False)
@@ -251,31 +259,28 @@ class CodeReader(nn.Module):
         nn.init.normal_(last.weight, std=0.02)
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Numbers (N, count) of codes (N, code)."""
+        """Return parameters (N, count) of codes (N, code)."""
         numbers: Tensor = self.layers((codes - self.mean) / self.deviation)
         return numbers
 
 
 def encode_style(backbone: Backbone, styles: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Codes (N, 2 x channels) of style pictures (N, 3, H, W); of what a mask (1, 1, H, W) says."""
+    """Return codes (N, 2 x channels) of style pictures (N, 3, H, W).
+
+    A code is the means and standard deviations of every code layer's channels, over what a mask
+    (1, 1, H, W) leaves of the pictures.
+    """
     seen = backbone(styles, CODE_LAYERS)
-    moments = []
+    moments: list[Tensor] = []
     for name in CODE_LAYERS:
-        features = in_full(seen[name])  # (N, C, h, w)
-        share = torch.ones_like(features[:1, :1])
+        features = widen(seen[name])  # (N, C, h, w)
+        weights = torch.ones_like(features[:1, :1])
         if mask is not None:
-            share = functional.interpolate(mask.to(share), share.shape[2:], mode="area")
-        weighed = features * (share / share.sum())
-        mean = weighed.sum((2, 3))
-        moments.append((mean, (weighed * features).sum((2, 3)) - mean.square()))
-    return join_moments(moments)
-
-
-def join_moments(moments: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """A code of the means and variances of every code layer's channels, (N, C) each."""
-    parts = [(mean, variance.clamp_min(0).sqrt()) for mean, variance in moments]
-    return torch.cat([each for pair in parts for each in pair], 1)
+            weights = functional.interpolate(mask.to(weights), weights.shape[2:], mode="area")
+        moments += weigh_moments(features, weights)
+    return torch.cat(moments, 1)
 
 
 def code_size(backbone: Backbone) -> int:
+    """Return the length of a code."""
     return 2 * sum(backbone.count_channels(name) for name in CODE_LAYERS)

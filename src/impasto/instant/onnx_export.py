@@ -6,7 +6,6 @@ they are the file that others can run without this package.
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -19,29 +18,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from impasto.errors import DependencyError
 from impasto.images.color_transfer import RIDGE, matrix_power
-from impasto.instant.net import GRAIN, MARGIN, TINY, PaintingNet
+from impasto.instant.net import GRAIN, MARGIN, NORM_EPSILON, PaintingNet
 from impasto.instant.palette import Palette
 from impasto.system.files import replacing
+from impasto.system.optional import require
 
-Array = npt.NDArray[Any]
-Value = Array | np.generic
+_Array = npt.NDArray[Any]
+_Value = _Array | np.generic
 
-OPSET, FORMAT = 17, 8  # of ONNX, from 2021: old enough for all that reads such files
-FLAT = 1e-12  # what a variance counts for at least, as in ``color.matrix_power``
+_OPSET, _IR_VERSION = 17, 8  # of ONNX, from 2021: old enough for all that reads such files
+_FLAT = 1e-12  # what a variance counts for at least, as in ``color_transfer.matrix_power``
 # Newton's steps, of which each makes what is far too small half as large again: enough for 1e-6.
-STEPS = 40
-
-
-def need(library: str, what: str, extra: str) -> ModuleType:
-    """An optional library."""
-    try:
-        return importlib.import_module(library)
-    except ImportError:
-        raise DependencyError(
-            f"{what} needs {library}, which is not installed; pip install 'impasto[{extra}]'"
-        ) from None
+_STEPS = 40
 
 
 class Graph:
@@ -53,27 +42,28 @@ class Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
-    def add(self, kind: str, *inputs: str | Value, name: str | None = None, **how: Any) -> str:
-        """A node; the name of what comes out."""
+    def add(self, kind: str, *inputs: str | _Value, name: str | None = None, **how: Any) -> str:
+        """Add a node; return the name of what comes out."""
         name = name or f"n{len(self.nodes)}"
         return self.add_many(kind, *inputs, names=[name], **how)[0]
 
     def add_many(
-        self, kind: str, *inputs: str | Value, names: Sequence[str], **how: Any
+        self, kind: str, *inputs: str | _Value, names: Sequence[str], **how: Any
     ) -> list[str]:
-        """A node that several things come out of."""
+        """Add a node that several things come out of; return their names."""
         read = [each if isinstance(each, str) else self.keep(each) for each in inputs]
         self.nodes.append(self.onnx.helper.make_node(kind, read, list(names), **how))
         return list(names)
 
-    def keep(self, constant: Value) -> str:
+    def keep(self, constant: _Value) -> str:
+        """Keep a constant; return its name."""
         name = f"constant{len(self.constants)}"
         tensor = self.onnx.numpy_helper.from_array(np.array(constant, order="C"), name)
         self.constants.append(tensor)
         return name
 
     def close(self, inputs: Mapping[str, Sequence[int | str]], output: str) -> Any:
-        """The whole model, of inputs of these shapes and one painting."""
+        """Return the whole model, of inputs of these shapes and one painting."""
         helper, kind = self.onnx.helper, self.single
         picture = (1, 3, "height", "width")
         graph = helper.make_graph(
@@ -85,52 +75,54 @@ class Graph:
         )
         return helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=FORMAT,
+            opset_imports=[helper.make_opsetid("", _OPSET)],
+            ir_version=_IR_VERSION,
             producer_name="impasto",
             producer_version=version("impasto"),
         )
 
 
-def whole(*numbers: int) -> Array:
+def whole(*numbers: int) -> _Array:
+    """Return integers."""
     return np.array(numbers, np.int64)
 
 
-def real(tensor: Tensor) -> Array:
-    """Float32 on the processor."""
-    array: Array = tensor.detach().float().cpu().numpy()
+def real(tensor: Tensor) -> _Array:
+    """Return float32 on the processor."""
+    array: _Array = tensor.detach().float().cpu().numpy()
     return array
 
 
-def precise(tensor: Tensor) -> Array:
-    array: Array = tensor.detach().double().cpu().numpy()
+def precise(tensor: Tensor) -> _Array:
+    """Return float64 on the processor."""
+    array: _Array = tensor.detach().double().cpu().numpy()
     return array
 
 
 def build_model(net: PaintingNet) -> Any:
-    """``net.forward`` as a model: ``photo`` and ``numbers`` in, ``painting`` out."""
-    graph = Graph(need("onnx", "an ONNX graph", "onnx"))
-    draw_net(graph, net, "photo", "numbers", "painting")
+    """Return ``net.forward`` as a model: ``photo`` and ``numbers`` in, ``painting`` out."""
+    graph = Graph(require("onnx", "an ONNX graph needs onnx", extra="onnx"))
+    add_net(graph, net, "photo", "numbers", "painting")
     inputs = {"photo": (1, 3, "height", "width"), "numbers": (1, net.count)}
     return graph.close(inputs, "painting")
 
 
-def draw_net(graph: Graph, net: PaintingNet, photo: str, numbers: str, painting: str) -> None:
-    """``PaintingNet.forward``."""
+def add_net(graph: Graph, net: PaintingNet, photo: str, numbers: str, painting: str) -> None:
+    """Add ``PaintingNet.forward``."""
     sides = graph.add("Slice", graph.add("Shape", photo), whole(2), whole(4))
     padded = graph.add("Sub", graph.add("Mul", photo, np.float32(2)), np.float32(1))
     for dim in (2, 3):
-        padded = graph.add("Gather", padded, draw_mirror(graph, net, photo, dim), axis=dim)
+        padded = graph.add("Gather", padded, add_mirror(graph, net, photo, dim), axis=dim)
     if net.layout.grain:
-        padded = graph.add("Concat", padded, draw_grain(graph, net, padded), axis=1)
-    added = draw_walk(graph, net, padded, split_numbers(graph, net, numbers))
+        padded = graph.add("Concat", padded, add_grain(graph, net, padded), axis=1)
+    added = add_walk(graph, net, padded, split_numbers(graph, net, numbers))
     corner, axes = whole(MARGIN, MARGIN), whole(2, 3)
     end = graph.add("Add", sides, corner)
     graph.add("Add", photo, graph.add("Slice", added, corner, end, axes), name=painting)
 
 
-def draw_mirror(graph: Graph, net: PaintingNet, photo: str, dim: int) -> str:
-    """``networks.mirror_side``, of the margin before and after, and to multiples of the stride."""
+def add_mirror(graph: Graph, net: PaintingNet, photo: str, dim: int) -> str:
+    """Add ``net.mirror_side``, of the margin before and after, and to multiples of the stride."""
     side = graph.add("Gather", graph.add("Shape", photo), np.int64(dim))
     missing = graph.add("Mod", graph.add("Neg", side), np.int64(net.stride))
     end = graph.add("Add", graph.add("Add", side, missing), np.int64(MARGIN))
@@ -141,8 +133,8 @@ def draw_mirror(graph: Graph, net: PaintingNet, photo: str, dim: int) -> str:
     return graph.add("Min", there, back)
 
 
-def draw_grain(graph: Graph, net: PaintingNet, padded: str) -> str:
-    """The net's grain, as large as what it lies beside."""
+def add_grain(graph: Graph, net: PaintingNet, padded: str) -> str:
+    """Add the net's grain, as large as what it lies beside."""
     sides = graph.add("Slice", graph.add("Shape", padded), whole(2), whole(4))
     times = graph.add("Div", graph.add("Add", sides, whole(GRAIN - 1)), whole(GRAIN))
     times = graph.add("Concat", whole(1, 1), times, axis=0)
@@ -152,7 +144,7 @@ def draw_grain(graph: Graph, net: PaintingNet, padded: str) -> str:
 
 
 def split_numbers(graph: Graph, net: PaintingNet, numbers: str) -> list[tuple[str, str]]:
-    """What every normalisation multiplies by, and what it adds."""
+    """Add the split into what every normalisation multiplies by, and what it adds."""
     ones = np.concatenate([np.repeat(np.array([1, 0], np.float32), each) for each in net.channels])
     flat = graph.add("Add", graph.add("Reshape", numbers, whole(-1)), ones)
     names = [f"{what}{i}" for i in range(len(net.channels)) for what in ("times", "plus")]
@@ -161,36 +153,36 @@ def split_numbers(graph: Graph, net: PaintingNet, numbers: str) -> list[tuple[st
     return list(zip(parts[::2], parts[1::2], strict=True))
 
 
-def draw_walk(graph: Graph, net: PaintingNet, padded: str, manners: list[tuple[str, str]]) -> str:
-    """``PaintingNet.walk``."""
+def add_walk(graph: Graph, net: PaintingNet, padded: str, manners: list[tuple[str, str]]) -> str:
+    """Add ``PaintingNet.walk``."""
     fold, rest = net.layout.fold, iter(manners)
 
     def norm(x: str) -> str:
-        return graph.add("InstanceNormalization", x, *next(rest), epsilon=TINY)
+        return graph.add("InstanceNormalization", x, *next(rest), epsilon=NORM_EPSILON)
 
     def relu(x: str) -> str:
         return graph.add("Relu", x)
 
-    x = relu(norm(draw_conv(graph, padded, net.entry, fold)))
+    x = relu(norm(add_conv(graph, padded, net.entry, fold)))
     skips = []
     for conv in net.down:
         skips.append(x)
-        x = relu(norm(draw_conv(graph, x, conv)))
+        x = relu(norm(add_conv(graph, x, conv)))
     for first, second in zip(net.middle[::2], net.middle[1::2], strict=True):
-        y = relu(norm(draw_conv(graph, x, first)))
-        x = graph.add("Add", norm(draw_conv(graph, y, second)), x)
+        y = relu(norm(add_conv(graph, x, first)))
+        x = graph.add("Add", norm(add_conv(graph, y, second)), x)
     for conv in net.up:
-        x = norm(draw_conv(graph, draw_larger(graph, x), conv))
+        x = norm(add_conv(graph, add_larger(graph, x), conv))
         x = relu(graph.add("Add", x, skips.pop()) if net.layout.skips else x)
-    x = draw_conv(graph, x, net.exit)
+    x = add_conv(graph, x, net.exit)
     if fold == 1:
         return x
     x = graph.add("DepthToSpace", x, blocksize=fold, mode="CRD")
     return graph.add("Conv", x, real(net.smoothing), pads=[fold - 1] * 4, group=3)
 
 
-def draw_conv(graph: Graph, x: str, conv: Any, fold: int = 1) -> str:
-    """A convolution; with a fold, of cells of that many pixels squared, without making them."""
+def add_conv(graph: Graph, x: str, conv: Any, fold: int = 1) -> str:
+    """Add a convolution; with a fold, of cells of that many pixels a side, without making them."""
     around = [conv.padding[0] * fold] * 4
     strides, size = [conv.stride[0] * fold] * 2, [conv.kernel_size[0] * fold] * 2
     weight, bias = real(fold_weight(conv.weight, fold)), real(conv.bias)
@@ -198,15 +190,15 @@ def draw_conv(graph: Graph, x: str, conv: Any, fold: int = 1) -> str:
 
 
 def fold_weight(weight: Tensor, fold: int) -> Tensor:
-    """Of pixels, from that of cells with pixels as channels (``pixel_unshuffle``)."""
+    """Return the weight for pixels from that for cells (``pixel_unshuffle``)."""
     out, channels, size, _ = weight.shape
     cells = weight.reshape(out, -1, fold, fold, size, size)
     pixels = cells.permute(0, 1, 4, 2, 5, 3)
     return pixels.reshape(out, channels // fold**2, size * fold, size * fold)
 
 
-def draw_larger(graph: Graph, x: str) -> str:
-    """Twice the size, between neighbours as ``functional.interpolate`` does it."""
+def add_larger(graph: Graph, x: str) -> str:
+    """Add an enlargement to twice the size, as ``functional.interpolate`` does it."""
     how = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
     return graph.add("Resize", x, "", np.array([1, 1, 2, 2], np.float32), **how)
 
@@ -215,16 +207,19 @@ def draw_larger(graph: Graph, x: str) -> str:
 
 
 def export_onnx(path: Path, net: PaintingNet, palette: Palette) -> None:
-    """A file that paints without this package: ``photo`` (1, 3, height, width), RGB in [0, 1], and
-    where there are several styles the ``weights`` of each in; ``painting``, alike, out."""
-    onnx = need("onnx", "an ONNX file", "onnx")
+    """Write a file that paints without this package.
+
+    In go ``photo`` (1, 3, height, width), RGB in [0, 1], and where there are several styles the
+    ``weights`` of each; out comes ``painting``, of the same shape.
+    """
+    onnx = require("onnx", "an ONNX file needs onnx", extra="onnx")
     graph = Graph(onnx)
     inputs: dict[str, Sequence[int | str]] = {"photo": (1, 3, "height", "width")}
     if len(palette) > 1:
         inputs["weights"] = (len(palette),)
-    numbers, mean, covariance = draw_blend(graph, palette)
-    recoloured = draw_recolouring(graph, mean, covariance)
-    draw_net(graph, net, recoloured, numbers, "added")
+    numbers, mean, covariance = add_blend(graph, palette)
+    recoloured = add_recolouring(graph, mean, covariance)
+    add_net(graph, net, recoloured, numbers, "added")
     graph.add("Clip", "added", np.float32(0), np.float32(1), name="painting")
     model = graph.close(inputs, "painting")
     model.doc_string = (
@@ -238,9 +233,11 @@ def export_onnx(path: Path, net: PaintingNet, palette: Palette) -> None:
         beside.write_bytes(model.SerializeToString())
 
 
-def draw_blend(graph: Graph, palette: Palette) -> tuple[str, str, str]:
-    """``Palette.blend``: numbers (1, count), mean (3, 1), and of the covariance a factor, which
-    times itself turned is that: the roots of all, side by side, (3, 3 S)."""
+def add_blend(graph: Graph, palette: Palette) -> tuple[str, str, str]:
+    """Add ``Palette.blend``: parameters (1, count), mean (3, 1), and a factor of the covariance.
+
+    The factor times its transpose is the covariance: the roots of all, side by side, (3, 3 S).
+    """
     roots = torch.stack([matrix_power(each, 0.5) for each in palette.covariances.double()], 1)
     factor = graph.keep(precise(roots))  # (3, S, 3)
     if len(palette) == 1:
@@ -248,7 +245,7 @@ def draw_blend(graph: Graph, palette: Palette) -> tuple[str, str, str]:
     else:
         weights = graph.add("Relu", graph.add("Cast", "weights", to=graph.double))
         # The least there can be, so that no weights at all are the same of each.
-        weights = graph.add("Add", weights, np.float64(FLAT))
+        weights = graph.add("Add", weights, np.float64(_FLAT))
         shares = graph.add("Div", weights, graph.add("ReduceSum", weights))
         row = graph.add("Reshape", shares, whole(1, -1))
         numbers = graph.add(
@@ -260,8 +257,8 @@ def draw_blend(graph: Graph, palette: Palette) -> tuple[str, str, str]:
     return numbers, mean, graph.add("Reshape", factor, whole(3, -1))
 
 
-def draw_recolouring(graph: Graph, mean: str, target: str) -> str:
-    """``color.match_color`` of the photograph, for a mean and a factor of the covariance."""
+def add_recolouring(graph: Graph, mean: str, target: str) -> str:
+    """Add ``match_color`` of the photograph, for a mean and a factor of the covariance."""
     flat = graph.add("Reshape", "photo", whole(3, -1))
     colors = graph.add("Cast", flat, to=graph.double)
     own = graph.add("ReduceMean", colors, axes=[1], keepdims=1)
@@ -270,7 +267,7 @@ def draw_recolouring(graph: Graph, mean: str, target: str) -> str:
     product = graph.add("Gemm", centred, centred, transB=1)
     covariance = graph.add("Div", product, graph.add("Cast", count, to=graph.double))
     covariance = graph.add("Add", covariance, RIDGE * np.eye(3))
-    linear = graph.add("Cast", draw_optimal_map(graph, covariance, target), to=graph.single)
+    linear = graph.add("Cast", add_optimal_map(graph, covariance, target), to=graph.single)
     centred = graph.add("Sub", flat, graph.add("Cast", own, to=graph.single))
     moved = graph.add("MatMul", linear, centred)
     moved = graph.add("Add", moved, graph.add("Cast", mean, to=graph.single))
@@ -278,30 +275,29 @@ def draw_recolouring(graph: Graph, mean: str, target: str) -> str:
     return graph.add("Reshape", clipped, graph.add("Shape", "photo"))
 
 
-def draw_optimal_map(graph: Graph, covariance: str, target: str) -> str:
-    """``color.optimal_map`` by products alone.
+def add_optimal_map(graph: Graph, covariance: str, target: str) -> str:
+    """Add ``optimal_map`` by products alone.
 
     With factors C = K K^T and T = L L^T the map is A = K^-T (B B^T)^1/2 K^-1, where B = K^T L, as
     A is symmetric and A C A = T. Of a polar decomposition B = H U that root is H = B U^T, and so
     A = L U^T K^-1. Neither B B^T nor a root of it is ever taken: where T is flat, as of a grey
     style, its rounding would be larger than it.
     """
-    lower, inverse = draw_cholesky(graph, covariance)
-    # As much as FLAT added to the variances of B B^T.
-    least = np.float64(FLAT**0.5)
+    lower, inverse = add_cholesky(graph, covariance)
+    # As much as _FLAT added to the variances of B B^T.
+    least = np.float64(_FLAT**0.5)
     faint = graph.add("Mul", graph.add("Transpose", inverse, perm=[1, 0]), least)
     factor = graph.add("Concat", target, faint, axis=1)
     turned = graph.add("Transpose", lower, perm=[1, 0])
     inside = graph.add("MatMul", turned, target)
     inside = graph.add("Concat", inside, least * np.eye(3), axis=1)
-    rotation = draw_rotation(graph, inside)
+    rotation = add_rotation(graph, inside)
     middle = graph.add("Gemm", factor, rotation, transB=1)
     return graph.add("MatMul", middle, inverse)
 
 
-def draw_cholesky(graph: Graph, matrix: str) -> tuple[str, str]:
-    """The lower triangle that times itself turned is a matrix (3, 3), and the triangle's inverse:
-    written out, since ONNX has no solvers."""
+def add_cholesky(graph: Graph, matrix: str) -> tuple[str, str]:
+    """Add the Cholesky factor of a matrix (3, 3) and its inverse, as ONNX has no solvers."""
 
     def minus(x: str, *pairs: tuple[str, str]) -> str:
         for pair in pairs:
@@ -337,12 +333,15 @@ def draw_cholesky(graph: Graph, matrix: str) -> tuple[str, str]:
     return lower, inverse
 
 
-def draw_rotation(graph: Graph, matrix: str) -> str:
-    """U of the polar decomposition H U of a matrix (3, n), by the Newton-Schulz iteration (Higham
-    2008, eq. 8.20): every singular value goes to 1."""
+def add_rotation(graph: Graph, matrix: str) -> str:
+    """Add U of the polar decomposition H U of a matrix (3, n).
+
+    It is found by the Newton-Schulz iteration (Higham 2008, eq. 8.20): every singular value goes
+    to 1.
+    """
     length = graph.add("Sqrt", graph.add("ReduceSumSquare", matrix, keepdims=1))
     x = graph.add("Div", matrix, length)
-    for _ in range(STEPS):
+    for _ in range(_STEPS):
         step = graph.add("Gemm", x, x, 1.5 * np.eye(3), alpha=-0.5, transB=1)
         x = graph.add("MatMul", step, x)
     return x

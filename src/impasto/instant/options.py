@@ -15,8 +15,10 @@ MODELS = ("any", "painters")  # the networks that travel with the package
 
 
 def parse_blend(entries: Sequence[str], names: Sequence[str]) -> list[float]:
-    """The share of each style, 1 in all, of ``["a=0.3,b=0.7"]``, or of numbers in the styles'
-    order; the same for all if there are none."""
+    """Return the share of each style, 1 in all, of ``["a=0.3,b=0.7"]``.
+
+    The entries may also be weights in the styles' order; all shares are the same if there are none.
+    """
     found = split_blend(entries)
     if not found:
         return [1 / len(names)] * len(names)
@@ -34,7 +36,7 @@ def parse_blend(entries: Sequence[str], names: Sequence[str]) -> list[float]:
 
 
 def split_blend(entries: Sequence[str]) -> list[tuple[str | None, float]]:
-    """Names, or None where the order says which, and weights."""
+    """Return names, or None where the order says which, and weights."""
     found: list[tuple[str | None, float]] = []
     seen: set[str] = set()
     for entry in ",".join(entries).split(",") if entries else ():
@@ -60,7 +62,7 @@ def _check_blend(entries: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _take_one(value: Any) -> Any:
-    """``"a=0.3,b=0.7"`` as well as a list of such."""
+    """Take ``"a=0.3,b=0.7"`` as well as a list of such."""
     return (value,) if isinstance(value, str) else value
 
 

@@ -1,15 +1,16 @@
 """Painting in one pass: after any picture, or after styles that a net has learnt.
 
-A photograph takes its style's colours and goes through a net once (``networks``).
+A photograph takes its style's colours and goes through a net once (``net``).
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -19,15 +20,15 @@ from impasto.images.color_transfer import carry_moments
 from impasto.images.picture import ImageSource, InputPictures, describe_pictures
 from impasto.images.reading import read_image
 from impasto.images.resizing import fit_size
+from impasto.images.transparency import make_opaque
 from impasto.instant.engines import Engine, choose_engine
-from impasto.instant.model_file import NETS as NETS
 from impasto.instant.model_file import NetFile, find_net, load_net
 from impasto.instant.options import InstantOptions
-from impasto.instant.palette import Palette, join_palettes
-from impasto.instant.styles import AnyStyles, LearntStyles, Styles
+from impasto.instant.palette import Palette, join_palettes, name_styles
+from impasto.instant.styles import NO_STYLE, AnyStyles, LearntStyles, StyleReader, StyleSource
 from impasto.instant.tiled_pass import FEWEST_PIXELS, measure_cost, paint_in_tiles, place_net
 from impasto.options import format_memory
-from impasto.painting.inputs import Region, Sample, SceneOptions, fill_transparent
+from impasto.painting.inputs import Region, Sample, SceneOptions
 from impasto.painting.memory_plan import grant_memory
 from impasto.painting.painter import list_styles
 from impasto.painting.result import Painting
@@ -35,8 +36,9 @@ from impasto.painting.scene import Scene
 from impasto.recipes import write_recipe
 from impasto.system.devices import Machine, choose_machine, settle_precision
 from impasto.system.memory import resident_memory
+from impasto.work import Request, Step
 
-COPIES = 8  # of the picture, while it is painted
+_COPIES = 8  # of the picture, while it is painted
 
 
 class Instant:
@@ -53,8 +55,7 @@ class Instant:
         style: ImageSource | Sequence[ImageSource] | None = None,
         options: InstantOptions | Mapping[str, Any] | None = None,
     ) -> None:
-        if not isinstance(options, InstantOptions):
-            options = InstantOptions.read(dict(options or {}))
+        options = InstantOptions.parse(options)
         if options.blend and options.style_mask:
             raise OptionError("styles are blended, or each goes where its mask says; not both")
         self.options = options
@@ -64,7 +65,7 @@ class Instant:
             named = list_styles(style)
         file = open_net(options.model or "any")
         self.machine = settle_precision(choose_machine(options.device), options.precision)
-        self.styles: Styles
+        self.styles: StyleSource
         if file.reader is not None:
             self.styles = AnyStyles(file, named, options, self.machine)
         else:
@@ -74,8 +75,15 @@ class Instant:
         self.engine: Engine | None = None
         self.turn = threading.Lock()  # an engine is chosen once
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what another process makes for itself: the engine and its lock."""
+        return {**self.__dict__, "engine": None, "turn": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, turn=threading.Lock())
+
     def __call__(self, content: ImageSource) -> Painting:
-        """The photograph, painted."""
+        """Return the photograph, painted."""
         options = self.options
         picture = read_image(content, max_megapixels=options.max_megapixels)
         size = picture.size if options.size is None else fit_size(*picture.size, options.size)
@@ -117,7 +125,7 @@ class Instant:
 
     @torch.no_grad()
     def lay(self, photo: Tensor, numbers: Tensor, *, is_tiled: bool = False) -> Tensor:
-        """Strokes on a photograph (1, 3, H, W) that is in its style's colours."""
+        """Lay strokes on a photograph (1, 3, H, W) that is in its style's colours."""
         height, width = photo.shape[2:]
         if not is_tiled:
             return self._choose_engine(height, width)(photo, numbers).clamp_(0, 1)
@@ -131,7 +139,7 @@ class Instant:
         return measure_cost(self.net, self.machine.precision if is_torch else torch.float32)
 
     def _must_tile(self, width: int, height: int) -> bool:
-        """Whether a picture goes through in tiles; an error where not even they fit."""
+        """Return whether a picture goes through in tiles; an error where not even they fit."""
         room, cost = self._find_room(width * height), self._cost()
         if room is None or width * height * cost <= room:
             return False
@@ -151,13 +159,13 @@ class Instant:
         return True
 
     def _find_room(self, pixels: int) -> int | None:
-        """Bytes that there are for features, beside copies of the picture that are yet to come."""
+        """Return the bytes that there are for features, beside copies of the picture to come."""
         device = self.machine.device
         granted = grant_memory(device, self.options.memory)
         if granted is None:
             return None
         used = (resident_memory() or 0) if device.type == "cpu" else 0
-        return granted - used - COPIES * 12 * pixels
+        return granted - used - _COPIES * 12 * pixels
 
     def _choose_engine(self, height: int, width: int) -> Engine:
         with self.turn:
@@ -165,7 +173,7 @@ class Instant:
                 self.engine, note = choose_engine(
                     self.options.engine, self.net, self.machine, (height, width)
                 )
-                self.notes += [note] if note else []
+                self.notes += [note] if note and note not in self.notes else []
             return self.engine
 
 
@@ -186,7 +194,7 @@ class Impression:
 
     @classmethod
     def many(cls, options: InstantOptions) -> Callable[[str, Sequence[str]], Impression]:
-        """What begins one painting after another; they come by style, and each is read once."""
+        """Return what begins one painting after another; they come by style, each read once."""
 
         @lru_cache(maxsize=1)
         def find_painter(styles: tuple[str, ...]) -> Instant:
@@ -194,31 +202,61 @@ class Impression:
 
         return lambda content, styles: cls(content, painter=find_painter(tuple(styles)))
 
-    def steps(self) -> Iterator[None]:
-        self.painted = self.painter(self.content)
-        yield
+    @classmethod
+    def settle_many(
+        cls, options: InstantOptions, styles: Sequence[str]
+    ) -> tuple[InstantOptions, list[str]]:
+        """Check what is the same for many paintings, and choose an engine for all of them.
+
+        Pictures of styles are not read: one that cannot be is told with its paintings.
+        """
+        if options.model is None and options.engine == "torch":
+            return options, []
+        painter = Instant(styles, options)
+        if options.engine != "auto":
+            return options, []
+        engine, note = choose_engine("auto", painter.net, painter.machine, (512, 512))
+        return options.model_copy(update={"engine": engine.name}), [note] if note else []
+
+    @classmethod
+    def from_request(cls, request: Request) -> Self:
+        """Make the work that a request asks for."""
+        options = InstantOptions.parse(request.options)
+        return cls(request.one("content"), request.many("style"), options)
+
+    def steps(self) -> Iterator[Step]:
+        """Paint, in one step."""
+        began = time.perf_counter()
+        painted = self.painted = self.painter(self.content)
+        size = painted.pixels.shape[3], painted.pixels.shape[2]
+        seconds = time.perf_counter() - began
+        yield Step(1, 1, size=size, seconds=seconds, look=lambda: painted)
 
     def result(self) -> Painting:
+        """Return the painting, once it is there."""
         if self.painted is None:
             raise RuntimeError("nothing is painted before steps()")
         return self.painted
 
 
 def open_net(model: str) -> NetFile:
-    """A net that travels with the package, by its name, or one of the user's own."""
+    """Return a net that travels with the package, by its name, or one of the user's own."""
     return load_net(find_net(model))
 
 
 def read_palette(style: Sequence[ImageSource], model: str | None, side: int) -> Palette:
-    """Styles as rows: those of a model, all or by name, or pictures seen at that long side."""
-    options = InstantOptions(model=model, style_size=None if model else side)
+    """Return styles as rows: a model's, all or by name, or pictures seen at that long side."""
     file = open_net(model or "any")
     if file.palette is not None:
-        return LearntStyles(file, style or file.palette.names, options).rows
-    styles = AnyStyles(file, style, options, Machine(torch.device("cpu")))
-    samples = [
-        Sample(fill_transparent(picture.pixels, picture.alpha), picture.alpha, 1.0, i)
-        for i, picture in enumerate(styles.pictures)
-    ]
-    seen = join_palettes([styles.see(sample, side) for sample in samples])
-    return replace(seen, names=tuple(styles.stems))
+        return file.palette.choose(list(map(str, style)) or file.palette.names)
+    if not style:
+        raise OptionError(NO_STYLE)
+    assert file.reader is not None
+    reader = StyleReader(file.reader, Machine(torch.device("cpu")))
+    pictures = [read_image(each) for each in style]
+    names = name_styles([picture.name for picture in pictures], None)
+    rows = []
+    for i, (name, picture) in enumerate(zip(names, pictures, strict=True)):
+        sample = Sample(make_opaque(picture).pixels, picture.alpha, 1.0, i)
+        rows.append(reader.read(sample, side, name))
+    return join_palettes(rows)

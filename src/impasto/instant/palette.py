@@ -1,4 +1,4 @@
-"""Styles as a painting net knows them: numbers, and the statistics of their colours."""
+"""Styles as a painting net knows them: parameters, and the statistics of their colours."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from impasto.errors import OptionError
+from impasto.errors import OptionError, suggest
 from impasto.images.color_transfer import carry_moments
 
 
 @dataclass(frozen=True)
-class Manner:
+class StyleBlend:
     """One style, or a blend of several, as a net paints it."""
 
     numbers: Tensor  # (count,)
@@ -33,24 +33,31 @@ class Palette:
     means: Tensor  # (S, 3), float64
     covariances: Tensor  # (S, 3, 3), float64
 
-    def blend(self, weights: Sequence[float]) -> Manner:
-        """Several in one, weights as they are: they are to be 1 in all."""
+    def blend(self, weights: Sequence[float]) -> StyleBlend:
+        """Return several in one; the weights are to sum to 1."""
         shares = torch.tensor(weights, dtype=torch.float64)
-        return Manner(
+        return StyleBlend(
             shares.to(self.numbers) @ self.numbers,
             shares @ self.means,
             torch.einsum("s,sij->ij", shares, self.covariances),
         )
 
     def take(self, rows: Sequence[int]) -> Palette:
-        """Those styles, in that order."""
+        """Return those rows, in that order."""
         index = torch.tensor(rows)
         names = tuple(self.names[row] for row in rows)
         parts = self.numbers[index], self.means[index], self.covariances[index]
         return Palette(names, *parts)
 
+    def choose(self, names: Sequence[str]) -> Palette:
+        """Return the rows of these names."""
+        for name in names:
+            if name not in self.names:
+                raise OptionError(f"unknown style {name!r}{suggest(name, self.names)}")
+        return self.take([self.names.index(name) for name in names])
+
     def recolor(self, photo: Tensor, style: int) -> Tensor:
-        """A photograph (1, 3, H, W) in a style's colours."""
+        """Return a photograph (1, 3, H, W) in a style's colours."""
         matched = carry_moments(photo, self.means[style], self.covariances[style])
         return matched.clamp_(0, 1)
 
@@ -61,8 +68,10 @@ class Palette:
 def name_styles(
     files: Sequence[str], names: Sequence[str] | None, known: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """The names of styles that are asked for, or else those of their files: a, a-2, b. None may be
-    ``known``."""
+    """Return the names that are asked for, or else those of the styles' files: a, a-2, b.
+
+    None may be ``known``.
+    """
     if names is None:
         names = []
         for file in files:
@@ -83,7 +92,7 @@ def name_styles(
 
 
 def join_palettes(palettes: Sequence[Palette]) -> Palette:
-    """All of their styles, one palette's after another's."""
+    """Return all of their styles, one palette's after another's."""
     return Palette(
         tuple(name for palette in palettes for name in palette.names),
         torch.cat([palette.numbers for palette in palettes]),

@@ -9,46 +9,63 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from impasto.errors import OptionError, suggest
+from impasto.errors import OptionError
 from impasto.images.color_transfer import color_statistics
 from impasto.images.picture import ImageSource, Picture
 from impasto.images.reading import read_image
 from impasto.images.resizing import resize_pixels
-from impasto.instant.model_file import NETS as NETS
 from impasto.instant.model_file import NetFile
-from impasto.instant.net import LEAST_STYLE, encode_style
+from impasto.instant.net import LEAST_STYLE, CodeReader, encode_style
 from impasto.instant.options import InstantOptions, parse_blend, split_blend
-from impasto.instant.palette import Manner, Palette, join_palettes, name_styles
+from impasto.instant.palette import Palette, StyleBlend, join_palettes, name_styles
 from impasto.networks.weights import load_backbone
 from impasto.painting.inputs import Sample, fit_style
 from impasto.system.devices import Machine
 
-# --- files --------------------------------------------------------------------------------------
-
-
-LARGEST_STYLE = 1024  # pixels of a long side
-LONGEST = 8  # times the size at which a style is seen, however narrow it is
-SIDES_PER_OCTAVE = 2  # at which styles are seen, lest they be measured anew for every size
-PLAIN_COLORS = ("style", "content")  # which need no picture of the style
+NO_STYLE = "no style given: name a picture, or a model that has learnt some"
+_LARGEST = 1024  # pixels of a long side
+_LONGEST = 8  # times the size at which a style is seen, however narrow it is
+_SIDES_PER_OCTAVE = 2  # at which styles are seen, lest they be measured anew for every size
+_PLAIN_COLORS = ("style", "content")  # which need no picture of the style
 
 
 # --- what is painted after ----------------------------------------------------------------------
 
 
-class Styles(Protocol):
-    """Styles that a net can paint."""
+class StyleSource(Protocol):
+    """The styles of a painting, wherever they come from."""
 
     names: list[str]
     pictures: list[Picture]
     shares: list[float]
     notes: list[str]
 
-    def read(self, samples: Sequence[Sample], long_side: int) -> Manner:
-        """Some of them, by their shares, for a painting with that long side."""
+    def read(self, samples: Sequence[Sample], long_side: int) -> StyleBlend:
+        """Return some of them, by their shares, for a painting with that long side."""
+
+
+class StyleReader:
+    """Reads style parameters from pictures."""
+
+    def __init__(self, reader: CodeReader, machine: Machine) -> None:
+        self.reader, self.machine = reader, machine
+        self.backbone = load_backbone("compact").place(machine)
+
+    @torch.no_grad()
+    def read(self, sample: Sample, side: int, name: str) -> Palette:
+        """Return a picture's row, as it is seen at that long side."""
+        height, width = sample.pixels.shape[2:]
+        size = fit_style(width, height, side, LEAST_STYLE)
+        most = _LONGEST * max(side, LEAST_STYLE)
+        size = min(size[0], most), min(size[1], most)  # of a mere line
+        pixels = resize_pixels(sample.pixels, *size)
+        code = encode_style(self.backbone, pixels.to(self.machine.device), sample.mask)
+        mean, covariance = color_statistics(sample.pixels, sample.mask)
+        return Palette((name,), self.reader(code.cpu()), mean[None], covariance[None])
 
 
 class AnyStyles:
-    """Pictures, each read once for each size at which it is seen."""
+    """Styles that are pictures, each read once for each size at which it is seen."""
 
     def __init__(
         self,
@@ -58,76 +75,61 @@ class AnyStyles:
         machine: Machine,
     ) -> None:
         if not styles:
-            raise OptionError("no style given: name a picture, or a model that has learnt some")
-        self.options, self.machine = options, machine
+            raise OptionError(NO_STYLE)
         assert file.reader is not None
-        self.reader = file.reader
-        self.backbone = load_backbone("compact").place(machine)
+        self.options, self.reader = options, StyleReader(file.reader, machine)
         self.pictures = [read_image(s, max_megapixels=options.max_megapixels) for s in styles]
         self.names = [picture.name for picture in self.pictures]
         self.notes = [f"{p.name}: {note}" for p in self.pictures for note in p.notes]
-        self.stems = name_styles(self.names, None, ())
-        self.shares = parse_blend(options.blend, self.stems)
+        self.shares = parse_blend(options.blend, name_styles(self.names, None))
         self.known: dict[tuple[int, int], Palette] = {}
 
-    def read(self, samples: Sequence[Sample], long_side: int) -> Manner:
+    def read(self, samples: Sequence[Sample], long_side: int) -> StyleBlend:
         side = self._choose_side(long_side)
-        seen = [self.see(sample, side) for sample in samples]
+        seen = [self._see(sample, side) for sample in samples]
         return join_palettes(seen).blend([sample.share for sample in samples])
 
     def _choose_side(self, long_side: int) -> int:
         asked = self.options.style_size
         if asked is None:
-            step = round(SIDES_PER_OCTAVE * math.log2(long_side))
-            asked = min(round(2 ** (step / SIDES_PER_OCTAVE)), LARGEST_STYLE)
+            step = round(_SIDES_PER_OCTAVE * math.log2(long_side))
+            asked = min(round(2 ** (step / _SIDES_PER_OCTAVE)), _LARGEST)
         return max(1, round(asked * self.options.style_scale))
 
-    @torch.no_grad()
-    def see(self, sample: Sample, side: int) -> Palette:
-        """One style; where its colours are the photograph's, it is another for each."""
+    def _see(self, sample: Sample, side: int) -> Palette:
+        """Read one style; where its colours are the photograph's, it is another for each."""
         key = (sample.style, side)
         if key in self.known:
             return self.known[key]
-        height, width = sample.pixels.shape[2:]
-        size = fit_style(width, height, side, LEAST_STYLE)
-        most = LONGEST * max(side, LEAST_STYLE)
-        size = min(size[0], most), min(size[1], most)  # of a mere line
-        pixels = resize_pixels(sample.pixels, *size)
-        code = encode_style(self.backbone, pixels.to(self.machine.device), sample.mask)
-        mean, covariance = color_statistics(sample.pixels, sample.mask)
-        name = self.names[sample.style]
-        seen = Palette((name,), self.reader(code.cpu()), mean[None], covariance[None])
-        if self.options.color in PLAIN_COLORS:
+        seen = self.reader.read(sample, side, self.names[sample.style])
+        if self.options.color in _PLAIN_COLORS:
             self.known[key] = seen
         return seen
 
 
 class LearntStyles:
-    """Those of a net's own, by their names."""
+    """Styles that a net has learnt, by their names."""
 
     def __init__(
         self, file: NetFile, styles: Sequence[ImageSource], options: InstantOptions
     ) -> None:
         assert file.palette is not None
-        palette, self.notes = file.palette, list[str]()
-        if options.color not in PLAIN_COLORS:
+        self.notes = list[str]()
+        if options.color not in _PLAIN_COLORS:
             raise OptionError(
                 f"color {options.color!r} changes the style's picture, which a model has not; "
-                f"choose from {', '.join(PLAIN_COLORS)}"
+                f"choose from {', '.join(_PLAIN_COLORS)}"
             )
         if options.style_size is not None or options.style_scale != 1:
             raise OptionError("a model has learnt its styles at one size: no --style-size or scale")
         names = [str(style) for style in styles]
         names = names or [name for name, _ in split_blend(options.blend) if name is not None]
-        if not names and len(palette) > 1:
+        if not names and len(file.palette) > 1:
             raise OptionError(
-                f"choose among the model's styles with --style: {', '.join(palette.names)}"
+                f"choose among the model's styles with --style: {', '.join(file.palette.names)}"
             )
-        self.names = names or list(palette.names)
-        for name in self.names:
-            if name not in palette.names:
-                raise OptionError(f"unknown style {name!r}{suggest(name, palette.names)}")
-        self.rows = palette.take([palette.names.index(name) for name in self.names])
+        self.rows = file.palette.choose(names or file.palette.names)
+        self.names = list(self.rows.names)
         self.shares = parse_blend(options.blend, self.names)
         self.pictures = [
             Picture(draw_colors(mean, covariance), name=name)
@@ -136,13 +138,13 @@ class LearntStyles:
             )
         ]
 
-    def read(self, samples: Sequence[Sample], long_side: int) -> Manner:  # noqa: ARG002
+    def read(self, samples: Sequence[Sample], long_side: int) -> StyleBlend:  # noqa: ARG002
         rows = self.rows.take([sample.style for sample in samples])
         return rows.blend([sample.share for sample in samples])
 
 
 def draw_colors(mean: Tensor, covariance: Tensor) -> Tensor:
-    """Six pixels (1, 3, 1, 6) of that mean and covariance: all that is known of a picture."""
+    """Return six pixels (1, 3, 1, 6) of that mean and covariance: all that is known of a style."""
     values, vectors = torch.linalg.eigh(covariance)
     axes = vectors * (3 * values.clamp_min(0)).sqrt()  # (3, 3), a column for each
     return (mean[:, None] + torch.cat([axes, -axes], 1)).float()[None, :, None]

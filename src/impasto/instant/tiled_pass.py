@@ -1,8 +1,8 @@
 """A photograph through a painting net, whole or in tiles, to the same picture.
 
-A normalisation is over all of a picture. So tiles go as far as each normalisation in turn, whose
-sums are kept, before they go all the way: more work, in memory that a picture's size does not
-matter to, but for the photograph and the painting.
+A normalisation is over all of a picture. So the tiles are computed up to each normalisation in
+turn, whose sums are kept, before they are computed to the end: more work, in memory that does not
+grow with the picture, but for the photograph and the painting.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from torch.nn import functional
 
 from impasto.errors import ImageError
 from impasto.images.tiles import Tile, choose_grid, cut_picture
-from impasto.instant.net import MARGIN, TINY, PaintingNet, Walk, follow
+from impasto.instant.net import MARGIN, NORM_EPSILON, PaintingNet, Walk, run_layers
 from impasto.system.devices import MEMORY_LAYOUTS, Machine
 
-Norm = tuple[Tensor, Tensor, Tensor, Tensor]  # mean, variance, scale and shift (C,)
+_Norm = tuple[Tensor, Tensor, Tensor, Tensor]  # mean, variance, scale and shift (C,)
 FEWEST_PIXELS = 256**2  # of a window, below which most of it is what tiles share
 
 
 def place_net(net: PaintingNet, machine: Machine) -> PaintingNet:
-    """A copy of a net on its device, in its precision and layout."""
+    """Return a copy of a net on its device, in its precision and layout."""
     placed: PaintingNet = copy.deepcopy(net).to(machine.device, machine.precision)
     placed.to(memory_format=MEMORY_LAYOUTS[machine.layout])  # type: ignore[call-overload]
     return placed
 
 
 def measure_cost(net: PaintingNet, precision: torch.dtype) -> float:
-    """Bytes for each pixel that goes through at once: about what is alive where most is."""
+    """Return bytes for each pixel that goes through at once: about what is held where most is."""
     number = 2 if precision == torch.bfloat16 else 4
     widths, cell = net.layout.widths, net.layout.fold**2
     # At the way's end: the first size's features, as skipped, enlarged, convolved and normalised.
@@ -43,11 +43,11 @@ def measure_cost(net: PaintingNet, precision: torch.dtype) -> float:
 def paint_in_tiles(
     net: PaintingNet, machine: Machine, photo: Tensor, numbers: Tensor, most: int
 ) -> Tensor:
-    """The same, no more than so many pixels at a time."""
+    """Paint no more than so many pixels at a time."""
     padded = net.pad(photo)
     tiles = cut_tiles(net, (padded.shape[2], padded.shape[3]), most)
     manners = net.split(numbers[None].to(machine.device))
-    norms: list[Norm] = []
+    norms: list[_Norm] = []
     for manner in manners:
         norms.append(measure_norm(_go_far(net, machine, padded, tiles, norms), manner))
     height, width = photo.shape[-2:]
@@ -55,12 +55,13 @@ def paint_in_tiles(
     for tile in tiles:
         steps = iter(norms)
         walk = net.walk(_look(machine, padded, tile))
-        added = follow(walk, lambda x, steps=steps: normalise(x, next(steps)))  # type: ignore[misc]
+        added = run_layers(walk, lambda x, steps=steps: normalise_instance(x, next(steps)))  # type: ignore[misc]
         tile.core.of(painted).copy_(tile.inner(1).of(added))
     return photo + painted[..., MARGIN : MARGIN + height, MARGIN : MARGIN + width]
 
 
 def cut_tiles(net: PaintingNet, size: tuple[int, int], most: int) -> list[Tile]:
+    """Return tiles of at most so many pixels."""
     grid = choose_grid(*size, most, net.stride, net.reach)
     if grid is None:
         raise ImageError(
@@ -80,20 +81,20 @@ def _go_far(
     machine: Machine,
     padded: Tensor,
     tiles: Sequence[Tile],
-    norms: Sequence[Norm],
+    norms: Sequence[_Norm],
 ) -> Iterator[Tensor]:
-    """What the next normalisation is of: each tile's own cells (1, C, h, w)."""
+    """Yield what the next normalisation is of: each tile's own cells (1, C, h, w)."""
     for tile in tiles:
         walk: Walk = net.walk(_look(machine, padded, tile))
         x = next(walk)
         for norm in norms:
-            x = walk.send(normalise(x, norm))
+            x = walk.send(normalise_instance(x, norm))
         stride = tile.window.shape[0] // x.shape[2]
         yield tile.inner(stride).of(x)
 
 
-def measure_norm(parts: Iterator[Tensor], manner: tuple[Tensor, Tensor]) -> Norm:
-    """As ``networks.StyledNorm``, of a picture in parts."""
+def measure_norm(parts: Iterator[Tensor], manner: tuple[Tensor, Tensor]) -> _Norm:
+    """Measure what ``net.StyledNorm`` does, of a picture in parts."""
     total, square, count = torch.zeros(()), torch.zeros(()), 0
     for part in parts:
         kind = torch.float32 if part.device.type == "mps" else torch.float64  # it has no more
@@ -106,5 +107,6 @@ def measure_norm(parts: Iterator[Tensor], manner: tuple[Tensor, Tensor]) -> Norm
     return mean.float(), variance.float(), (1 + scale[0]).float(), shift[0].float()
 
 
-def normalise(x: Tensor, norm: Norm) -> Tensor:
-    return functional.batch_norm(x, *norm, training=False, eps=TINY)
+def normalise_instance(x: Tensor, norm: _Norm) -> Tensor:
+    """Return instance normalisation by statistics that are known."""
+    return functional.batch_norm(x, *norm, training=False, eps=NORM_EPSILON)

@@ -1,79 +1,50 @@
-"""The painter's default losses of a batch of pictures, each after its own style: what networks that
-paint in one pass are taught by.
+"""The losses that networks are taught by: the painter's, of a batch, each picture after its style.
 
 Pictures are (N, 3, H, W); a distance is (N,), one for each. Style is the Gaussian that fits
-features best (means and covariances, ``style_losses.GaussianLoss``), at five layers; content is the
+features best (means and covariances, ``losses.style.GaussianLoss``), at five layers; content is the
 features of relu4_1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from impasto.instant.net import spread_cells
-from impasto.losses.statistics import in_full
+from impasto.losses.statistics import Gaussian, measure_gaussian, widen
 from impasto.networks.vgg import Backbone
 from impasto.system.devices import seeded
 
 STYLE_LAYERS = tuple(f"relu{block}_1" for block in range(1, 6))
 CONTENT_LAYER = "relu4_1"
-NOISE = 2 / 255
+_NOISE = 2 / 255
 PERIODS = range(3, 9)  # of lattices, in pixels: one after the other is looked for
-WINDOW = 8  # periods a side, in which a lattice is looked for
-FAINT = 1 / 255  # deviation of what hardly shows
-NEAR = 1e-4  # squared distance, below which nearer is hardly better
+_WINDOW = 8  # periods a side, in which a lattice is looked for
+_FAINT = 1 / 255  # deviation of what hardly shows
+_NEAR = 1e-4  # squared distance, below which nearer is hardly better
 SHARES = {name: 2.0**-i / (2 - 2.0**-4) for i, name in enumerate(STYLE_LAYERS)}  # in all 1
 
 
-@dataclass(frozen=True)
-class Gaussians:
-    """Of a batch of styles, at one layer."""
-
-    mean: Tensor  # (N, C)
-    covariance: Tensor  # (N, C, C)
-    root: Tensor  # its square root
-
-    @classmethod
-    def of(cls, features: Tensor) -> Gaussians:
-        mean, covariance = measure_gaussians(features)
-        return cls(mean, covariance, find_roots(covariance))
-
-    @classmethod
-    def join(cls, parts: Sequence[Gaussians]) -> Gaussians:
-        """Of styles that were measured one by one."""
-        means, covariances, roots = zip(
-            *((p.mean, p.covariance, p.root) for p in parts), strict=True
-        )
-        return cls(torch.cat(means), torch.cat(covariances), torch.cat(roots))
-
-    def take(self, rows: Tensor) -> Gaussians:
-        """Those of the styles of these numbers."""
-        return Gaussians(self.mean[rows], self.covariance[rows], self.root[rows])
-
-
-Styles = Mapping[str, Gaussians]  # by layer
-
-
 @torch.no_grad()
-def measure_styles(backbone: Backbone, styles: Tensor) -> dict[str, Gaussians]:
+def measure_styles(backbone: Backbone, styles: Tensor) -> dict[str, Gaussian]:
+    """Return the Gaussians of styles (N, 3, H, W), by layer."""
     seen = backbone(styles, STYLE_LAYERS)
-    return {name: Gaussians.of(seen[name]) for name in STYLE_LAYERS}
+    return {name: Gaussian.of(seen[name]) for name in STYLE_LAYERS}
 
 
 @torch.no_grad()
 def measure_content(backbone: Backbone, photos: Tensor) -> Tensor:
-    return in_full(backbone(photos, [CONTENT_LAYER])[CONTENT_LAYER])
+    """Return the features of photographs that paintings are to have."""
+    return widen(backbone(photos, [CONTENT_LAYER])[CONTENT_LAYER])
 
 
 def measure_paintings(
-    backbone: Backbone, painted: Tensor, styles: Styles, content: Tensor
+    backbone: Backbone, painted: Tensor, styles: Mapping[str, Gaussian], content: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """How far paintings are from their styles, and from what their photographs contain.
+    """Return how far paintings are from their styles, and from what their photographs contain.
 
     Of style it is the distance itself and not its square, lest pairs that are far apart outweigh
     all others.
@@ -81,28 +52,31 @@ def measure_paintings(
     seen = backbone(painted, STYLE_LAYERS)
     style = painted.new_zeros(len(painted))
     for name in STYLE_LAYERS:
-        style = style + SHARES[name] * find_distances(seen[name], styles[name])
+        style = style + SHARES[name] * find_distance(seen[name], styles[name])
     variances = content.var((1, 2, 3), correction=0).clamp_min(1e-6)
-    away = (in_full(seen[CONTENT_LAYER]) - content).square().mean((1, 2, 3)) / variances
-    return (style + NEAR).sqrt(), away
+    away = (widen(seen[CONTENT_LAYER]) - content).square().mean((1, 2, 3)) / variances
+    return (style + _NEAR).sqrt(), away
 
 
 def disturb(photos: Tensor, seed: int) -> Tensor:
-    """Photographs with noise of two levels of grey."""
+    """Return photographs with noise of two levels of grey."""
     noise = torch.randn(photos.shape, generator=seeded(seed)).to(photos)
-    return photos + NOISE * noise
+    return photos + _NOISE * noise
 
 
 def measure_unrest(painted: Tensor, again: Tensor) -> Tensor:
-    """(N,): how much farther than the noise in their photographs paintings moved; the logarithm,
-    lest a few outweigh the others."""
-    away = (again - painted).square().mean((1, 2, 3)) / NOISE**2
+    """Return how much farther than the noise in their photographs paintings moved (N,).
+
+    It is the logarithm, lest a few outweigh the others.
+    """
+    away = (again - painted).square().mean((1, 2, 3)) / _NOISE**2
     return (away + 1).log()
 
 
 def measure_lattice(painted: Tensor, period: int) -> Tensor:
-    """(N,): how much of what is finer than so many pixels repeats with them, across and down; the
-    mean of its share in each window, as it shows where there is little else.
+    """Return how much of what is finer than so many pixels repeats with them (N,).
+
+    It is the mean of its share in each window, as it shows where there is little else.
 
     Hardly any picture has a lattice. Nets lay one on what is even, by their cells, or by waves that
     begin at an edge and keep going; the styles' statistics do not tell it from strokes.
@@ -112,61 +86,17 @@ def measure_lattice(painted: Tensor, period: int) -> Tensor:
     fine = fine - functional.conv2d(painted, even, groups=3)
     height, width = (side // period for side in fine.shape[2:])
     cells = functional.pixel_unshuffle(fine[..., : height * period, : width * period], period)
-    window = min(WINDOW, height), min(WINDOW, width)
+    window = min(_WINDOW, height), min(_WINDOW, width)
     steps = max(1, window[0] // 2), max(1, window[1] // 2)
     mean = functional.avg_pool2d(cells, window, steps)
     power = functional.avg_pool2d(cells.square(), window, steps).mean(1)
     # Of a mean's square, what unlike cells would come to by chance is taken off.
     count = window[0] * window[1]
     alike = (count * mean.square().mean(1) - power) / (count - 1)
-    return (alike / (power + FAINT**2)).mean((1, 2))
+    return (alike / (power + _FAINT**2)).mean((1, 2))
 
 
-def measure_gaussians(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Means (N, C) and covariances (N, C, C)."""
-    flat = in_full(features).flatten(2)
-    mean = flat.mean(2)
-    square = flat @ flat.transpose(1, 2) / flat.shape[2]
-    return mean, square - mean[:, :, None] * mean[:, None]
-
-
-def decompose(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and vectors; in more digits where a flat picture leaves single ones too few."""
-    try:
-        values, vectors = torch.linalg.eigh(matrices)
-    except RuntimeError:  # torch.linalg.LinAlgError
-        least = 1e-9 * torch.eye(matrices.shape[-1], dtype=torch.float64, device=matrices.device)
-        values, vectors = torch.linalg.eigh(matrices.double() + least)
-    return values.to(matrices), vectors.to(matrices)
-
-
-def find_roots(matrices: Tensor) -> Tensor:
-    values, vectors = decompose(matrices)
-    return (vectors * values.clamp_min(0).sqrt()[:, None]) @ vectors.transpose(1, 2)
-
-
-def find_distances(features: Tensor, style: Gaussians) -> Tensor:
-    """(N,): Wasserstein distances between Gaussians, squared, in units of the styles' sizes.
-
-    The root in it has no slope where a matrix is not of full rank; its slope at the matrix as it
-    is, is worked out of its eigenvectors, which are held constant.
-    """
-    mean, covariance = measure_gaussians(features)
-    constant = covariance.detach()
-    if not bool(constant.isfinite().all()):  # eigh would raise; who teaches leaves the batch out
-        return covariance.sum((1, 2))
-    values, vectors = decompose(style.root @ constant @ style.root)
-    usual = style.root.square().sum((1, 2)) / style.root.shape[1]
-    least = 1e-6 * usual.square() + 1e-20
-    turned = style.root @ vectors
-    steep = (values.clamp_min(0) + least[:, None]).sqrt()
-    slope = (turned / steep[:, None]) @ turned.transpose(1, 2)
-    trace = values.clamp_min(0).sqrt().sum(1) + (slope / 2 * (covariance - constant)).sum((1, 2))
-    spread = trace_of(covariance) + trace_of(style.covariance)
-    distance = (mean - style.mean).square().sum(1) + (spread - 2 * trace).clamp_min(0)
-    size = style.mean.square().sum(1) + trace_of(style.covariance)
-    return distance / size.clamp_min(1e-12)
-
-
-def trace_of(matrices: Tensor) -> Tensor:
-    return matrices.diagonal(dim1=1, dim2=2).sum(1)
+def find_distance(features: Tensor, styles: Gaussian) -> Tensor:
+    """Return squared Wasserstein distances (N,) of Gaussians, in units of the styles' sizes."""
+    distance = styles.distance(*measure_gaussian(features))
+    return distance / styles.size().clamp_min(1e-12)

@@ -6,7 +6,6 @@ so a batch that was stopped goes on where it was.
 
 from __future__ import annotations
 
-import glob
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from impasto.errors import ImpastoError, MissingFileError, OptionError
+from impasto.images.folders import find_pictures, is_many
 from impasto.operations import DEFAULT_OPERATION, Operation, find_operation
 from impasto.options import DeviceOptions
 from impasto.system.files import resolve_path
@@ -48,30 +48,12 @@ class PaintingOutcome:
 # --- the plan -----------------------------------------------------------------------------------
 
 
-def is_many(source: str) -> bool:
-    """Return whether this names a folder or a pattern, and not one file."""
-    path = Path(source)
-    return path.is_dir() or (not path.exists() and glob.has_magic(source))
-
-
-def find_pictures(source: str, painted: Path) -> list[Path]:
-    """The pictures in a folder, those that a pattern fits, or the one file; not what an earlier
-    run left in the folder ``painted``."""
-    path = Path(source)
+def find_unpainted(source: str, painted: Path) -> list[Path]:
+    """Return the pictures that ``source`` names, but those an earlier run left in ``painted``."""
+    found = find_pictures(source)
     if not is_many(source):
-        return [path]
-    from impasto.images.reading import list_suffixes
-
-    readable = list_suffixes()
-    found = path.iterdir() if path.is_dir() else map(Path, glob.glob(source, recursive=True))  # noqa: PTH207
-    pictures = sorted(
-        each
-        for each in found
-        if each.is_file()
-        and each.suffix.lower() in readable
-        and not each.name.startswith(".")
-        and not is_painting(each, painted)
-    )
+        return found
+    pictures = [each for each in found if not is_painting(each, painted)]
     if not pictures:
         raise MissingFileError(f"no pictures in {source!r}")
     return pictures
@@ -103,12 +85,12 @@ def plan_batch(
     Several styles that are files are blended in each painting, but with pairs in step; a folder of
     styles gives one painting for each. Styles ``by_name`` are a network's own, and no files.
     """
-    photos = [photo for source in contents for photo in find_pictures(source, folder)]
+    photos = [photo for source in contents for photo in find_unpainted(source, folder)]
     blends: list[StylePaths] = [tuple(Path(style) for style in styles)]
     if pairs == "step" or (not by_name and any(map(is_many, styles))):
         if len(styles) > 1 and pairs != "step":
             raise OptionError("a folder or pattern of styles stands alone: one --style")
-        blends = [(style,) for source in styles for style in find_pictures(source, folder)]
+        blends = [(style,) for source in styles for style in find_unpainted(source, folder)]
     if pairs == "step":
         if len(blends) == 1:
             blends *= len(photos)

@@ -11,18 +11,17 @@ from torch import Tensor
 
 from impasto.errors import ImageError, OptionError
 from impasto.images.picture import ImageSource
-from impasto.images.reading import read_image
 from impasto.images.resizing import fit_size, resize_pixels
+from impasto.images.transparency import read_opaque
 from impasto.lab.inversion import RANGE
 from impasto.lab.one_layer import Exploration
 from impasto.lab.options import DreamOptions
 from impasto.losses.regularisers import range_penalty, total_variation
-from impasto.losses.statistics import in_full
+from impasto.losses.statistics import widen
 from impasto.networks.autotune import load_tuned_backbone
 from impasto.networks.classifier import Classifier, load_classifier
 from impasto.networks.vgg import Backbone
 from impasto.painting.criterion import RANGE_WEIGHT
-from impasto.painting.inputs import make_opaque
 from impasto.painting.loop import Goal
 from impasto.painting.memory_plan import Level
 from impasto.painting.result import Painting
@@ -61,7 +60,7 @@ class Dream(Exploration):
             raise OptionError("a whole layer is excited from a photograph: give one, or --channel")
         picture = None
         if photo is not None:
-            picture = make_opaque(read_image(photo, max_megapixels=options.max_megapixels))
+            picture = read_opaque(photo, options.max_megapixels)
         backbone, machine = load_tuned_backbone(options)
         self.classifier: Classifier | None = None
         if options.label is not None:
@@ -146,7 +145,7 @@ class Excitement:
         self.unit = 1.0  # of a score of features: their size before anything is excited
         if dream.classifier is None:
             with torch.no_grad():
-                features = in_full(dream.backbone(calm, [dream.layer])[dream.layer])
+                features = widen(dream.backbone(calm, [dream.layer])[dream.layer])
             self.unit = max(float(features.square().mean().sqrt()), 1e-6)
 
     def show(self, pixels: Tensor) -> Tensor:
@@ -186,7 +185,7 @@ class Excitement:
         features = dream.backbone(pixels, [dream.layer])[dream.layer]
         if dream.classifier is not None:
             return dream.classifier.scores(features)[0, dream.number]
-        features = in_full(features)
+        features = widen(features)
         if dream.number is not None:
             return features[0, dream.number].mean() / self.unit
         return features.square().mean().sqrt() / self.unit

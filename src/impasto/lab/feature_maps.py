@@ -20,12 +20,11 @@ from torch import Tensor
 from impasto.errors import OptionError
 from impasto.figures.plots import new_figure, plot_maps, plot_matrix, save_figure
 from impasto.images.picture import ImageSource
-from impasto.images.reading import read_image
 from impasto.images.resizing import fit_size, resize_pixels
+from impasto.images.transparency import read_opaque
 from impasto.lab.options import FeaturesOptions
-from impasto.losses.style import gram_matrix
+from impasto.losses.statistics import gram_matrix
 from impasto.networks.weights import load_backbone
-from impasto.painting.inputs import make_opaque
 from impasto.system.devices import choose_machine
 from impasto.system.files import make_folder, replace_file
 from impasto.work import Request, Step, finish
@@ -78,7 +77,7 @@ class Features:
         folder: str | os.PathLike[str] | None = None,
     ) -> None:
         self.options = options = options or FeaturesOptions()
-        self.photo = make_opaque(read_image(photo, max_megapixels=options.max_megapixels))
+        self.photo = read_opaque(photo, options.max_megapixels)
         self.notes = [f"{self.photo.name}: {note}" for note in self.photo.notes]
         self.folder = None if folder is None else Path(folder)
         self.machine = choose_machine(options.device)
@@ -164,5 +163,5 @@ def features(
     *,
     on_step: Callable[[Step], None] | None = None,
 ) -> dict[str, LayerFeatures]:
-    """Return what layers give for a picture, by name; draw it in a folder if one is given."""
+    """Return what layers give for a picture, by their names; draw it in a folder if given."""
     return finish(Features(photo, FeaturesOptions.parse(options), folder=folder), on_step)

@@ -11,16 +11,15 @@ from torch import Tensor
 
 from impasto.errors import OptionError
 from impasto.images.picture import ImageSource, Picture
-from impasto.images.reading import read_image
 from impasto.images.resizing import fit_size, resize_pixels
+from impasto.images.transparency import read_opaque
 from impasto.lab.one_layer import Exploration
 from impasto.lab.options import InvertOptions
 from impasto.losses.regularisers import range_penalty, total_variation
-from impasto.losses.statistics import in_full
+from impasto.losses.statistics import widen
 from impasto.networks.autotune import load_tuned_backbone
 from impasto.networks.vgg import Backbone
 from impasto.painting.criterion import RANGE_WEIGHT
-from impasto.painting.inputs import make_opaque
 from impasto.painting.loop import Goal
 from impasto.painting.memory_plan import Level
 from impasto.painting.result import Painting
@@ -48,7 +47,7 @@ class Inversion(Exploration):
         checkpoint: str | os.PathLike[str] | None = None,
     ) -> None:
         options = options or InvertOptions()
-        picture = make_opaque(read_image(photo, max_megapixels=options.max_megapixels))
+        picture = read_opaque(photo, options.max_megapixels)
         if len(options.layer) != 1:
             raise OptionError("an inversion is of one layer; of several, impasto.invert_layers")
         backbone, machine = load_tuned_backbone(options)
@@ -93,7 +92,7 @@ class FeatureMatch:
         self.backbone, self.layer, self.options = backbone, layer, options
         self.remarks: list[str] = []
         with torch.no_grad():
-            self.target = in_full(backbone(photo, [layer])[layer])
+            self.target = widen(backbone(photo, [layer])[layer])
         self.length = self.target.square().sum().clamp_min(1e-12)
 
     def show(self, pixels: Tensor) -> Tensor:
@@ -103,7 +102,7 @@ class FeatureMatch:
     def __call__(self, pixels: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:  # noqa: ARG002
         """Return the total, to be differentiated, and its parts by name."""
         options = self.options
-        seen = in_full(self.backbone(pixels, [self.layer])[self.layer])
+        seen = widen(self.backbone(pixels, [self.layer])[self.layer])
         distance = (seen - self.target).square().sum() / self.length
         alpha = ((pixels - 0.5) / RANGE).abs().pow(_ALPHA).mean()
         places = pixels.shape[-1] * pixels.shape[-2]

@@ -15,22 +15,21 @@ from impasto.figures.contact_sheet import arrange, draw_sheet, save_sheet
 from impasto.images.picture import ImageSource
 from impasto.images.reading import read_image
 from impasto.images.resizing import resize_pixels
+from impasto.images.transparency import read_opaque
 from impasto.images.writing import to_pil
 from impasto.lab.inversion import Inversion
 from impasto.lab.options import InvertOptions
 from impasto.lab.run_folder import RunFolder, add_digest
-from impasto.lab.run_series import RunSeries, folder_of
+from impasto.lab.run_series import Part, RunSeries, folder_of
 from impasto.networks.weights import load_backbone
-from impasto.painting.inputs import make_opaque
 from impasto.system.checkpoints import Checkpoint
 from impasto.work import Request, Step, finish
 
 _COLUMNS = 3  # of the sheet
 
 
-class Inversions(RunSeries[InvertOptions]):
-    """Inversions of several layers, in a folder: a picture for each, a sheet, and how near each
-    comes to the photograph. A run is known by its layer."""
+class Inversions(RunSeries):
+    """Inversions of several layers: a picture for each, a sheet, and how near they come."""
 
     def __init__(
         self,
@@ -40,7 +39,7 @@ class Inversions(RunSeries[InvertOptions]):
         folder: str | os.PathLike[str],
     ) -> None:
         options = options or InvertOptions()
-        self.photo = make_opaque(read_image(photo, max_megapixels=options.max_megapixels))
+        self.photo = read_opaque(photo, options.max_megapixels)
         backbone = load_backbone(options.backbone, weights=options.weights)
         firsts = [f"relu{block}_1" for block in range(1, len(backbone.architecture.channels) + 1)]
         named = [each for name in options.layer for each in (firsts if name == "all" else [name])]
@@ -75,20 +74,18 @@ class Inversions(RunSeries[InvertOptions]):
     def _count(self) -> tuple[int, int]:
         return len(self.options), sum(each.steps for each in self.options)
 
-    def _list_runs(self) -> Iterator[InvertOptions]:
-        yield from self.options
+    def _list_parts(self) -> Iterator[Part]:
+        for options in self.options:
+            (layer,) = options.layer
+            yield Part(layer, options.steps, self._find(layer, options))
+            lines = [(name, f"{psnr:.2f}") for name, psnr in self.result().items()]
+            self.folder.write_table("results.csv", ("layer", "psnr_db"), lines)
 
-    def _count_steps(self, run: InvertOptions) -> int:
-        return run.steps
-
-    def _describe(self, run: InvertOptions) -> str:
-        return run.layer[0]
-
-    def _make(self, run: InvertOptions) -> Generator[Step, None, None]:
-        (layer,) = run.layer
+    def _find(self, layer: str, options: InvertOptions) -> Generator[Step, None, None]:
+        """Find a layer's picture, if it is not there."""
         path, checkpoint = self.folder.picture(layer), self.folder.checkpoint(layer)
         if not path.is_file():
-            work = Inversion(self.photo, run, checkpoint=checkpoint)
+            work = Inversion(self.photo, options, checkpoint=checkpoint)
             known = self.folder.notes
             self.folder.note(f"{layer}: {note}" for note in work.notes if note not in known)
             try:
@@ -98,12 +95,7 @@ class Inversions(RunSeries[InvertOptions]):
                 raise
             work.result().save(path)
             Checkpoint(checkpoint).remove()
-
-    def _take_in(self, run: InvertOptions) -> None:
-        (layer,) = run.layer
-        self.found[layer] = read_image(self.folder.picture(layer)).pixels
-        lines = [(layer, f"{psnr:.2f}") for layer, psnr in self.result().items()]
-        self.folder.write_table("results.csv", ("layer", "psnr_db"), lines)
+        self.found[layer] = read_image(path).pixels
 
     def _tell(self) -> None:
         if not self.found:

@@ -55,10 +55,10 @@ class TextureOptions(StyleOptions):
     tv_weight: float = StyleOptions.again("tv_weight", 0.0)
 
 
-MEMORY = (
+_MEMORY = (
     "Memory that all of the work may take, as 4G or 800M; four fifths of what is free if not given."
 )
-STOP = "Stop early when the mean loss of 20 steps fell by less than this share; 0: never."
+_STOP = "Stop early when the mean loss of 20 steps fell by less than this share; 0: never."
 
 
 class InvertOptions(LoopOptions):
@@ -83,8 +83,8 @@ class InvertOptions(LoopOptions):
         default=2.0, description="Power of their differences, beta of Mahendran and Vedaldi."
     )
     steps: int = LoopOptions.again("steps", 300, "Optimisation steps.")
-    plateau: float = LoopOptions.again("plateau", 0.0, STOP)
-    memory: Memory | None = LoopOptions.again("memory", None, MEMORY)
+    plateau: float = LoopOptions.again("plateau", 0.0, _STOP)
+    memory: Memory | None = LoopOptions.again("memory", None, _MEMORY)
 
 
 class DreamOptions(LoopOptions):
@@ -125,7 +125,7 @@ class DreamOptions(LoopOptions):
     plateau: float = LoopOptions.again("plateau", 0.0)
     optimizer: OptimizerName = LoopOptions.again("optimizer", "adam")
     canvas: CanvasName = LoopOptions.again("canvas", "fourier")
-    memory: Memory | None = LoopOptions.again("memory", None, MEMORY)
+    memory: Memory | None = LoopOptions.again("memory", None, _MEMORY)
 
 
 class FeaturesOptions(Options):
@@ -153,7 +153,7 @@ class FeaturesOptions(Options):
 
 # --- many pictures ------------------------------------------------------------------------------
 
-MANY_SIZE = "Long side of each picture in pixels; 256, or the photograph's own if that is less."
+_MANY_SIZE = "Long side of each picture in pixels; 256, or the photograph's own if that is less."
 
 
 class SweepOptions(PaintOptions):
@@ -169,7 +169,7 @@ class SweepOptions(PaintOptions):
         default=False,
         description="Each picture starts from the one before it: steadier, as frames of a film.",
     )
-    size: Side | None = PaintOptions.again("size", None, MANY_SIZE)
+    size: Side | None = PaintOptions.again("size", None, _MANY_SIZE)
 
 
 class TuneOptions(PaintOptions):
@@ -183,7 +183,7 @@ class TuneOptions(PaintOptions):
         description="An option and where to look, as style_weight=1:1000 (by ratio, where both are "
         "above 0) or content_layer=relu3_1,relu4_1; may be repeated.",
     )
-    size: Side | None = PaintOptions.again("size", None, MANY_SIZE)
+    size: Side | None = PaintOptions.again("size", None, _MANY_SIZE)
 
 
 class ReportOptions(Options):

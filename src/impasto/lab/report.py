@@ -29,7 +29,14 @@ from impasto.lab.html_parts import (
 from impasto.lab.options import ReportOptions
 from impasto.lab.run_folder import RunFolder
 from impasto.lab.runs import MEASURED
-from impasto.lab.words import is_numeric, list_values, list_words, shorten, spell_name, spell_value
+from impasto.lab.words import (
+    is_numeric,
+    list_values,
+    list_words,
+    round_number,
+    spell_name,
+    spell_value,
+)
 from impasto.system.files import check_place, replace_file
 from impasto.work import Request, Step, finish
 
@@ -164,11 +171,11 @@ class Page:
     def _show_run(self, place: int, side: int) -> Html:
         """Show the picture of a run and its distances."""
         run = self.runs[place]
-        values = ", ".join(f"{name} {shorten(value)}" for name, value in run.values.items())
+        values = ", ".join(f"{name} {round_number(value)}" for name, value in run.values.items())
         about = f"Run {self.labels[place]}{' (best)' if run.is_best else ''}"
         about += f": {values}" if values else ""
         distances = zip(MEASURED[:3], run.measured, strict=False)
-        told = [f"{spell_name(n)} {shorten(str(v))}" for n, v in distances if v is not None]
+        told = [f"{spell_name(n)} {round_number(str(v))}" for n, v in distances if v is not None]
         caption = f"{about}. {'; '.join(told).capitalize()}" if told else about
         return show_picture(self.folder.picture(run.name), side, about, caption)
 
@@ -228,7 +235,7 @@ class Page:
         rows, shown = [], set(self.shown)
         for place, (run, line) in enumerate(zip(self.runs, lines, strict=True)):
             label = Html(escape(self.labels[place]))
-            texts = [shorten(text) or "-" for text in line]
+            texts = [round_number(text) or "-" for text in line]
             texts += [mark if run.marks[mark] else "" for mark in marks]
             cells = fill_cells("cell", texts, kinds)
             if place in shown:

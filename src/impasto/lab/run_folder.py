@@ -21,7 +21,7 @@ from impasto.errors import DependencyError, MissingFileError, OptionError
 from impasto.figures.plots import save_figure
 from impasto.images.picture import ImageSource, Picture
 from impasto.images.reading import read_image
-from impasto.lab.runs import MEASURED, Outcome, Row, has_diverged, read_outcomes, read_step
+from impasto.lab.runs import MEASURED, Row, RunSummary, has_diverged, read_step, read_summaries
 from impasto.lab.varied_options import show_value
 from impasto.lab.words import list_words
 from impasto.painting.options import PaintOptions
@@ -222,17 +222,17 @@ class RunFolder:
     def write_results(self, rows: Sequence[Row], marks: Mapping[str, Collection[str]]) -> None:
         """Write a line for each run; ``marks`` are columns that are 1 for the runs they name."""
         varied = list(self.facts["vary"])
-        outcomes = [Outcome.of(row, varied, marks) for row in rows]
+        summaries = [RunSummary.of(row, varied, marks) for row in rows]
         columns = ["run", *varied, *MEASURED, *marks]
-        self.write_table("results.csv", columns, [each.write() for each in outcomes])
+        self.write_table("results.csv", columns, [each.write() for each in summaries])
 
-    def read_results(self) -> list[Outcome]:
+    def read_results(self) -> list[RunSummary]:
         """Read what is known of the finished runs; nothing if there is no table yet."""
         path = self.path / "results.csv"
         if not path.is_file():
             return []
         try:
-            return read_outcomes(path.read_text(encoding="utf-8"))
+            return read_summaries(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, csv.Error):
             raise OptionError(f"{str(path)!r} is no table of runs, or is damaged") from None
 

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from impasto.errors import DivergedError
-from impasto.lab.distances import Distances, Yardstick, read_opaque
+from impasto.images.transparency import read_opaque
+from impasto.lab.distances import Distances, Yardstick
 from impasto.lab.run_folder import Pictures, RunFolder
 from impasto.lab.runs import Row, Run, has_diverged, mark_diverged
 from impasto.painting.options import PaintOptions
@@ -89,7 +90,7 @@ class RunPainter:
 
     def measure(self, run: Run) -> Distances:
         """Measure the picture of a run."""
-        return self.yardstick.measure(read_opaque(self.folder.picture(run.name), math.inf))
+        return self.yardstick.measure(read_opaque(self.folder.picture(run.name), math.inf).pixels)
 
     def show(self, run: Run, step: int | None = None) -> Image.Image:
         """Read the picture of a run, or as it was at a step."""

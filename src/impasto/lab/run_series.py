@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from PIL import Image
 
@@ -17,7 +17,7 @@ from impasto.figures.contact_sheet import save_sheet
 from impasto.figures.plots import Mark, plot_distances
 from impasto.lab.run_folder import Pictures, RunFolder, describe_work
 from impasto.lab.run_painter import RunPainter, check_painting
-from impasto.lab.runs import Row, Run, describe_row, find_front
+from impasto.lab.runs import Row, describe_row, find_front
 from impasto.lab.varied_options import describe_values
 from impasto.painting.options import PaintOptions
 from impasto.system.files import working_in
@@ -26,14 +26,24 @@ from impasto.work import Request, Step
 if TYPE_CHECKING:
     from impasto.figures.plots import Figure
 
-AnyRun = TypeVar("AnyRun")
-Given = TypeVar("Given", bound=PaintOptions)
+_Given = TypeVar("_Given", bound=PaintOptions)
 _LONG_SIDE = 256  # of each picture, if no size is asked for: many are painted
 
 
-class RunSeries(ABC, Generic[AnyRun]):
-    """Runs in a folder. ``steps()`` makes those that the folder does not hold yet; whenever it
-    ends, tables, sheet and figures tell of what there is."""
+class Part(NamedTuple):
+    """One run among those of a series."""
+
+    text: str  # what it is of, in a few words
+    steps: int  # how many of all steps it counts for
+    work: Generator[Step, None, None]  # makes the run, or what is left of it
+
+
+class RunSeries(ABC):
+    """Runs in a folder.
+
+    ``steps()`` makes those that the folder does not hold yet; whenever it ends, tables, sheet and
+    figures tell of what there is.
+    """
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder, self.finished = folder, False
@@ -45,57 +55,41 @@ class RunSeries(ABC, Generic[AnyRun]):
 
     def steps(self) -> Iterator[Step]:
         """Make the runs, yielding how far they have come after each step of each."""
+        began = perf_counter()
         with working_in(self.folder.path):
             try:
-                yield from self._make_all()
+                with closing(self._make_all(*self._count())) as steps:
+                    for step in steps:
+                        yield replace(step, seconds=perf_counter() - began)
                 self.finished = True
             finally:
                 self._tell()
 
-    def _make_all(self) -> Iterator[Step]:
-        (count, total), done, began = self._count(), 0, perf_counter()
-        for number, run in enumerate(self._list_runs(), 1):
-            text = f"{number}/{count} {self._describe(run)}".strip()
-            share = self._count_steps(run)
-            with closing(self._make(run)) as steps:
+    def _make_all(self, count: int, total: int) -> Generator[Step, None, None]:
+        done = 0
+        for number, part in enumerate(self._list_parts(), 1):
+            text = f"{number}/{count} {part.text}".strip()
+            with closing(part.work) as steps:
                 for step in steps:
-                    so_far = done + min(step.number, share)
-                    seconds = perf_counter() - began
-                    yield replace(step, number=so_far, steps=total, text=text, seconds=seconds)
-            done += share
-            self._take_in(run)
-            yield Step(done, total, text, seconds=perf_counter() - began)
+                    so_far = done + min(step.number, part.steps)
+                    yield replace(step, number=so_far, steps=total, text=text)
+            done += part.steps
+            yield Step(done, total, text)
 
     @abstractmethod
     def _count(self) -> tuple[int, int]:
         """Return how many runs there are to be, and how many steps in all."""
 
     @abstractmethod
-    def _list_runs(self) -> Iterator[AnyRun]:
-        """Yield the runs; each is taken in before the next is asked for."""
-
-    @abstractmethod
-    def _count_steps(self, run: AnyRun) -> int:
-        """Return how many of all steps are for a run."""
-
-    @abstractmethod
-    def _describe(self, run: AnyRun) -> str:
-        """Return in a few words what a run is of."""
-
-    @abstractmethod
-    def _make(self, run: AnyRun) -> Generator[Step, None, None]:
-        """Make a run, or what is left of it."""
-
-    @abstractmethod
-    def _take_in(self, run: AnyRun) -> None:
-        """Note what a finished run came to, and write the table so far."""
+    def _list_parts(self) -> Iterator[Part]:
+        """Yield the runs; whenever it goes on, the one before is finished."""
 
     @abstractmethod
     def _tell(self) -> None:
         """Tell of all that is finished."""
 
 
-class PaintedSeries(RunSeries[Run]):
+class PaintedSeries(RunSeries):
     """Runs that are paintings of the same pictures, and one of them chosen as the one to take."""
 
     rank = "best"  # what the chosen one is called, and the recipe of it
@@ -131,18 +125,6 @@ class PaintedSeries(RunSeries[Run]):
     def rows(self) -> list[Row]:
         """What the finished runs came to."""
         return list(self.painter.rows.values())
-
-    def _describe(self, run: Run) -> str:
-        return describe_values(run.values)
-
-    def _count_steps(self, run: Run) -> int:
-        return run.options.steps
-
-    def _make(self, run: Run) -> Generator[Step, None, None]:
-        return self.painter.paint(run)
-
-    def _take_in(self, run: Run) -> None:  # noqa: ARG002
-        self._write_tables()
 
     # --- what is told
 
@@ -208,8 +190,8 @@ def only_painting(options: PaintOptions) -> PaintOptions:
 
 
 def read_options(
-    model: type[Given], options: PaintOptions | Mapping[str, Any] | None, **more: Any
-) -> Given:
+    model: type[_Given], options: PaintOptions | Mapping[str, Any] | None, **more: Any
+) -> _Given:
     """Return the options of a series from what a Python caller gave, a painting's options too."""
     if isinstance(options, PaintOptions):
         options = list_said(options)

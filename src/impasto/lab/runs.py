@@ -53,7 +53,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunSummary:
     """One line of ``results.csv``."""
 
     name: str
@@ -98,7 +98,7 @@ class Outcome:
         return value if value is not None and math.isfinite(value) else None
 
 
-def read_outcomes(text: str) -> list[Outcome]:
+def read_summaries(text: str) -> list[RunSummary]:
     """Read the text of ``results.csv``; a ``ValueError`` if it is none."""
     head, *lines = csv.reader(io.StringIO(text, newline=""))
     # By place: an option that is varied may be called as a measure is, such as steps.
@@ -107,7 +107,7 @@ def read_outcomes(text: str) -> list[Outcome]:
     if tuple(head[first:last]) != MEASURED or any(len(line) != len(head) for line in lines):
         raise ValueError("its columns are others")
     return [
-        Outcome(
+        RunSummary(
             line[0],
             dict(zip(head[1:first], line[1:first], strict=True)),
             tuple(float(cell) if cell else None for cell in line[first:last]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +17,14 @@ from impasto.images.reading import read_image
 from impasto.images.writing import to_pil
 from impasto.lab.options import SweepOptions
 from impasto.lab.run_folder import Pictures
-from impasto.lab.run_series import PaintedSeries, folder_of, only_painting, read_options, set_size
+from impasto.lab.run_series import (
+    PaintedSeries,
+    Part,
+    folder_of,
+    only_painting,
+    read_options,
+    set_size,
+)
 from impasto.lab.runs import Row, Run, describe_row, find_best, name_run
 from impasto.lab.varied_options import (
     Axis,
@@ -133,11 +140,11 @@ class Sweep(PaintedSeries):
     def _count(self) -> tuple[int, int]:
         return len(self.runs), sum(run.options.steps for run in self.runs)
 
-    def _list_runs(self) -> Iterator[Run]:
-        yield from self.runs
-
-    def _make(self, run: Run) -> Generator[Step, None, None]:
-        return self.painter.paint(self._link(run), self.plan.keep_at)
+    def _list_parts(self) -> Iterator[Part]:
+        for run in self.runs:
+            work = self.painter.paint(self._link(run), self.plan.keep_at)
+            yield Part(describe_values(run.values), run.options.steps, work)
+            self._write_tables()
 
     def _link(self, run: Run) -> Run:
         """Return, in a chain, the run that starts from the last picture there is."""

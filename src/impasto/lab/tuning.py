@@ -1,8 +1,9 @@
 """Tuning: a search for options that come near to both, the style and the photograph.
 
-The two are goals against each other, so what is found is a front: pictures that none is better than
-in both. Its knee, where more of one begins to cost most of the other, is named. Optuna, an extra,
-proposes what to try; its journal lies in the folder, and a search that was killed goes on from it.
+The two are goals against each other, so what is found is a Pareto front: pictures that no other is
+better than in both. Its knee, where more of one begins to cost most of the other, is named. Optuna,
+an optional library, proposes what to try; its journal lies in the folder, and a search that was
+killed goes on from it.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from typing import Any, Self
 
 from PIL import Image
 
-from impasto.errors import DependencyError, OptionError
+from impasto.errors import OptionError
 from impasto.figures.contact_sheet import arrange, draw_sheet
 from impasto.images.picture import ImageSource
 from impasto.lab.options import TuneOptions
 from impasto.lab.run_folder import Pictures
 from impasto.lab.run_series import (
     PaintedSeries,
+    Part,
     folder_of,
     only_painting,
     read_options,
@@ -43,6 +45,7 @@ from impasto.lab.varied_options import (
     split_setting,
 )
 from impasto.painting.options import PaintOptions
+from impasto.system.optional import require
 from impasto.work import Request, Step, finish
 
 _JOURNAL = "journal.log"
@@ -50,13 +53,8 @@ _EXAMPLE = "style_weight=1:1000"
 
 
 def _import_optuna() -> ModuleType:
-    try:
-        import optuna
-    except ImportError:
-        raise DependencyError(
-            "tuning needs optuna, which is not installed; pip install 'impasto[tune]'"
-        ) from None
-    return optuna
+    """Return Optuna."""
+    return require("optuna", "tuning needs optuna", extra="tune")
 
 
 # --- where to look ------------------------------------------------------------------------------
@@ -71,12 +69,14 @@ class Search:
     choices: tuple[str, ...] = ()
 
     def values(self) -> list[Any]:
-        """The ends of the range, or every choice."""
+        """Return the ends of the range, or every choice."""
         return [read_value(self.name, each) for each in self.ends or self.choices]
 
     def suggest(self, trial: Any) -> Any:
-        """What an Optuna trial has for the option: by ratio, where both ends are above 0. Four
-        digits are enough."""
+        """Return what an Optuna trial has for the option, with four digits.
+
+        It is drawn by ratio where both ends of the range are above 0.
+        """
         if self.ends is None:
             return read_value(self.name, trial.suggest_categorical(self.name, self.choices))
         low, high = self.ends
@@ -87,7 +87,7 @@ class Search:
 
 
 def parse_search(text: str) -> Search:
-    """Of ``style_weight=1:1000`` or ``content_layer=relu3_1,relu4_1``."""
+    """Read ``style_weight=1:1000`` or ``content_layer=relu3_1,relu4_1``."""
     name, said = split_setting(text, _EXAMPLE)
     if (found := re.fullmatch(r"([^:,]+):([^:,]+)", said)) and is_number(name):
         low, high = (read_value(name, end) for end in found.groups())
@@ -101,6 +101,7 @@ def parse_search(text: str) -> Search:
 
 
 def read_searches(texts: Sequence[str]) -> list[Search]:
+    """Read what is searched; an option is searched once."""
     searches = [parse_search(text) for text in texts]
     names = [search.name for search in searches]
     if not names:
@@ -115,7 +116,7 @@ def read_searches(texts: Sequence[str]) -> list[Search]:
 
 @contextmanager
 def _quiet_optuna() -> Iterator[ModuleType]:
-    """Optuna, without what it says of itself."""
+    """Give Optuna, without its log and warnings."""
     optuna = _import_optuna()
     logger = logging.getLogger("optuna")
     level = logger.level
@@ -147,10 +148,11 @@ class Journal:
             )
 
     def count(self) -> int:
+        """Return how many trials there are."""
         return len(self.study.get_trials(deepcopy=False))
 
     def ask(self, number: int) -> dict[str, Any]:
-        """What a trial tries: as it was, if there is one of that number, else something new."""
+        """Return the values that a trial tries: as they were, if there is one of that number."""
         with _quiet_optuna() as optuna:
             known = self.study.get_trials(deepcopy=False)
             if number < len(known):
@@ -159,8 +161,8 @@ class Journal:
                 trial = self.study.ask()
             values = {}
             for search in self.searches:
-                # Drawn anew for each option of each trial, so that what is drawn does not hang on
-                # how often the search was broken off.
+                # Seeded anew for each option of each trial: what is drawn does not depend on how
+                # often the search was broken off.
                 drawn = hashlib.sha256(f"{self.seed} {number} {search.name}".encode()).digest()
                 seed = int.from_bytes(drawn[:4], "big")
                 self.study.sampler = optuna.samplers.TPESampler(seed=seed)
@@ -168,7 +170,7 @@ class Journal:
             return values
 
     def tell(self, number: int, row: Row) -> None:
-        """What a trial came to, unless that was told."""
+        """Tell Optuna what a trial came to, unless it knows."""
         with _quiet_optuna() as optuna:
             if self.study.get_trials(deepcopy=False)[number].state.is_finished():
                 return
@@ -179,8 +181,11 @@ class Journal:
 
 
 def mend_journal(path: Path) -> None:
-    """Take off a last line that a killed process has half written: what is written next would be
-    lost with it. Its lock is taken off too; the folder's own keeps others out."""
+    """Remove a last line that a killed process has half written.
+
+    What is written next would be lost with it. Optuna's lock is removed too; the folder's own keeps
+    others out.
+    """
     path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
     if path.exists():
         content = path.read_bytes()
@@ -190,8 +195,11 @@ def mend_journal(path: Path) -> None:
 
 
 def find_knee(points: Sequence[tuple[float, float]]) -> int:
-    """The point of the front that lies farthest below the line between the front's ends, both axes
-    stretched to the same length. Where none lies below it, as of two, the nearest to 0, 0."""
+    """Return the place of the knee among points.
+
+    It is the point of the front that lies farthest below the line between the front's ends, both
+    axes scaled to the same length. Where none lies below it, as of two, it is the nearest to 0, 0.
+    """
     front = find_front(points)
     (left, top), (right, bottom) = points[front[0]], points[front[-1]]
     wide, tall = right - left or 1.0, top - bottom or 1.0
@@ -266,18 +274,15 @@ class Tuning(PaintedSeries):
         self.folder.write_facts(runs=self.trials)
         return self.trials, self.trials * self.base.steps
 
-    def _list_runs(self) -> Iterator[Run]:
+    def _list_parts(self) -> Iterator[Part]:
         for number in range(self.trials):
             values = self.journal.ask(number)
             name = name_run(number + 1, 999, values)
-            yield Run(name, values, self.base.model_copy(update=values))
-
-    def _count_steps(self, run: Run) -> int:  # noqa: ARG002
-        return self.base.steps  # the steps themselves may be searched
-
-    def _take_in(self, run: Run) -> None:
-        self.journal.tell(len(self.rows) - 1, self.painter.rows[run.name])
-        super()._take_in(run)
+            run = Run(name, values, self.base.model_copy(update=values))
+            # Each counts alike: the steps themselves may be searched.
+            yield Part(describe_values(values), self.base.steps, self.painter.paint(run))
+            self.journal.tell(number, self.painter.rows[name])
+            self._write_tables()
 
     # --- what is told
 
@@ -323,5 +328,5 @@ def tune(
     *,
     on_step: Callable[[Step], None] | None = None,
 ) -> TuneResult:
-    """Search options, ``trials`` pictures in all, for what is near to both pictures."""
+    """Search for options that come near to both pictures, with ``trials`` pictures in all."""
     return finish(Tuning(content, style, read_options(TuneOptions, options), folder), on_step)

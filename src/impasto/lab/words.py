@@ -17,7 +17,7 @@ def is_numeric(text: str) -> bool:
         return False
 
 
-def shorten(text: str) -> str:
+def round_number(text: str) -> str:
     """Return four digits of a number, and anything else as it is."""
     if is_numeric(text) and not text.strip().lstrip("+-").isdigit():
         number = float(text)
@@ -34,9 +34,9 @@ def list_words(names: Iterable[str]) -> str:
 def list_values(values: list[str]) -> str:
     """Return all of a few values, the range of many."""
     if len(values) <= _LISTED:
-        return ", ".join(map(shorten, values))
+        return ", ".join(map(round_number, values))
     ordered = sorted(values, key=float) if all(map(is_numeric, values)) else values
-    return f"{shorten(ordered[0])} … {shorten(ordered[-1])} ({len(values)} values)"
+    return f"{round_number(ordered[0])} … {round_number(ordered[-1])} ({len(values)} values)"
 
 
 def spell_name(name: str) -> str:

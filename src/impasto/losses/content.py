@@ -9,15 +9,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from impasto.images.tiles import Cells
-from impasto.losses.sampling import Features, sample_features
-from impasto.losses.statistics import in_full
+from impasto.losses.sampling import FeatureGroup, sample_features
+from impasto.losses.statistics import widen
 from impasto.losses.style import Statistics, find_directions, least_norm
-
-# --- content ------------------------------------------------------------------------------------
 
 
 def self_similarity_loss(ours: Tensor, theirs: Tensor) -> Tensor:
-    """How otherwise the places of a picture resemble each other than those of the target.
+    """Return how differently the places of a picture resemble each other than the target's do.
 
     STROTSS (Kolkin et al. 2019): cosine distances of features (n, C) at n positions, each column
     over its sum, and 1/n^2 sum |D - D'|. That shrinks as 1/n, since columns sum to one: here it is
@@ -27,7 +25,7 @@ def self_similarity_loss(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def similarity_columns(sampled: Tensor) -> Tensor:
-    """Cosine distances (n, n) of features (n, C), each column over its sum."""
+    """Return cosine distances (n, n) of features (n, C), each column over its sum."""
     directions = find_directions(sampled, least_norm(sampled.detach()))
     halves = directions.square().sum(1) / 2
     distances = (halves[:, None] + halves - directions @ directions.T).clamp_min(0)
@@ -36,7 +34,7 @@ def similarity_columns(sampled: Tensor) -> Tensor:
 
 
 def laplacian(pixels: Tensor) -> Tensor:
-    """Four times each pixel less its neighbours (1, C, H, W); beyond the edge lies the edge."""
+    """Return four times each pixel less its neighbours (1, C, H, W); the edge is repeated."""
     p = F.pad(pixels, (1, 1, 1, 1), mode="replicate")
     beside = p[..., 1:-1, :-2] + p[..., 1:-1, 2:] + p[..., :-2, 1:-1] + p[..., 2:, 1:-1]
     return 4 * pixels - beside
@@ -49,31 +47,31 @@ class ContentLoss(ABC):
     sees_edges: bool = False  # of the picture, as ends: it does not go with tileable pictures
 
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
-        """Layers that are looked at together."""
+        """Return the layers that are looked at together."""
         return [(layer,) for layer in layers]
 
     @abstractmethod
     def hold(self, target: Tensor) -> Statistics:
-        """What is needed of the whole target to compare with it."""
+        """Return what is needed of the whole target to compare with it."""
 
     @abstractmethod
     def gather(
         self, features: Tensor, target: Tensor, positions: Tensor, cells: Cells | None = None
     ) -> Statistics:
-        """How features differ, or those of a tile's ``cells``: what tiles give adds up."""
+        """Return how features differ, or those of a tile's ``cells``: what tiles give adds up."""
 
     @abstractmethod
     def finish(self, sums: Statistics, held: Statistics, normalization: str) -> Tensor:
-        """The loss, a scalar, of what was gathered."""
+        """Return the loss, a scalar, of what was gathered."""
 
     def compare(
         self,
-        features: Features,
-        target: Features,
+        features: FeatureGroup,
+        target: FeatureGroup,
         positions: Tensor,
         normalization: str = "relative",
     ) -> Tensor:
-        """How far one group's features are from the target's: a scalar."""
+        """Return how far one group's features are from the target's: a scalar."""
         sums = self.gather(features[0], target[0], positions)
         return self.finish(sums, self.hold(target[0]), normalization)
 
@@ -85,7 +83,7 @@ class FeatureLoss(ContentLoss):
     """
 
     def hold(self, target: Tensor) -> Statistics:
-        target = in_full(target)
+        target = widen(target)
         # A flat target has no variance: there, a thousandth of its features' size counts as one.
         least = 1e-6 * target.square().mean() + 1e-12
         return (target.var(correction=0).maximum(least) * target.numel(),)
@@ -97,7 +95,7 @@ class FeatureLoss(ContentLoss):
         positions: Tensor,  # noqa: ARG002
         cells: Cells | None = None,  # noqa: ARG002
     ) -> Statistics:
-        return ((in_full(features) - in_full(target)).square().sum(),)
+        return ((widen(features) - widen(target)).square().sum(),)
 
     def finish(self, sums: Statistics, held: Statistics, normalization: str) -> Tensor:
         return sums[0] / 2 if normalization == "paper" else sums[0] / held[0]

@@ -5,13 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-# --- the picture itself -------------------------------------------------------------------------
-
 
 def total_variation(
     pixels: Tensor, power: float = 2.0, core: tuple[int, int] | None = None
 ) -> Tensor:
-    """Differences of neighbouring pixels, (across^2 + down^2)^(power/2), summed.
+    """Sum differences of neighbouring pixels, (across^2 + down^2)^(power/2).
 
     A power of 2 is the usual sum of squares, 1 the total variation of Rudin et al., which keeps
     edges, and 2.5 that of Keras' example (which leaves out the last row and column). Beyond the
@@ -26,14 +24,14 @@ def total_variation(
     across = F.pad(across, (0, width - across.shape[-1]))
     down = F.pad(down, (0, 0, 0, height - down.shape[-2]))
     squares = across.square() + down.square()  # (1, C, H, W)
-    # Roots are infinitely steep at zero: rounded off there, and flat pictures still count 0.
+    # A root's gradient is infinite at zero: rounded off there, and flat pictures still count 0.
     smooth = 1e-8 if power < 2 else 0.0
     powered: Tensor = (squares + smooth) ** (power / 2) - smooth ** (power / 2)
     return powered.sum()
 
 
 def range_penalty(pixels: Tensor) -> Tensor:
-    """How far pixels lie outside [0, 1], squared and summed.
+    """Return how far pixels lie outside [0, 1], squared and summed.
 
     Softer than clamping at each step, which L-BFGS' history does not survive.
     """

@@ -12,15 +12,15 @@ from torch import Tensor
 
 from impasto.errors import OptionError
 from impasto.images.tiles import Cells
-from impasto.losses.statistics import Weights, in_full
+from impasto.losses.statistics import Weights, widen
 
-Features = tuple[Tensor, ...]
+FeatureGroup = tuple[Tensor, ...]
 
 
 def draw_positions(
     weights: Weights, count: int, draw: torch.Generator, shape: tuple[int, int] | None = None
 ) -> Tensor:
-    """Positions (n, 2) in proportion to the weights, one of each of ``count`` equal shares of them.
+    """Draw positions (n, 2) in proportion to the weights, one from each of ``count`` equal shares.
 
     Where ``count`` suffices for every cell of a mask without shades, these are the cells' centres.
     Of weights that are one number, the layer's ``shape`` must be said.
@@ -54,10 +54,13 @@ def draw_positions(
 
 
 def sample_features(
-    features: Features, positions: Tensor, cells: Sequence[Cells] | None = None
+    features: FeatureGroup, positions: Tensor, cells: Sequence[Cells] | None = None
 ) -> Tensor:
-    """Features at the nearest cells, all layers side by side (n, sum of C); zeros where a position
-    lies in none of the ``cells`` that these features are, so that tiles add up to the whole."""
+    """Return features at the nearest cells, all layers side by side (n, sum of C).
+
+    Where a position lies in none of the ``cells`` that these features are, they are zeros, so that
+    tiles add up to the whole.
+    """
     columns = []
     for i, layer in enumerate(features):
         place = cells[i] if cells else None
@@ -65,11 +68,11 @@ def sample_features(
         y = (positions[:, 0] * height).long().clamp_max(height - 1)
         x = (positions[:, 1] * width).long().clamp_max(width - 1)
         if place is None or place.is_whole:
-            columns.append(in_full(layer[0].permute(1, 2, 0)[y, x]))  # (n, C)
+            columns.append(widen(layer[0].permute(1, 2, 0)[y, x]))  # (n, C)
             continue
         y, x = y - place.box.top, x - place.box.left
         tall, wide = place.box.shape
         inside = (y >= 0) & (y < tall) & (x >= 0) & (x < wide)
-        found = in_full(layer[0].permute(1, 2, 0)[y[inside], x[inside]])
+        found = widen(layer[0].permute(1, 2, 0)[y[inside], x[inside]])
         columns.append(found.new_zeros(len(positions), layer.shape[1]).index_put((inside,), found))
     return torch.cat(columns, 1)

@@ -24,27 +24,30 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from impasto.images.tiles import Cells
-from impasto.losses.sampling import Features, sample_features
-from impasto.losses.statistics import Sums, Weights, in_full, sum_squares
+from impasto.losses.sampling import FeatureGroup, sample_features
+from impasto.losses.statistics import (
+    Gaussian,
+    WeightedSums,
+    Weights,
+    find_covariance,
+    find_deviation,
+    square_root,
+    sum_squares,
+    widen,
+)
 
 Statistics = tuple[Tensor, ...]
 
-TINY = 1e-12  # of sizes that divide: a black style divides by this
-CHUNK = 1024  # rows of a table of distances that are held at once
-DIRECTIONS = 128  # most projections of the sliced loss
+_TINY = 1e-12  # of sizes that divide: a black style divides by this
+_CHUNK = 1024  # rows of a table of distances that are held at once
+_DIRECTIONS = 128  # most projections of the sliced loss
 
 
 # --- sums over positions ------------------------------------------------------------------------
 
 
-def gram_matrix(features: Tensor) -> Tensor:
-    """Correlations of channels (N, C, C), averaged over positions."""
-    flat = features.flatten(2)  # (N, C, H*W)
-    return flat @ flat.transpose(1, 2) / flat.shape[2]
-
-
 def gram_loss(gram: Tensor, target: Tensor, normalization: str = "relative") -> Tensor:
-    """Squared distance of two Gram matrices.
+    """Return the squared distance of two Gram matrices.
 
     Gatys, Ecker and Bethge (2015, eq. 4) write 1/(4 N^2 M^2) sum (G - A)^2 with sums over positions
     in G and A, and leave open what M is when the two pictures differ in size. Here each Gram is
@@ -53,11 +56,11 @@ def gram_loss(gram: Tensor, target: Tensor, normalization: str = "relative") -> 
     squares = (gram - target).square().sum()
     if normalization == "paper":
         return squares / (4 * target.shape[-1] * target.shape[-2])
-    return squares / target.square().sum().clamp_min(TINY)
+    return squares / target.square().sum().clamp_min(_TINY)
 
 
 def sum_blocks(shallow: Tensor, shape: Sequence[int]) -> Tensor:
-    """Sums over the cells of a layer that were pooled to each cell of a deeper one.
+    """Sum over the cells of a layer that were pooled to each cell of a deeper one.
 
     Pools halve and round up, so cell (y, x) belongs to (y // 2^k, x // 2^k); to interpolate by the
     ratio of sizes would move odd sizes' cells about, and tiles would not add up to the whole.
@@ -75,7 +78,7 @@ def sum_blocks(shallow: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def resample_quantiles(ordered: Tensor, count: int) -> Tensor:
-    """Sorted columns (m, C) as ``count`` rows: their quantiles at (i + 1/2)/count."""
+    """Return sorted columns (m, C) as ``count`` rows: their quantiles at (i + 1/2)/count."""
     m = len(ordered)
     if m == count:
         return ordered
@@ -87,18 +90,18 @@ def resample_quantiles(ordered: Tensor, count: int) -> Tensor:
 
 
 def blend_quantiles(pools: Sequence[Tensor], shares: Sequence[float], count: int) -> Tensor:
-    """The shares' mean of quantile functions (count, C): the barycentre on the line."""
+    """Return the shares' mean of quantile functions (count, C): the barycentre on the line."""
     ordered = [resample_quantiles(pool.sort(0).values, count) for pool in pools]
     return torch.stack([s * q for s, q in zip(shares, ordered, strict=True)]).sum(0)
 
 
 def longest(pools: Sequence[Tensor], shares: Sequence[float]) -> int:
-    """Rows of the longest pool that has a share."""
+    """Return the rows of the longest pool that has a share."""
     return max(len(pool) for pool, share in zip(pools, shares, strict=True) if share > 0)
 
 
 def join_pools(pools: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
-    """One pool (n, C) with rows of each in proportion to its share, evenly spread over it."""
+    """Return one pool (n, C) with rows of each by its share, evenly spread over it."""
     total = longest(pools, shares)
     rows = []
     for pool, share in zip(pools, shares, strict=True):
@@ -110,25 +113,25 @@ def join_pools(pools: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
 
 
 def least_norm(pool: Tensor) -> Tensor:
-    """A thousandth of the usual norm: features of less have no direction to speak of."""
-    return 1e-3 * pool.square().sum(1).mean().sqrt() + TINY
+    """Return a thousandth of the usual norm: features of less have no direction to speak of."""
+    return 1e-3 * pool.square().sum(1).mean().sqrt() + _TINY
 
 
 def find_directions(features: Tensor, least: Tensor) -> Tensor:
-    """Rows (n, C) of length one; those shorter than ``least`` stay as short in proportion."""
+    """Return rows (n, C) of length one; those shorter than ``least`` stay shorter in proportion."""
     norms: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
     return features / norms.maximum(least)
 
 
 def find_nearest(rows: Tensor, pool: Tensor) -> Tensor:
-    """For each row (n, C) the number of the pool's nearest (n,), by Euclid; in bounded memory."""
+    """Return for each row (n, C) the pool's nearest (n,), by Euclid; in bounded memory."""
     with torch.no_grad():
         half = pool.square().sum(1) / 2  # |r - p|^2 / 2 = |r|^2 / 2 + |p|^2 / 2 - r p
-        return torch.cat([(half - part @ pool.T).argmin(1) for part in torch.split(rows, CHUNK)])
+        return torch.cat([(half - part @ pool.T).argmin(1) for part in torch.split(rows, _CHUNK)])
 
 
 def cosine_distance(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Half the squared distance of directions, row by row (n,): 1 - cos where both have length one.
+    """Return half the squared distance of directions (n,): 1 - cos where both have length one.
 
     Written so it is exactly 0 with a gradient of 0 where they agree, in features of zeros too.
     """
@@ -145,28 +148,30 @@ class StyleLoss(ABC):
     copies: bool = False  # whether it keeps copies of features in float32
 
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
-        """Layers that are looked at together; layers are given from shallow to deep."""
+        """Return the layers that are looked at together, of layers from shallow to deep."""
         return [(layer,) for layer in layers]
 
     def gather(
         self,
-        features: Features,
+        features: FeatureGroup,
         weights: tuple[Weights, ...],
         positions: Tensor,
         cells: Sequence[Cells] | None = None,
     ) -> Statistics:
-        """Statistics of one group, or of the ``cells`` of a tile: sums, or features at
-        ``positions``. Those of the tiles add up to the whole's."""
+        """Return statistics of one group, or of the ``cells`` of a tile.
+
+        They are sums, or features at ``positions``; those of the tiles add up to the whole's.
+        """
         if self.samples:
             return (sample_features(features, positions, cells),)
         return self.sum_up(features, weights)
 
-    def sum_up(self, features: Features, weights: tuple[Weights, ...]) -> Statistics:
-        """Sums over all positions by their weights."""
+    def sum_up(self, features: FeatureGroup, weights: tuple[Weights, ...]) -> Statistics:
+        """Return sums over all positions by their weights."""
         raise NotImplementedError
 
     def blend(self, targets: Sequence[Statistics], shares: Sequence[float]) -> Statistics:
-        """One target of several styles, whose shares sum to one: here the mean of statistics."""
+        """Return one target of several styles, shares summing to one: here the mean of all."""
         return tuple(
             torch.stack([share * t.detach() for share, t in zip(shares, parts, strict=True)]).sum(0)
             for parts in zip(*targets, strict=True)
@@ -179,20 +184,20 @@ class StyleLoss(ABC):
         draw: torch.Generator,  # noqa: ARG002  (the sliced loss draws directions)
         normalization: str = "relative",
     ) -> Tensor:
-        """How far our statistics are from the blended target: a scalar."""
+        """Return how far our statistics are from the blended target: a scalar."""
         relative, paper = self.measure(ours, target)
         return paper if normalization == "paper" else relative
 
     @abstractmethod
     def measure(self, ours: Statistics, target: Statistics) -> tuple[Tensor, Tensor]:
-        """The loss in its two normalisations, ``relative`` and ``paper``."""
+        """Return the loss in its two normalisations, ``relative`` and ``paper``."""
 
 
 class GramLoss(StyleLoss):
     """Gatys, Ecker and Bethge (2015, eq. 3 to 5): correlations of a layer's channels."""
 
-    def sum_up(self, features: Features, weights: tuple[Weights, ...]) -> Statistics:
-        return (Sums.apply(features[0], weights[0])[1],)  # type: ignore[no-untyped-call]
+    def sum_up(self, features: FeatureGroup, weights: tuple[Weights, ...]) -> Statistics:
+        return (WeightedSums.apply(features[0], weights[0])[1],)  # type: ignore[no-untyped-call]
 
     def measure(self, ours: Statistics, target: Statistics) -> tuple[Tensor, Tensor]:
         return gram_loss(ours[0], target[0]), gram_loss(ours[0], target[0], "paper")
@@ -210,8 +215,8 @@ class ChainedLoss(GramLoss):
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
         return list(pairwise(layers))
 
-    def sum_up(self, features: Features, weights: tuple[Weights, ...]) -> Statistics:
-        shallow, deep = map(in_full, features)
+    def sum_up(self, features: FeatureGroup, weights: tuple[Weights, ...]) -> Statistics:
+        shallow, deep = map(widen, features)
         # The same as to repeat the deeper layer over the shallower's cells, with fewer products.
         sums = sum_blocks(shallow * weights[0], deep.shape[2:])  # (1, C, H', W'), the deeper's size
         deep = deep[..., : sums.shape[2], : sums.shape[3]]
@@ -227,7 +232,7 @@ class MomentsLoss(StyleLoss):
 
     copies = True
 
-    def sum_up(self, features: Features, weights: tuple[Weights, ...]) -> Statistics:
+    def sum_up(self, features: FeatureGroup, weights: tuple[Weights, ...]) -> Statistics:
         return sum_squares(features[0], weights[0])  # (C,), (C,)
 
     def blend(self, targets: Sequence[Statistics], shares: Sequence[float]) -> Statistics:
@@ -236,69 +241,38 @@ class MomentsLoss(StyleLoss):
     def measure(self, ours: Statistics, target: Statistics) -> tuple[Tensor, Tensor]:
         mean, deviation = target
         squares = (ours[0] - mean).square() + (self.deviation(ours) - deviation).square()
-        size = (mean.square() + deviation.square()).sum().clamp_min(TINY)
+        size = (mean.square() + deviation.square()).sum().clamp_min(_TINY)
         return squares.sum() / size, squares.mean()
 
     @staticmethod
     def deviation(statistics: Statistics) -> Tensor:
-        """By channel (C,); as much as rounding leaves of it, so that its slope stays finite."""
+        """Return it by channel (C,), with what rounding may hide of it: its gradient is finite."""
         mean, square = statistics
         rounding = 8 * torch.finfo(mean.dtype).eps * square
-        return ((square - mean.square()).clamp_min(0) + rounding + TINY**2).sqrt()
+        return find_deviation(mean, square, rounding + _TINY**2)
 
 
 class GaussianLoss(StyleLoss):
     """Squared 2-Wasserstein distance of Gaussians (Olkin and Pukelsheim 1982; Mroueh 2019).
 
-    |m - m'|^2 + tr(S + S' - 2 (S'^1/2 S S'^1/2)^1/2) of means and covariances; relative: over
-    |m'|^2 + tr S', the target's mean square. Styles are blended in means and covariances, which is
-    simpler than the Wasserstein barycentre and the same for one style.
+    Relative: over |m'|^2 + tr S', the target's mean square. Styles are blended in means and
+    covariances, which is simpler than the Wasserstein barycentre and the same for one style.
     """
 
-    def sum_up(self, features: Features, weights: tuple[Weights, ...]) -> Statistics:
-        mean, square = Sums.apply(features[0], weights[0])  # type: ignore[no-untyped-call]
+    def sum_up(self, features: FeatureGroup, weights: tuple[Weights, ...]) -> Statistics:
+        mean, square = WeightedSums.apply(features[0], weights[0])  # type: ignore[no-untyped-call]
         return mean, square  # (C,), (C, C)
 
     def blend(self, targets: Sequence[Statistics], shares: Sequence[float]) -> Statistics:
-        mean, covariance = super().blend([(t[0], self.covariance(t)) for t in targets], shares)
+        mean, covariance = super().blend([(t[0], find_covariance(*t)) for t in targets], shares)
         # Apple's GPUs have neither float64 nor eigh.
         home = "cpu" if covariance.device.type == "mps" else covariance.device
-        values, vectors = torch.linalg.eigh(covariance.to(home).double())
-        root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
-        return mean, covariance, root
+        return mean, covariance, square_root(covariance.to(home).double())
 
     def measure(self, ours: Statistics, target: Statistics) -> tuple[Tensor, Tensor]:
-        mean, theirs, root = target
-        covariance = self.covariance(ours)
-        spread = covariance.trace() + theirs.trace() - 2 * trace_of_root(covariance, root)
-        distance = (ours[0] - mean).square().sum() + spread.clamp_min(0)
-        return distance / (mean.square().sum() + theirs.trace()).clamp_min(TINY), distance
-
-    @staticmethod
-    def covariance(statistics: Statistics) -> Tensor:
-        mean, square = statistics
-        return square - torch.outer(mean, mean)
-
-
-def trace_of_root(covariance: Tensor, root: Tensor) -> Tensor:
-    """tr((R S R)^1/2) of a covariance S and the root R of another, both (C, C).
-
-    Its slope in S is R (R S R)^-1/2 R / 2, which needs no slope of eigenvectors: that of SVD is
-    infinite where eigenvalues are equal. In float64, because roots make noise of 1e-7 into 3e-4;
-    the inverse is bounded at what rounding of S leaves of the smallest eigenvalues.
-    """
-    constant = covariance.detach()
-    if not bool(constant.isfinite().all()):  # eigh would raise; the painter says what to do
-        return covariance.sum()
-    values, vectors = torch.linalg.eigh(root @ constant.to(root) @ root)
-    values = values.clamp_min(0)
-    usual = root.square().sum() / len(root)  # mean eigenvalue of the target's covariance
-    least = torch.finfo(covariance.dtype).eps * usual.square() + 1e-30
-    turned = root @ vectors
-    slope: Tensor = (turned / (values + least).sqrt()) @ turned.T / 2
-    value: Tensor = values.sqrt().sum().to(constant)
-    # The value, with that slope and no other.
-    return value + (slope.to(constant) * (covariance - constant)).sum()
+        wanted = Gaussian(*target)
+        distance = wanted.distance(ours[0], find_covariance(*ours))
+        return distance / wanted.size().clamp_min(_TINY), distance
 
 
 class HistogramLoss(StyleLoss):
@@ -317,7 +291,7 @@ class HistogramLoss(StyleLoss):
     def measure(self, ours: Statistics, target: Statistics) -> tuple[Tensor, Tensor]:
         theirs = resample_quantiles(target[0], len(ours[0]))
         squares = (ours[0].sort(0).values - theirs).square()
-        return squares.mean() / theirs.square().mean().clamp_min(TINY), squares.sum()
+        return squares.mean() / theirs.square().mean().clamp_min(_TINY), squares.sum()
 
 
 class PixelHistogramLoss(HistogramLoss):
@@ -348,7 +322,7 @@ class SlicedLoss(HistogramLoss):
     ) -> Tensor:
         features = ours[0]  # (n, C)
         channels = features.shape[1]
-        directions = torch.randn(channels, min(channels, DIRECTIONS), generator=draw)
+        directions = torch.randn(channels, min(channels, _DIRECTIONS), generator=draw)
         directions = (directions / directions.norm(dim=0)).to(features)  # (C, K)
         shares, *pools = target
         quantiles = blend_quantiles(
@@ -414,27 +388,27 @@ class EarthMoverLoss(NeighbourLoss):
 
 
 def euclidean_distance(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Row by row (n,), with a slope of zero where they are the same."""
+    """Return it row by row (n,), with a gradient of zero where they are the same."""
     norms: Tensor = torch.linalg.vector_norm(ours - theirs, dim=1)
     return norms
 
 
 def relaxed_distance(ours: Tensor, theirs: Tensor, distance: Callable[..., Tensor]) -> Tensor:
-    """The larger of two means: each of ours to their nearest, and each of theirs to ours."""
+    """Return the larger of two means: of ours to their nearest, and of theirs to ours."""
     there = distance(ours, theirs[find_nearest(ours, theirs)]).mean()
     back = distance(ours[find_nearest(theirs, ours)], theirs).mean()
     return torch.maximum(there, back)
 
 
 def compare_moments(features: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:
-    """Means and covariances of rows (n, d) and (m, d) in L1: relative to the pool's, and plain."""
+    """Compare means and covariances of rows (n, d) and (m, d) in L1: relative, and plain."""
     mean, theirs = features.mean(0), pool.mean(0)
     spread, wanted = (f.T.cov(correction=0) for f in (features, pool))  # (d, d)
     means, spreads = (mean - theirs).abs(), (spread - wanted).abs()
     size = theirs.abs().sum()
     # A flat style has no covariance: there, a thousandth of its mean's square counts as one.
     least = torch.maximum(wanted.abs().sum(), 1e-3 * size.square())
-    relative = means.sum() / size.clamp_min(TINY) + spreads.sum() / least.clamp_min(TINY)
+    relative = means.sum() / size.clamp_min(_TINY) + spreads.sum() / least.clamp_min(_TINY)
     return relative / 2, means.mean() + spreads.mean()
 
 

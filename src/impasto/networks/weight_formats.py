@@ -19,8 +19,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from impasto.errors import DependencyError, WeightsError
+from impasto.errors import WeightsError
 from impasto.networks.layers import Architecture, block_of
+from impasto.system.optional import require
 
 Tensors = dict[str, Tensor]
 Words = dict[str, str]
@@ -76,10 +77,7 @@ FILE_LAYOUTS: dict[str, FileLayout] = {
 
 def read_keras(path: Path) -> Tensors:
     """Return ``block1_conv1.weight`` (out, in, h, w) … from Keras' (h, w, in, out), old or new."""
-    try:
-        import h5py
-    except ImportError:
-        raise DependencyError("reading .h5 needs h5py: pip install 'impasto[keras]'") from None
+    h5py = require("h5py", "reading .h5 needs h5py", extra="keras")
     tensors: Tensors = {}
 
     def take(key: str, item: object) -> None:

@@ -12,7 +12,7 @@ from impasto.errors import DeviceError
 from impasto.images.tiles import Cells, Tile, choose_grid, cut_picture, find_stride, whole_tile
 from impasto.losses.content import ContentLoss
 from impasto.losses.sampling import draw_positions
-from impasto.losses.statistics import Weights, in_full
+from impasto.losses.statistics import Weights, widen
 from impasto.losses.style import StyleLoss
 from impasto.networks.vgg import Backbone
 from impasto.painting.loss_plan import PIXELS, Group, LossPlan
@@ -72,7 +72,7 @@ class Extractor:
         by = self.plan.activation_shift
         if not by:
             return seen
-        shifted = {n: f if n == PIXELS else in_full(f) + by for n, f in seen.features.items()}
+        shifted = {n: f if n == PIXELS else widen(f) + by for n, f in seen.features.items()}
         return TileFeatures(shifted, seen.cells)
 
     def draw(

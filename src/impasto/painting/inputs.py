@@ -16,6 +16,7 @@ from impasto.errors import ImageError, OptionError
 from impasto.images.label_maps import read_labels
 from impasto.images.masks import combine, read_mask, resize_mask, soften
 from impasto.images.picture import Picture
+from impasto.images.transparency import fill_transparent
 from impasto.painting.options import PaintOptions
 
 _ROUNDING = 1e-3  # how far regions that cover all may be from doing so once they are resized
@@ -232,26 +233,6 @@ def check_mask(mask: Tensor | None, name: str) -> Tensor | None:
     if mask is not None and float(mask.max()) <= 0:
         raise ImageError(f"{name} leaves nothing: masks and transparency together cover all of it")
     return mask
-
-
-def fill_transparent(pixels: Tensor, alpha: Tensor | None) -> Tensor:
-    """Return pixels with the mean colour of the others where they are wholly transparent.
-
-    Their own colours must not be blended into visible ones by resizing or by a network.
-    """
-    if alpha is None:
-        return pixels
-    mean = (pixels * alpha).sum((2, 3), keepdim=True) / alpha.sum().clamp_min(1e-12)
-    return torch.where(alpha > 0, pixels, mean)
-
-
-def make_opaque(picture: Picture) -> Picture:
-    """Return a picture as a network sees it, without transparency."""
-    if picture.alpha is None:
-        return picture
-    filled = fill_transparent(picture.pixels, picture.alpha)
-    note = "what is wholly transparent is seen in the mean colour of the rest"
-    return replace(picture, pixels=filled, alpha=None, notes=(*picture.notes, note))
 
 
 def fit_style(width: int, height: int, long_side: float, least: int) -> tuple[int, int]:

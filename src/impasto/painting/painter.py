@@ -109,7 +109,9 @@ class Painter(StyleWork):
         options: PaintOptions,
         styles: Sequence[str],  # noqa: ARG003
     ) -> tuple[PaintOptions, list[str]]:
-        """Return the options of many paintings, of which nothing is settled once, and no notes."""
+        """Check the options of many paintings, and return them, with no notes."""
+        if options.init == "last":
+            raise OptionError("--init last goes with one painting, not with several")
         return options, []
 
     def describe(self) -> list[str]:

@@ -17,12 +17,12 @@ from impasto.images.color_transfer import COLORS, match_color
 from impasto.images.masks import combine, composite, resize_mask
 from impasto.images.picture import Picture
 from impasto.images.resizing import resize_pixels, resize_tileable
+from impasto.images.transparency import fill_transparent
 from impasto.painting.inputs import (
     Region,
     RegionReader,
     Sample,
     SceneOptions,
-    fill_transparent,
     fit_style,
 )
 

@@ -5,14 +5,14 @@ The photographs are found without importing scikit-image, whose own dependencies
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from impasto.errors import DependencyError, MissingFileError, OptionError, suggest
+from impasto.errors import MissingFileError, OptionError, suggest
 from impasto.samples.style_pictures import STYLE_PICTURES, open_style
 from impasto.system.files import replace_file
+from impasto.system.optional import describe_missing, find_library
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,11 @@ def find_photograph(name: str) -> Path:
     """Find the file of one of `PHOTOGRAPHS` in scikit-image, without importing it."""
     if name not in PHOTOGRAPHS:
         raise OptionError(f"unknown photograph {name!r}{suggest(name, PHOTOGRAPHS)}")
-    found = importlib.util.find_spec("skimage")
-    if found is None or not found.submodule_search_locations:
-        raise DependencyError(
-            "the sample photographs come with scikit-image, which is not installed; "
-            "pip install 'impasto[samples]'"
-        )
-    path = Path(found.submodule_search_locations[0]) / "data" / PHOTOGRAPHS[name].file
+    folder = find_library("skimage")
+    if folder is None:
+        need = "the sample photographs come with scikit-image"
+        raise describe_missing(need, extra="samples")
+    path = folder / "data" / PHOTOGRAPHS[name].file
     if not path.is_file():
         raise MissingFileError(f"{path} is missing; this scikit-image ships without {name!r}")
     return path

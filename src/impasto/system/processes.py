@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
 
+IDLE = 0.5  # seconds without an outcome, after which it is said that there is none
 PATIENCE = 2.0  # seconds that processes have to end when they are told to
 
 
@@ -45,11 +46,14 @@ def work_in_processes(
     tasks: Sequence[Task],
     jobs: int,
     lose: Callable[[Task, str], Outcome] = give_up,
+    *,
+    idle: Callable[[], Outcome] | None = None,
 ) -> Iterator[Outcome]:
     """Yield outcomes as they come, and raise a worker's error here.
 
     A process that dies takes one task with it, and another takes its place; ``lose`` is asked with
-    the task, and with how the process died, for the outcome.
+    the task, and with how the process died, for the outcome. While none comes, ``idle`` is asked
+    for one now and then: who is given that may close this, which ends the processes.
     """
     # Imported here: what lists commands and their flags does without it.
     from multiprocessing.connection import wait
@@ -61,7 +65,9 @@ def work_in_processes(
             while left and len(hands) < jobs:
                 with hold_interrupts():
                     hands.append(_hire(make_worker, left.pop()))
-            ready = wait([hand.pipe for hand in hands])
+            ready = wait([hand.pipe for hand in hands], None if idle is None else IDLE)
+            if idle is not None and not ready:
+                yield idle()
             for hand in [hand for hand in hands if hand.pipe in ready]:
                 try:
                     outcome = hand.pipe.recv()

@@ -16,19 +16,20 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from impasto.errors import DependencyError, ImageError, ImpastoError
+from impasto.errors import ImageError, ImpastoError
 from impasto.images.resizing import fit_size, resize_pixels
 from impasto.images.writing import to_pil
 from impasto.system.files import check_place, replacing
+from impasto.system.optional import require
 
 FILM_SUFFIXES = (".gif", ".webp", ".mp4")
 MOST_FRAMES = 240
-PALETTE_SAMPLE = 65536  # pixels; a larger one takes seconds and gives no better palette
-BT709 = 1  # the number that libav knows the colours of high definition by
+_PALETTE_SAMPLE = 65536  # pixels; a larger one takes seconds and gives no better palette
+_BT709 = 1  # the number that libav knows the colours of high definition by
 
 
 def check_film(path: str | os.PathLike[str]) -> Path:
-    """Every check on a film's path that needs no frame; asked before hours of work."""
+    """Check all of a film's path that needs no frame, before hours of work."""
     path = check_place(path, "a film", FILM_SUFFIXES, ImageError)
     if path.suffix.lower() == ".mp4":
         import_av()
@@ -36,19 +37,16 @@ def check_film(path: str | os.PathLike[str]) -> Path:
 
 
 def import_av() -> ModuleType:
-    try:
-        import av
-    except ImportError:
-        raise DependencyError(
-            "an .mp4 needs PyAV, which is not installed; "
-            "pip install 'impasto[video]', or write a .gif or .webp"
-        ) from None
-    return av
+    """Return PyAV."""
+    instead = ", or write a .gif or .webp"
+    return require("av", "an .mp4 needs PyAV", extra="video", instead=instead)
 
 
 class Film:
-    """A picture as it grows, in bounded memory: of many frames every second one is kept, of more
-    every fourth, and so on, and the latest always."""
+    """A picture as it grows, in bounded memory.
+
+    Of many frames every second one is kept, of more every fourth, and so on, and the latest always.
+    """
 
     def __init__(
         self,
@@ -69,7 +67,7 @@ class Film:
         self._stride = 1
 
     def add(self, pixels: Tensor) -> None:
-        """Take the picture (1, 3, H, W) as it is now; what lies outside [0, 1] is cut off."""
+        """Take the picture (1, 3, H, W) as it is now, clipped to [0, 1]."""
         if self.size is None:
             self.size = self._choose_size(pixels.shape[-1], pixels.shape[-2])
         small = resize_pixels(pixels.detach().float(), *self.size)
@@ -84,7 +82,7 @@ class Film:
             self._kept.append(self._latest)
 
     def frames(self) -> list[np.ndarray]:
-        """The frames to be shown, at most ``MOST_FRAMES``, the latest last."""
+        """Return the frames to be shown, at most ``MOST_FRAMES``, the latest last."""
         if self._latest is None or self._kept[-1] is self._latest:
             return list(self._kept)
         return [*self._kept, self._latest]
@@ -117,7 +115,7 @@ class Film:
 def write_animation(
     path: Path, frames: Sequence[np.ndarray], seconds: Sequence[float]
 ) -> tuple[str, ...]:
-    """A .gif or .webp that loops, each frame shown for its own time."""
+    """Write a .gif or .webp that loops, each frame shown for its own time."""
     images = [Image.fromarray(frame) for frame in frames]
     if path.suffix.lower() == ".gif":
         palette = choose_palette(frames)
@@ -130,10 +128,10 @@ def write_animation(
 
 
 def choose_palette(frames: Sequence[np.ndarray]) -> Image.Image:
-    """255 colours for all frames, so that none flickers; one is left to mean "as before"."""
+    """Choose 255 colours for all frames, so that none flickers; one is left for "as before"."""
     some = frames[:: -max(1, len(frames) // 16)]  # the last, which is seen longest, and others
     colors = np.concatenate([frame.reshape(-1, 3) for frame in some])  # (N, 3)
-    colors = colors[:: max(1, len(colors) // PALETTE_SAMPLE)]
+    colors = colors[:: max(1, len(colors) // _PALETTE_SAMPLE)]
     # Coverage, not a median cut: dithered, colours far apart mix to all that lie between.
     return Image.fromarray(colors[None]).quantize(255, method=Image.Quantize.MAXCOVERAGE)
 
@@ -141,7 +139,7 @@ def choose_palette(frames: Sequence[np.ndarray]) -> Image.Image:
 def write_video(
     path: Path, frames: Sequence[np.ndarray], seconds: Sequence[float]
 ) -> tuple[str, ...]:
-    """An .mp4 that every browser plays: H.264 in YUV 4:2:0, a steady rate, the index first."""
+    """Write an .mp4 that every browser plays: H.264 in YUV 4:2:0, the index first."""
     av = import_av()
     codec = next(name for name in ("libx264", "mpeg4") if name in av.codecs_available)
     height, width = frames[0].shape[:2]
@@ -151,11 +149,11 @@ def write_video(
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"crf": "18"} if codec == "libx264" else {"qmin": "2", "qmax": "4"}
         context = stream.codec_context
-        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
         number = 0
         for frame, span in zip(frames, seconds, strict=True):
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            picture = picture.reformat(format="yuv420p", dst_colorspace=BT709)
+            picture = picture.reformat(format="yuv420p", dst_colorspace=_BT709)
             for _ in range(max(1, round(span * rate))):  # the same again takes next to no room
                 picture.pts, picture.time_base, number = number, 1 / rate, number + 1
                 container.mux(stream.encode(picture))
