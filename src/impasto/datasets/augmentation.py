@@ -16,7 +16,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -36,7 +36,7 @@ from impasto.errors import ImageError, ImpastoError, OptionError, give_reason
 from impasto.images.reading import read_image
 from impasto.images.transparency import fill_transparent, read_opaque
 from impasto.images.writing import WRITABLE, write_image
-from impasto.system.devices import has_fast_bfloat16, seeded
+from impasto.system.devices import has_fast_bfloat16, seeded, working_on
 from impasto.system.files import LOCK, make_folder, replace_file, resolve_path, working_in
 from impasto.system.processes import work_in_processes
 from impasto.work import Request, Step, finish
@@ -83,16 +83,9 @@ class Augmented:
 # --- doing it -----------------------------------------------------------------------------------
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> AbstractContextManager[None]:
     """Compute in one thread, where sums are rounded in the same way in every process."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # see devices.choose_machine
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return working_on(torch.device("cpu"), threads=1)
 
 
 @dataclass

@@ -34,7 +34,7 @@ from impasto.painting.painter import list_styles
 from impasto.painting.result import Painting
 from impasto.painting.scene import Scene
 from impasto.recipes import write_recipe
-from impasto.system.devices import Machine, choose_machine, settle_precision
+from impasto.system.devices import Machine, choose_machine, settle_precision, working_on
 from impasto.system.memory import resident_memory
 from impasto.work import Request, Step
 
@@ -84,6 +84,10 @@ class Instant:
 
     def __call__(self, content: ImageSource) -> Painting:
         """Return the photograph, painted."""
+        with working_on(self.machine.device):
+            return self._make(content)
+
+    def _make(self, content: ImageSource) -> Painting:
         options = self.options
         picture = read_image(content, max_megapixels=options.max_megapixels)
         size = picture.size if options.size is None else fit_size(*picture.size, options.size)

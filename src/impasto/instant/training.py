@@ -53,6 +53,7 @@ from impasto.networks.weights import load_backbone
 from impasto.options import format_memory
 from impasto.painting.memory_plan import PROCESS, ROOMY, SLACK, grant_memory
 from impasto.painting.painter import list_styles
+from impasto.system.devices import working_on
 from impasto.system.memory import keeping_memory
 from impasto.work import Request, Step
 
@@ -244,7 +245,8 @@ class Training:
             steps, began = range(state.number, options.steps), time.perf_counter()
             is_idle = self.machine.device.type != "cpu"  # this processor
             for photos, styles in draw_all(self.batches.draw, steps, ahead=is_idle):
-                measured = self.teacher.teach(photos, styles)
+                with working_on(self.machine.device):
+                    measured = self.teacher.teach(photos, styles)
                 paces.append(time.perf_counter() - began)
                 state.seconds += paces[-1]
                 pace = sum(paces) / len(paces)

@@ -25,7 +25,7 @@ from impasto.images.transparency import read_opaque
 from impasto.lab.options import FeaturesOptions
 from impasto.losses.statistics import gram_matrix
 from impasto.networks.weights import load_backbone
-from impasto.system.devices import choose_machine
+from impasto.system.devices import choose_machine, working_on
 from impasto.system.files import make_folder, replace_file
 from impasto.work import Request, Step, finish
 
@@ -118,7 +118,7 @@ class Features:
     def steps(self) -> Iterator[Step]:
         """Run the network once, and draw layer by layer."""
         pixels = resize_pixels(self.photo.pixels, *self.size).to(self.machine.device)
-        with torch.no_grad():
+        with torch.no_grad(), working_on(self.machine.device):
             seen = self.backbone(pixels, self.layers)
         for number, name in enumerate(self.layers, 1):
             features = seen.pop(name)[0].float().cpu()
