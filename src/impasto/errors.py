@@ -79,8 +79,3 @@ def suggest(name: str, choices: Iterable[str]) -> str:
 def plural(count: int, noun: str, many: str = "") -> str:
     """Return ``1 step`` or ``2 steps``; ``many`` is for nouns that take more than an s."""
     return f"{count} {noun if count == 1 else many or noun + 's'}"
-
-
-def give_reason(error: Exception) -> str:
-    """Return what went wrong with a file, in lower case and without the errno."""
-    return str(getattr(error, "strerror", None) or error).lower()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from impasto.errors import OptionError
 from impasto.losses import style as style_losses
-from impasto.losses.sampling import LayerFeatures, draw_positions, sample_features
+from impasto.losses.sampling import FeatureGroup, draw_positions, sample_features
 from impasto.losses.statistics import gram_matrix
 from impasto.losses.style import STYLE_LOSSES, StyleLoss
 
@@ -31,7 +31,7 @@ def random_features(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=seeded(seed), dtype=torch.float64)
 
 
-def random_group(loss: StyleLoss, height: int = 6, width: int = 8, seed: int = 0) -> LayerFeatures:
+def random_group(loss: StyleLoss, height: int = 6, width: int = 8, seed: int = 0) -> FeatureGroup:
     """Features of the loss' first group: pixels, a layer, and a deeper one of half the size."""
     half = ((height + 1) // 2, (width + 1) // 2)
     shapes = {"pixels": (3, height, width), "shallow": (4, height, width), "deep": (5, *half)}
@@ -39,12 +39,12 @@ def random_group(loss: StyleLoss, height: int = 6, width: int = 8, seed: int = 0
     return tuple(random_features(1, *shapes[n], seed=seed + i) + 0.5 for i, n in enumerate(names))
 
 
-def even_weights(features: LayerFeatures) -> LayerFeatures:
+def even_weights(features: FeatureGroup) -> FeatureGroup:
     return tuple(torch.full_like(f[:, :1], 1 / f[0, 0].numel()) for f in features)
 
 
 def gather(
-    loss: StyleLoss, features: LayerFeatures, weights: LayerFeatures | None = None, seed: int = 0
+    loss: StyleLoss, features: FeatureGroup, weights: FeatureGroup | None = None, seed: int = 0
 ):
     weights = weights or even_weights(features)
     positions = draw_positions(weights[0], loss.samples or 1, seeded(seed))
@@ -52,13 +52,13 @@ def gather(
 
 
 def compare(
-    loss: StyleLoss, ours: LayerFeatures, theirs: LayerFeatures, normalization: str = "relative"
+    loss: StyleLoss, ours: FeatureGroup, theirs: FeatureGroup, normalization: str = "relative"
 ):
     target = loss.blend([gather(loss, theirs)], [1.0])
     return loss.compare(gather(loss, ours), target, seeded(), normalization)
 
 
-def rows(features: LayerFeatures):
+def rows(features: FeatureGroup):
     """All positions as a list (n, C)."""
     return torch.cat([f[0].flatten(1).T for f in features], 1).numpy()
 

@@ -32,7 +32,7 @@ from impasto.datasets.copy_plan import Chunk, Copy, plan_chunks
 from impasto.datasets.disturbances import NOISES
 from impasto.datasets.labelled_set import Entry, LabelledSet, find_styles, read_labelled
 from impasto.datasets.options import AugmentOptions
-from impasto.errors import ImageError, ImpastoError, OptionError, give_reason
+from impasto.errors import ImageError, ImpastoError, OptionError, describe_reason
 from impasto.images.reading import read_image
 from impasto.images.transparency import fill_transparent, read_opaque
 from impasto.images.writing import WRITABLE, write_image
@@ -144,7 +144,7 @@ class Workshop:
         cause = problem.__cause__ or problem
         if isinstance(cause, OSError) and cause.errno in _OF_THE_DISK:
             raise _cannot_write(self.out, cause) from None
-        made.failed[entry.path] = give_reason(problem)
+        made.failed[entry.path] = describe_reason(problem)
 
     def _take_up(self, entry: Entry, copies: Sequence[Copy], made: Made) -> Iterator[Held]:
         """Yield the copies that are to be painted; write the original as it is."""
@@ -401,7 +401,7 @@ class Augmentation:
 
 
 def _cannot_write(out: Path, error: OSError) -> OptionError:
-    reason = give_reason(error)
+    reason = describe_reason(error)
     return OptionError(f"cannot write to {str(out)!r}: {reason}; mended, the same command goes on")
 
 

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from impasto.errors import MissingFileError, OptionError, WeightsError, suggest
+from impasto.errors import MissingFileError, OptionError, WeightsError, describe_reason, suggest
 from impasto.instant.net import CodeReader, NetShape, PaintingNet
 from impasto.instant.palette import Palette
 from impasto.system.files import check_place, replacing
@@ -76,7 +76,7 @@ def save_net(
         with replacing(path) as beside:
             save_file(tensors, beside, metadata)
     except (SafetensorError, OSError) as error:
-        reason = str(getattr(error, "strerror", None) or error).lower()
+        reason = describe_reason(error)
         raise OptionError(f"cannot write the model {path.name!r}: {reason}") from error
 
 

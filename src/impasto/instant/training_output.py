@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from impasto.errors import OptionError, give_reason
+from impasto.errors import OptionError, describe_reason
 from impasto.system.checkpoints import Checkpoint
 from impasto.system.files import check_place, locked
 
@@ -111,11 +111,13 @@ def _locking(output: Path, note: Callable[[str], None]) -> Iterator[None]:
             f"{output.name!r} is being trained by another process; wait for it, or name another"
         ) from None
     except OSError as error:
-        raise OptionError(f"cannot write to {str(output.parent)!r}: {give_reason(error)}") from None
+        raise OptionError(
+            f"cannot write to {str(output.parent)!r}: {describe_reason(error)}"
+        ) from None
     try:
         yield
     finally:
         try:
             stack.close()
         except OSError as error:
-            note(f"cannot remove the lock of {output.name!r}: {give_reason(error)}")
+            note(f"cannot remove the lock of {output.name!r}: {describe_reason(error)}")

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from impasto.errors import ImageError, ImpastoError
+from impasto.errors import ImageError, ImpastoError, describe_reason
 from impasto.images.resizing import fit_size, resize_pixels
 from impasto.images.writing import to_pil
 from impasto.system.files import check_place, replacing
@@ -101,7 +101,7 @@ class Film:
         except (ImpastoError, MemoryError):
             raise
         except Exception as error:  # encoders raise whatever they stumble upon
-            reason = str(getattr(error, "strerror", None) or error).lower()
+            reason = describe_reason(error)
             raise ImageError(f"cannot write {self.path.name!r}: {reason}") from error
 
     def _choose_size(self, width: int, height: int) -> tuple[int, int]:
