@@ -290,7 +290,7 @@ class BrokenOff:
 
     def steps(self):
         for number, moment in enumerate(self.work.steps(), 1):
-            if number == at:
+            if number == at or moment.number >= -at > 0:
                 os.kill(os.getpid(), by)
             yield moment
 
@@ -300,7 +300,7 @@ cli.main()
 
 
 def break_off(by: signal.Signals, at: int, *arguments: object) -> subprocess.CompletedProcess:
-    """The command, broken off at that moment of its work."""
+    """Run the command, broken off at that step, or where minus ``at`` pictures are done."""
     command = [sys.executable, "-c", BROKEN_OFF, str(int(by)), str(at), *map(str, arguments)]
     return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
 
@@ -339,7 +339,7 @@ def test_augmentation_that_is_broken_off(by, capsys):
     for number in range(3, 39):  # enough for two chunks
         Image.fromarray(draw_picture(16, 16, number)).save(f"a set/dogs/{number}.png")
     flags = ["--noise", "spots", "--per-image", 1]
-    done = break_off(by, 1, "augment", "a set", "out", *flags)
+    done = break_off(by, -64, "augment", "a set", "out", *flags)
     if by == signal.SIGINT:
         assert done.returncode == 130, done.stderr
         assert "stopped; wrote 64 pictures in " in done.stderr

@@ -343,7 +343,7 @@ def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
 def test_processes_share_cores_and_memory(monkeypatch):
     granted = []
     monkeypatch.setattr(
-        batch, "begin_tasks", lambda _, options: granted.append(int(options.memory))
+        batch, "make_runner", lambda _, options, __: granted.append(int(options.memory))
     )
     monkeypatch.setattr(devices, "granted_cores", lambda: 5)
     threads = torch.get_num_threads()

@@ -231,7 +231,7 @@ def test_a_file_without_classifier_says_which_has_one(name: str):
 def test_layers_that_do_not_fit_are_refused():
     layers = make_layers()
     store("vgg19-custom", layers | {"fc6.weight": layers["fc6.weight"][:, 1:].contiguous()})
-    with pytest.raises(WeightsError, match="takes 25087 numbers where 25088 come in"):
+    with pytest.raises(WeightsError, match="takes 25087 values where 25088 come in"):
         load_classifier("vgg19", weights="vgg19-custom")
     store("vgg19-custom", make_layers(classes=10))
     with pytest.raises(WeightsError, match="has 10 classes, not 200 or 1,000"):
