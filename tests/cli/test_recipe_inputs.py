@@ -109,9 +109,9 @@ def read_maker(name: str) -> str:
 FORGED = {
     "deep list": ('{"options": {"mask": ' + "[" * 50_000 + "]" * 50_000 + "}}", "nested deeper"),
     "deep toml": ("mask = " + "[" * 3000 + "]" * 3000, "nested deeper than 8 levels"),
-    "many dots": (".".join(["a"] * 20_000) + " = 1", "nested deeper than 8 levels"),
+    "many dots": (".".join(["a"] * 8_000) + " = 1", "nested deeper than 8 levels"),
     "long": ('{"options": {"mask": "' + "x" * 2**20 + '"}}', "is longer than 1048576 characters"),
-    "long toml": ("#" * 70_000, "is longer than 65536 characters"),
+    "long toml": ("#" * 20_000, "is longer than 16384 characters"),
     "digits": ('{"options": {"seed": ' + "9" * 5000 + "}}", "cannot be read: exceeds"),
     "more digits": ('{"options": {"seed": ' + "9" * 4000 + "}}", "seed: "),
     "float digits": ('{"options": {"style_weight": ' + "9" * 4000 + "}}", "style_weight: "),
