@@ -148,6 +148,20 @@ def test_without_the_extras_torch_is_taken_and_nothing_measured(monkeypatch):
     assert note is None
 
 
+def test_an_engine_that_does_not_run_here_is_left_out(monkeypatch):
+    class Broken:
+        name = "openvino"
+        libraries = ()
+
+        def __init__(self, *_):
+            raise RuntimeError("bad combination")
+
+    monkeypatch.setitem(ENGINES, "openvino", Broken)
+    engine, note = choose_engine("auto", make_net("tiny"), PLAIN, (24, 40))
+    assert engine.name != "openvino"
+    assert note.endswith("; openvino does not run here")
+
+
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_named_engine_is_taken_as_it_is(name):
     make_engine(name, make_net("tiny"))

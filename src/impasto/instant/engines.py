@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -151,7 +152,7 @@ def choose_engine(
     names = [each for each in ENGINES if is_installed(each)] if name == "auto" else [name]
     if len(names) == 1:
         return ENGINES[names[0]](net, machine), None
-    return choose_fastest([ENGINES[each](net, machine) for each in names], net, size)
+    return choose_fastest({each: partial(ENGINES[each], net, machine) for each in names}, net, size)
 
 
 def is_installed(name: str) -> bool:
@@ -160,17 +161,32 @@ def is_installed(name: str) -> bool:
 
 
 def choose_fastest(
-    engines: Sequence[Engine], net: PaintingNet, size: tuple[int, int]
+    makers: Mapping[str, Callable[[], Engine]], net: PaintingNet, size: tuple[int, int]
 ) -> tuple[Engine, str]:
-    """Measure one after the other, so that none has another's threads beside it."""
+    """Measure one after the other, so that none has another's threads beside it.
+
+    One that does not run on this processor is left out, but for torch, which runs on all.
+    """
     height, width = (min(side, _LARGEST_TRIED) for side in size)
     photo = torch.rand(1, 3, height, width, generator=seeded(0))
-    times = {engine.name: time_engine(engine, photo, torch.zeros(net.count)) for engine in engines}
-    best = min(engines, key=lambda engine: times[engine.name])
-    ordered = sorted(times, key=lambda name: name != best.name)  # the best, then as they were
+    engines: dict[str, Engine] = {}
+    times: dict[str, float] = {}
+    lacking = []
+    for name, make in makers.items():
+        try:
+            engine = make()
+            times[name] = time_engine(engine, photo, torch.zeros(net.count))
+        except Exception:  # libraries raise what they like
+            if name == "torch":
+                raise
+            lacking.append(f"; {name} does not run here")
+        else:
+            engines[name] = engine
+    best = min(times, key=lambda name: times[name])
+    ordered = sorted(times, key=lambda name: name != best)  # the best, then as they were
     said = ", ".join(f"{name} {1000 * times[name]:.0f} ms" for name in ordered)
     said = said.replace(" ", ": ", 1)
-    return best, f"engine {said} at {width} x {height}"
+    return engines[best], f"engine {said} at {width} x {height}{''.join(lacking)}"
 
 
 def time_engine(engine: Engine, photo: Tensor, numbers: Tensor) -> float:
