@@ -138,26 +138,26 @@ def test_the_rate_is_warmed_up_and_falls_at_last():
 def test_biases_that_a_normalisation_undoes_are_not_learnt(photos, styles):
     work = Training(styles[:1], photos, read_options())
     photo = work.shown[0]
-    before, _ = work.teacher.pupil.averaged()
+    before, _ = work.teacher.learner.averaged()
     rows = torch.zeros(1, before.count)
     with torch.no_grad():
         painted = before(photo, rows)
         for name, each in before.named_parameters():
-            if f"net.{name}" not in work.teacher.pupil.weights:
+            if f"net.{name}" not in work.teacher.learner.weights:
                 each += 0.1
         torch.testing.assert_close(before(photo, rows), painted, atol=1e-4, rtol=0)
-    assert "net.exit.bias" in work.teacher.pupil.weights
+    assert "net.exit.bias" in work.teacher.learner.weights
 
 
 def test_every_step_has_a_grain_of_its_own_and_what_is_kept_the_usual_one(photos, styles):
     work = Training(styles[:1], photos, read_options())
     seen = []
     for _ in work.steps():
-        seen.append(work.teacher.pupil.net.grain.clone())
+        seen.append(work.teacher.learner.net.grain.clone())
     usual = draw_grain()
     for one, other in combinations([*seen, usual], 2):
         assert abs(float((one * other).mean())) < 0.05  # nothing of one is in the other
-    assert torch.equal(work.teacher.pupil.averaged()[0].grain, usual)
+    assert torch.equal(work.teacher.learner.averaged()[0].grain, usual)
 
 
 def test_numbers_of_16_bits_learn_too(photos, styles):
@@ -178,7 +178,7 @@ def test_flat_and_tiny_pictures_are_no_trouble(tmp_path):
     for lesson in teach(work):
         assert np.isfinite(lesson.total)
     assert work.teacher.state.lost == 0
-    assert all(bool(each.isfinite().all()) for each in work.teacher.pupil.average.values())
+    assert all(bool(each.isfinite().all()) for each in work.teacher.learner.average.values())
     work.preview()
 
 
@@ -230,14 +230,16 @@ def test_photographs_take_what_a_batch_leaves(photos, styles):
 def test_a_loss_that_is_no_number_is_left_out_and_then_told(photos, styles, monkeypatch):
     monkeypatch.setattr(teacher, "MOST_LOST", 3)
     work = Training(styles[:1], photos, read_options())
-    before = {name: each.clone() for name, each in work.teacher.pupil.average.items()}
+    before = {name: each.clone() for name, each in work.teacher.learner.average.items()}
     kept, work.crops.held[0] = work.styles.palette, np.zeros((80, 96, 3), np.uint8)
     nothing = torch.full((1, 3), torch.nan, dtype=torch.float64)
     work.batches.palette = type(kept)(kept.names, kept.numbers, nothing, kept.covariances)
     steps = work.steps()
     assert np.isnan(next(steps).total)
     next(steps)
-    assert all(torch.equal(each, before[name]) for name, each in work.teacher.pupil.average.items())
+    assert all(
+        torch.equal(each, before[name]) for name, each in work.teacher.learner.average.items()
+    )
     with pytest.raises(
         DivergedError, match=r"^step 3: the loss is no longer a number; lower --learni"
     ):
@@ -301,7 +303,7 @@ for lesson in work.steps():
         os.kill(os.getpid(), signal.SIGKILL)
 work.result().save(output)
 if work.is_first:
-    packed = {name: each.contiguous() for name, each in work.teacher.pupil.pack().items()}
+    packed = {name: each.contiguous() for name, each in work.teacher.learner.pack().items()}
     save_file(packed, Path(output).with_name("packed"))
     print(lesson.number, lesson.total)
 """
@@ -343,7 +345,7 @@ def test_stopped_amid_a_step_it_keeps_the_steps_before(whole, photos, styles, tm
     learning = Training(styles[:2], photos, read_options(), output=path)
     steps = learning.steps()
     next(steps)
-    learning.teacher.pupil.learn = stop
+    learning.teacher.learner.learn = stop
     with pytest.raises(KeyboardInterrupt):
         next(steps)
     assert learning.teacher.state.number == 4
@@ -553,8 +555,8 @@ def test_two_processes_come_to_the_slopes_of_one(photos, styles, tmp_path, monke
     assert float(total) == pytest.approx(lessons[-1].total, rel=1e-3)
     ours = load_file(tmp_path / "packed")
     # Not weights: of the least slopes, which are rounding, Adam makes what it makes of the largest.
-    slopes = {name: each for name, each in one.teacher.pupil.pack().items() if "exp_avg." in name}
-    assert len(slopes) == len(one.teacher.pupil.weights)
+    slopes = {name: each for name, each in one.teacher.learner.pack().items() if "exp_avg." in name}
+    assert len(slopes) == len(one.teacher.learner.weights)
     for name, slope in slopes.items():
         assert float((ours[name] - slope).norm()) < 1e-3 * float(slope.norm()), name
     assert len(load_net(path).palette or ()) == 3

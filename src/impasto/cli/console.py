@@ -38,6 +38,11 @@ def say(text: str) -> None:
     _print(shorten(make_printable(text), _LONGEST_LINE), sys.stderr)
 
 
+def choose_tell(quiet: bool) -> Callable[[str], None]:
+    """Return what prints a line to the user, unless that is not wanted."""
+    return (lambda _: None) if quiet else say
+
+
 def print_line(text: object) -> None:
     """Print one line of the output that a program might read."""
     _print(make_printable(str(text)), sys.stdout)

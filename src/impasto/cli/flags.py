@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from pydantic import Field
 
-from impasto.cli.console import say
+from impasto.cli.console import choose_tell
 from impasto.errors import OptionError
 from impasto.jobs.batch import Pairs
 from impasto.options import Options
@@ -28,7 +28,7 @@ class Habits(Options):
     @property
     def tell(self) -> Callable[[str], None]:
         """Return what prints a line, unless that is not wanted."""
-        return (lambda _: None) if self.quiet else say
+        return choose_tell(self.quiet)
 
 
 class Extras(Habits):

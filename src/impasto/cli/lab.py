@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from impasto.cli.console import INTERRUPTED, print_line, say, show_panels, unwrapped
+from impasto.cli.console import INTERRUPTED, choose_tell, print_line, say, show_panels, unwrapped
 from impasto.cli.flags import FolderFlags, OutputFlag, QuietFlag, StyleFlag
 from impasto.cli.outputs import check_folder, check_named
 from impasto.cli.paint import PAINT_PANELS
@@ -180,7 +180,7 @@ def write_copies(request: Request, *, quiet: bool) -> int:
     from impasto.datasets.augmentation import Augmented
 
     work = find_operation("augment").start(request)
-    notes = Notes((lambda _: None) if quiet else say)
+    notes = Notes(choose_tell(quiet))
     notes(work.notes)
     finished = drive(work, quiet=quiet)
     notes(work.notes)

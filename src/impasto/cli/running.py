@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from impasto.cli.console import INTERRUPTED, ProgressBar, catch_interrupt, say
+from impasto.cli.console import INTERRUPTED, ProgressBar, catch_interrupt, choose_tell, say
 from impasto.cli.flags import Extras
 from impasto.cli.outputs import (
     NAME_ANOTHER,
@@ -175,7 +175,7 @@ def make_folder_of_pictures(
     name: str, request: Request, *, quiet: bool, goes_on: bool = True
 ) -> int:
     """Do work that goes to a folder; ``goes_on``: the same command goes on after Ctrl-C."""
-    tell: Callable[[str], None] = (lambda _: None) if quiet else say
+    tell = choose_tell(quiet)
     work = find_operation(name).start(request)
     notes = Notes(tell)
     notes(work.notes)

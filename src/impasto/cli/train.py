@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from impasto.cli.console import INTERRUPTED, say, show_panels, unwrapped
+from impasto.cli.console import INTERRUPTED, choose_tell, show_panels, unwrapped
 from impasto.cli.flags import QuietFlag, StyleFlag
 from impasto.cli.running import Notes, drive
 from impasto.errors import ImpastoError, OptionError, describe_reason, plural
@@ -77,7 +76,7 @@ def teach(request: Request, output: Path, preview: Path | None, *, quiet: bool) 
     work = find_operation("train").start(request)
     assert isinstance(work, Training)
     quiet = quiet or not work.is_first  # of several processes
-    tell: Callable[[str], None] = (lambda _: None) if quiet else say
+    tell = choose_tell(quiet)
     notes = Notes(tell)
     notes(work.notes)
     tell(f"teaching {plural(len(request.inputs['styles']), 'style')} on {work.machine.describe()}")

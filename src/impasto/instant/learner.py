@@ -14,7 +14,7 @@ _FASTER = 10.0  # times the rate is that of numbers: a third less loss after 200
 KEPT = 0.99  # of the running averages in a step, at most
 
 
-class Pupil:
+class Learner:
     """A net and its styles' parameters ("numbers") while they learn, or the parameters alone.
 
     Their running average is what is kept.

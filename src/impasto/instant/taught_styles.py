@@ -25,7 +25,7 @@ _LONGEST = 4  # times the size at which styles are seen, however narrow one is
 
 
 class TaughtStyles:
-    """Styles, measured once; their parameters are what the pupil learns."""
+    """Styles, measured once; their parameters are what the learner learns."""
 
     @torch.no_grad()
     def __init__(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from impasto.errors import DivergedError
 from impasto.instant.distributed import Team
-from impasto.instant.learner import KEPT, Pupil
+from impasto.instant.learner import KEPT, Learner
 from impasto.instant.options import TrainOptions
 from impasto.instant.training_losses import (
     PERIODS,
@@ -45,11 +45,11 @@ class TrainingState:
 
 
 class Teacher:
-    """Teaches a pupil batch by batch, by the distances of its paintings to their styles."""
+    """Teaches a learner batch by batch, by the distances of its paintings to their styles."""
 
     def __init__(
         self,
-        pupil: Pupil,
+        learner: Learner,
         backbone: Backbone,
         targets: Mapping[str, Gaussian],
         options: TrainOptions,
@@ -57,7 +57,7 @@ class Teacher:
         machine: Machine,
         team: Team,
     ) -> None:
-        self.pupil, self.backbone, self.targets = pupil, backbone, targets
+        self.learner, self.backbone, self.targets = learner, backbone, targets
         self.options, self.machine, self.team = options, machine, team
         self.state = TrainingState()
         self.is_resting = True  # no step is half done
@@ -75,14 +75,14 @@ class Teacher:
 
         A step whose loss or gradient is not finite changes nothing.
         """
-        options, pupil, state = self.options, self.pupil, self.state
+        options, learner, state = self.options, self.learner, self.state
         parts = self.measure(photos, styles)
-        pupil.optimizer.zero_grad(set_to_none=True)
+        learner.optimizer.zero_grad(set_to_none=True)
         (parts @ parts.new_tensor(self.weights)).backward()  # type: ignore[no-untyped-call]
         measured = parts.detach().clone()
-        gradients = [each.grad for each in pupil.weights.values() if each.grad is not None]
+        gradients = [each.grad for each in learner.weights.values() if each.grad is not None]
         self.team.add_up([*gradients, measured])
-        norm = nn.utils.clip_grad_norm_(pupil.weights.values(), _LONGEST_GRADIENT)
+        norm = nn.utils.clip_grad_norm_(learner.weights.values(), _LONGEST_GRADIENT)
         values = measured.tolist()
         total = sum(weight * value for weight, value in zip(self.weights, values, strict=True))
         losses = dict(zip(_LOSSES, (total, *values[:3]), strict=True))
@@ -96,7 +96,7 @@ class Teacher:
             )
         if is_sound:
             rate = options.learning_rate * rate_at(state.number, options.steps)
-            pupil.learn(rate, state.number)
+            learner.learn(rate, state.number)
             for name, value in losses.items():
                 state.losses[name] = KEPT * state.losses.get(name, value) + (1 - KEPT) * value
         self.is_resting = True
@@ -111,13 +111,13 @@ class Teacher:
         photos = photos.to(device).contiguous(memory_format=torch.channels_last)
         rows = torch.tensor(styles, device=device)
         # A product, since its gradient is always added up in the same order.
-        known = self.pupil.numbers
+        known = self.learner.numbers
         numbers = nn.functional.one_hot(rows, len(known)).float() @ known
         targets = {layer: each.take(rows) for layer, each in self.targets.items()}
         content = measure_content(self.backbone, photos)
-        self.pupil.net.renew_grain(self.state.number + 1)
+        self.learner.net.renew_grain(self.state.number + 1)
         with torch.autocast(device.type, torch.bfloat16, enabled=short):
-            painted = self.pupil.net(photos, numbers).float()
+            painted = self.learner.net(photos, numbers).float()
         style, away = measure_paintings(self.backbone, painted, targets, content)
         values = painted[0].numel()
         tv = total_variation(painted) / values
@@ -138,7 +138,7 @@ class Teacher:
         noisy = [disturb(photos[i : i + 1], first + mine[i]) for i in some]
         again = torch.cat(noisy).contiguous(memory_format=torch.channels_last)
         with torch.autocast(photos.device.type, torch.bfloat16, enabled=short):
-            again = self.pupil.net(again, numbers[some]).float()
+            again = self.learner.net(again, numbers[some]).float()
         return measure_unrest(painted[some], again).sum() * batch / len(range(0, batch, _DISTURBED))
 
 

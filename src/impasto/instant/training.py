@@ -34,7 +34,7 @@ from impasto.figures.contact_sheet import draw_sheet
 from impasto.images.picture import ImageSource, Picture
 from impasto.images.writing import to_pil
 from impasto.instant.distributed import Team, choose_own_machine, count_processes
-from impasto.instant.learner import Pupil
+from impasto.instant.learner import Learner
 from impasto.instant.model_file import Trained, find_net, load_net_of_many
 from impasto.instant.net import NET_SHAPES, PaintingNet
 from impasto.instant.options import TrainOptions
@@ -104,10 +104,10 @@ class Training:
         self.styles = TaughtStyles(
             pictures, names, backbone, options.style_size, self.machine.device
         )
-        pupil, self.team = self._make_pupil(), Team(self.machine.device)
+        learner, self.team = self._make_learner(), Team(self.machine.device)
         self.batches = Batches(self.crops, self.styles.palette, options, self.team)
         self.teacher = Teacher(
-            pupil, backbone, self.styles.targets, options, machine=self.machine, team=self.team
+            learner, backbone, self.styles.targets, options, machine=self.machine, team=self.team
         )
         self._take_up(pictures)
 
@@ -154,7 +154,7 @@ class Training:
             self.said.append(f"net {asked}, as this is {device}; --net for another")
         return asked
 
-    def _make_pupil(self) -> Pupil:
+    def _make_learner(self) -> Learner:
         """Make it new from the seed, or from a start, new styles as the mean of the old ones."""
         device, count = self.machine.device, len(self.styles.palette)
         if self.before is None:
@@ -168,7 +168,7 @@ class Training:
             new = f"{count} new style{'s' * (count > 1)}"
             self.said.append(f"learnt: {new}; the net and its {len(known)} so far stay as they are")
         net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return Pupil(net, first.to(device).repeat(count, 1), only_numbers=self.before is not None)
+        return Learner(net, first.to(device).repeat(count, 1), only_numbers=self.before is not None)
 
     # --- a broken-off run
 
@@ -180,7 +180,7 @@ class Training:
             saved = self.output.take_up(self._digest(pictures))
         if saved is not None:
             tensors, facts = saved
-            self.teacher.pupil.unpack(tensors)
+            self.teacher.learner.unpack(tensors)
             for name in asdict(state):
                 setattr(state, name, facts[name])
             self.crops.failed.update({int(n): text for n, text in facts["failed"].items()})
@@ -218,7 +218,7 @@ class Training:
             return
         facts = asdict(self.teacher.state)
         facts["failed"] = dict(self.crops.failed)  # a thread may be reading more
-        self.output.save_progress(self.teacher.pupil.pack(), facts)
+        self.output.save_progress(self.teacher.learner.pack(), facts)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -265,7 +265,7 @@ class Training:
 
         The checkpoint is written as well.
         """
-        net, numbers = self.teacher.pupil.averaged()
+        net, numbers = self.teacher.learner.averaged()
         icons, palette = self.styles.icons, self.styles.palette
         rows: list[list[Image.Image | None]] = [[None, *icons]]
         for photo in self.shown:
@@ -280,7 +280,7 @@ class Training:
 
     def result(self) -> Trained:
         """Return the net with the styles that it knew and those that it learnt."""
-        net, numbers = self.teacher.pupil.averaged()
+        net, numbers = self.teacher.learner.averaged()
         palette, kept = replace(self.styles.palette, numbers=numbers), list[Tensor]()
         if self.before is not None:
             kept = [*net.parameters(), self.before[1].numbers]
