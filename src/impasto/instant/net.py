@@ -179,8 +179,9 @@ class PaintingNet(nn.Module):
         for dim in (1, 2):
             side = padded.shape[dim]
             after = max(-side % self.stride, 2 * self.stride - side)  # two cells, to be mirrored
-            seen = mirror_side(side, margin, margin + after)
-            padded = padded.index_select(dim, seen.to(padded.device))
+            if margin or after:
+                seen = mirror_side(side, margin, margin + after)
+                padded = padded.index_select(dim, seen.to(padded.device))
         if self.layout.grain and grain is None:
             count, height, width, _ = padded.shape
             tiled = self.grain.to(padded).repeat(count, 1, -(-height // GRAIN), -(-width // GRAIN))
@@ -260,13 +261,13 @@ def draw_grain(seed: int = 0) -> Tensor:
     return torch.randn(1, 1, GRAIN, GRAIN, generator=seeded(seed)).half().float()
 
 
-def spread_cells(fold: int) -> Tensor:
+def spread_cells(fold: int, device: torch.device | None = None) -> Tensor:
     """Return a kernel (1, 1, k, k): the mean over a cell's size, twice.
 
     No pattern that repeats with every cell comes through it; pixels of a cell are made by weights
     of their own, and would show one.
     """
-    sides = torch.arange(1 - fold, fold)
+    sides = torch.arange(1 - fold, fold, device=device)
     slope = (fold - sides.abs()) / fold**2
     return torch.outer(slope, slope)[None, None]
 
@@ -291,9 +292,7 @@ class StyledNorm(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, scale: Tensor, shift: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         mean = x.mean((2, 3), dtype=torch.float32)
         square = x.square().mean((2, 3), dtype=torch.float32)
         inverse = (square - mean.square()).clamp_min(0).add_(NORM_EPSILON).rsqrt_()

@@ -19,8 +19,7 @@ from impasto.instant.net import spread_cells
 from impasto.losses.statistics import (
     Gaussian,
     RootTrace,
-    find_covariance,
-    iterate_roots,
+    find_roots,
     measure_gaussian,
     widen,
 )
@@ -34,7 +33,10 @@ PERIODS = range(3, 9)  # of lattices, in pixels: one after the other is looked f
 _WINDOW = 8  # periods a side, in which a lattice is looked for
 _FAINT = 1 / 255  # deviation of what hardly shows
 TV_WEIGHT, RANGE_WEIGHT = 5.0, 100.0  # the painter's defaults, as SHARES and the layers are
-_RIDGE, _FLOOR = 3e-5, 1e-6  # added to variances, in shares of the usual one and of the mean square
+# Added to variances: a share of the style's usual one, and of all of a painting's own, so much that
+# rounding makes none negative; and a share of the mean square, where a style is flat.
+_RIDGE, _ROUNDING, _FLOOR = 1e-4, 4e-7, 1e-8
+_LATE = 3  # of the steps towards a root, that a matrix with such a ridge does without
 _SMALL = 64  # channels to which narrower layers are filled up, to be done in one batch
 _BLOCKS = 16  # that positions are summed in, where there are many
 _NEAR = 1e-4  # squared distance, below which nearer is hardly better
@@ -94,7 +96,9 @@ def measure_lattice(painted: Tensor, period: int) -> Tensor:
     Hardly any picture has a lattice. Nets lay one on what is even, by their cells, or by waves that
     begin at an edge and keep going; the styles' statistics do not tell it from strokes.
     """
-    even = spread_cells(period).to(painted).repeat(3, 1, 1, 1)  # blind to all that repeats so
+    even = (
+        spread_cells(period, painted.device).to(painted).repeat(3, 1, 1, 1)
+    )  # blind to all that repeats so
     fine = painted[..., period - 1 : 1 - period, period - 1 : 1 - period]
     fine = fine - functional.conv2d(painted, even, groups=3)
     height, width = (side // period for side in fine.shape[2:])
@@ -123,6 +127,7 @@ class StyleTarget:
     """What a layer's features of styles (N, C, H, W) are to be compared with."""
 
     mean: Tensor  # (N, C)
+    deviation: Tensor  # (N, C), of each channel
     trace: Tensor  # (N,) of the covariance, with the ridge
     root: Tensor  # (N, C, C) of it, in float64
     ridge: Tensor  # (N,), what is added to every variance, of paintings too
@@ -139,14 +144,17 @@ def make_targets(seen: Mapping[str, Tensor]) -> dict[str, StyleTarget]:
         size = mean.square().sum(1) + trace
         channels = covariance.shape[1]
         ridge = (_RIDGE * trace + _FLOOR * size + 1e-12) / channels
-        found[name] = (mean, add_ridge(covariance, ridge), ridge, size)
-    covariances = [covariance.double() for _, covariance, _, _ in found.values()]
-    roots = work_in_groups(lambda each: iterate_roots(each)[0], covariances)
+        deviation = covariance.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
+        found[name] = (mean, deviation, add_ridge(covariance, ridge), ridge, size.clamp_min(1e-12))
+    covariances = [each[2].double() for each in found.values()]
+    roots = work_in_groups(lambda each: find_roots(each, _LATE)[0], covariances)
     return {
         name: StyleTarget(
-            mean, covariance.diagonal(dim1=1, dim2=2).sum(1), root, ridge, size.clamp_min(1e-12)
+            mean, deviation, covariance.diagonal(dim1=1, dim2=2).sum(1), root, ridge, size
         )
-        for (name, (mean, covariance, ridge, size)), root in zip(found.items(), roots, strict=True)
+        for (name, (mean, deviation, covariance, ridge, size)), root in zip(
+            found.items(), roots, strict=True
+        )
     }
 
 
@@ -156,7 +164,8 @@ def compare_styles(seen: Mapping[str, Tensor], targets: Mapping[str, StyleTarget
     for name, target in targets.items():
         mean, covariance = sum_gaussian(seen[name])
         means.append(mean)
-        covariances.append(add_ridge(covariance, target.ridge))
+        own = covariance.detach().diagonal(dim1=1, dim2=2).sum(1)
+        covariances.append(add_ridge(covariance, target.ridge.maximum(_ROUNDING * own)))
     roots = [target.root for target in targets.values()]
     traces = work_in_groups(RootTrace.apply, covariances, roots)
     total = means[0].new_zeros(len(means[0]))
@@ -210,14 +219,16 @@ def measure_total(
 def sum_gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
     """Return means (N, C) and covariances (N, C, C), in float32.
 
-    Positions are summed in blocks: a graphics card would else do each picture by itself.
+    Means are taken off first: no rounding makes a variance negative then, to speak of. Positions
+    are summed in blocks: a graphics card would else do each picture by itself.
     """
     count, channels, height, width = features.shape
     blocks = _BLOCKS if height * width % _BLOCKS == 0 and features.is_cuda else 1
-    rows = widen(features).permute(0, 2, 3, 1).reshape(count * blocks, -1, channels)
-    square = (rows.mT @ rows).view(count, blocks, channels, channels).sum(1) / (height * width)
-    mean = rows.view(count, -1, channels).mean(1)
-    return mean, find_covariance(mean, square)
+    rows = widen(features).permute(0, 2, 3, 1).reshape(count, -1, channels)
+    mean = rows.mean(1, keepdim=True)
+    centred = (rows - mean).view(count * blocks, -1, channels)
+    square = (centred.mT @ centred).view(count, blocks, channels, channels).sum(1)
+    return mean[:, 0], square / (height * width)
 
 
 def add_ridge(covariances: Tensor, ridge: Tensor) -> Tensor:
@@ -226,9 +237,7 @@ def add_ridge(covariances: Tensor, ridge: Tensor) -> Tensor:
     return covariances + ridge[:, None, None] * eye
 
 
-def work_in_groups(
-    work: Callable[..., Tensor], *matrices: Sequence[Tensor]
-) -> list[Tensor]:
+def work_in_groups(work: Callable[..., Tensor], *matrices: Sequence[Tensor]) -> list[Tensor]:
     """Do what is done to matrices (N, C, C) of layers in few batches, filled up with zeros."""
 
     def find_width(several: tuple[Tensor, ...]) -> int:
