@@ -41,7 +41,7 @@ def split(paths: list[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def read_bytes(path: Path, side: int) -> np.ndarray:
-    """Read a picture (H, W, 3), its short side at most so long, lying down if it stands."""
+    """Read a picture (H, W, 3), its short side at most so long."""
     with Image.open(path) as file:
         file.draft("RGB", (side, side))
         image = file.convert("RGB")
@@ -49,8 +49,7 @@ def read_bytes(path: Path, side: int) -> np.ndarray:
     if scale < 1:
         wanted = [max(side, round(scale * each)) for each in image.size]
         image = image.resize(wanted, Image.Resampling.BICUBIC, reducing_gap=3.0)
-    values = np.asarray(image)
-    return values
+    return np.array(image)
 
 
 class Bank:
@@ -257,9 +256,8 @@ def draw_own(folder: Path) -> list[Path]:
     found = []
     for name in STYLES:
         for seed in range(DRAWN):
-            path = next(
-                iter(sorted(folder.glob(f"{name}-{seed}.*"))), folder / f"{name}-{seed}.png"
-            )
+            kept = sorted(folder.glob(f"{name}-{seed}.*"))
+            path = kept[0] if kept else folder / f"{name}-{seed}.png"
             if not path.exists():
                 draw_style(name, seed=seed).save(path)
             found.append(path)

@@ -259,8 +259,8 @@ def _trace(matrices: Tensor) -> Tensor:
 # --- roots by products alone --------------------------------------------------------------------
 
 # Odd polynomials a x + b x^3 + c x^5, one after the other: of those that bring all of [2e-6, 1]
-# towards 1 each is the best for what the ones before have left, and a little more (as Amsel
-# et al. 2025, "The Polar Express", by linear programming on a grid). The last is the limit of all later ones.
+# towards 1 each is the best for what the ones before have left, and a little more (as Amsel et al.
+# 2025, "The Polar Express", by linear programming on a grid). The last is the limit of all others.
 _QUINTICS = (
     (8.34727385725, -23.8232484699, 16.9980188772),
     (4.17354552069, -2.97786000385, 0.53118697812),
