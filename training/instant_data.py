@@ -141,7 +141,7 @@ class Data:
         self.generator.manual_seed(step)
         styles = self.draw_styles(side, count)
         rows = self.pick(count, len(self.photos))
-        short = side * (1 + self.luck(count) * 0.65)
+        short = self.draw_short(side, count, 420)
         photos = self.photos.cut(rows, side, short, self.luck(5, count), turn=False)
         photos = match_colors(photos, styles)
         weights = 15 * 10 ** ((2 * self.luck(count) - 1) * decades)
@@ -159,19 +159,23 @@ class Data:
     def pick(self, count: int, among: int) -> Tensor:
         return (self.luck(count) * among).long().clamp_max_(among - 1)
 
+    def draw_short(self, side: int, count: int, most: float) -> Tensor:
+        """Draw how long pictures' short sides are: as the squares, up to so many pixels or more."""
+        return side * max(1.1, most / side) ** self.luck(count)
+
     def draw_styles(self, side: int, count: int) -> Tensor:
         """Draw squares of paintings, of pictures of the project's own, and of photographs."""
         other = max(1, round(count / 8))
         rows = self.pick(count - other, self.painted)
         own = self.painted + self.pick(count - other, len(STYLES) * DRAWN)
         rows = torch.where(self.luck(count - other) < 0.14, own, rows)
-        short = side * 2 ** (self.luck(count - other) * 1.2)
+        short = self.draw_short(side, count - other, 560)
         level = (short < 395).long() + (short < 300).long()
         painted = self.styles.cut(
             rows * len(STYLE_SIDES) + level, side, short, self.luck(5, count - other), turn=True
         )
         rows = self.pick(other, len(self.photos))
-        short = side * (1 + self.luck(other) * 0.65)
+        short = self.draw_short(side, other, 420)
         seen = self.photos.cut(rows, side, short, self.luck(5, other), turn=True)
         styles = torch.cat([painted, seen])
         # Other colours: channels change places, or all is negative.

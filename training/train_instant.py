@@ -51,7 +51,7 @@ LEAST = 0.05  # added to a loss before its logarithm
 CLIP = 3.0  # the longest gradient
 WARM, COOL = 0.02, 0.45  # of the time: the rate rises until then; it falls from then on
 AVERAGE = 0.999
-SAVE_SECONDS, JUDGE_SECONDS, TELL_SECONDS = 120.0, 90.0, 15.0
+SAVE_SECONDS, JUDGE_SECONDS, TELL_SECONDS = 120.0, 100.0, 15.0
 DATA = Path(__file__).parent.parent / "src" / "impasto" / "data"
 
 

@@ -261,13 +261,13 @@ def draw_grain(seed: int = 0) -> Tensor:
     return torch.randn(1, 1, GRAIN, GRAIN, generator=seeded(seed)).half().float()
 
 
-def spread_cells(fold: int, device: torch.device | None = None) -> Tensor:
+def spread_cells(fold: int) -> Tensor:
     """Return a kernel (1, 1, k, k): the mean over a cell's size, twice.
 
     No pattern that repeats with every cell comes through it; pixels of a cell are made by weights
     of their own, and would show one.
     """
-    sides = torch.arange(1 - fold, fold, device=device)
+    sides = torch.arange(1 - fold, fold)
     slope = (fold - sides.abs()) / fold**2
     return torch.outer(slope, slope)[None, None]
 

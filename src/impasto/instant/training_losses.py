@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from impasto.instant.net import spread_cells
 from impasto.losses.statistics import (
     Gaussian,
     RootTrace,
@@ -96,11 +95,10 @@ def measure_lattice(painted: Tensor, period: int) -> Tensor:
     Hardly any picture has a lattice. Nets lay one on what is even, by their cells, or by waves that
     begin at an edge and keep going; the styles' statistics do not tell it from strokes.
     """
-    even = (
-        spread_cells(period, painted.device).to(painted).repeat(3, 1, 1, 1)
-    )  # blind to all that repeats so
-    fine = painted[..., period - 1 : 1 - period, period - 1 : 1 - period]
-    fine = fine - functional.conv2d(painted, even, groups=3)
+    even = painted  # blind to all that repeats so
+    for _ in range(2):
+        even = functional.avg_pool2d(even, period, 1)
+    fine = painted[..., period - 1 : 1 - period, period - 1 : 1 - period] - even
     height, width = (side // period for side in fine.shape[2:])
     cells = functional.pixel_unshuffle(fine[..., : height * period, : width * period], period)
     window = min(_WINDOW, height), min(_WINDOW, width)
