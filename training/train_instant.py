@@ -17,6 +17,7 @@ import copy
 import json
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
@@ -45,7 +46,9 @@ from impasto.system.devices import Machine, has_fast_bfloat16
 from impasto.system.memory import keeping_memory
 
 BROAD = 0.35  # what the loss at half the size counts
-STEADY, LATTICE = 0.06, 3.0
+STEADY, LATTICE = 0.05, 3.0
+# Of the time, from when to when these two come in: at first they would keep strokes from beginning.
+CALM, CAREFUL = 0.12, 0.5
 NOISE = 2 / 255  # as much is nothing that a painting moves by
 LEAST = 0.05  # added to a loss before its logarithm
 CLIP = 3.0  # the longest gradient
@@ -115,6 +118,7 @@ class Trainer:
         self.average = [each.detach().clone() for each in self.learnt]
         self.optimizer = torch.optim.Adam(self.learnt, lr=1e-3, betas=(0.9, 0.99), fused=True)
         self.step, self.skipped = 0, torch.zeros((), device=self.device)
+        self.care = torch.ones((), device=self.device)
         self.kinds = list_kinds(options.side, options.batch)
         self.works: dict[Kind, Callable[[Lesson], dict[str, Tensor]]] = {}
         self.run.mkdir(parents=True, exist_ok=True)
@@ -212,9 +216,11 @@ class Trainer:
         away = away.sum((1, 2, 3)) / (3 * batch.inside.sum((1, 2, 3))).clamp_min(1)
         unrest = (away / NOISE**2 + 1).log().mean()
         lattice = torch.stack([measure_lattice(painted[:moved], p).mean() for p in kind.periods])
-        loss = (both + LEAST).log().mean() + STEADY * unrest + LATTICE * lattice.mean()
+        care = self.care * (STEADY * unrest + LATTICE * lattice.mean())
+        loss = (both + LEAST).log().mean() + care
         return {
             "loss": loss,
+            "fit": (both + LEAST).log().mean(),
             "total": total.mean(),
             "broad": broad.mean(),
             "style": style.mean(),
@@ -281,6 +287,7 @@ class Trainer:
         while (now := time.perf_counter()) < end and self.step - first < options.steps:
             share = (now - start) / (end - start)
             kind = self.kinds[self.step % len(self.kinds)]
+            self.care.fill_(min(1.0, max(0.0, (share - CALM) / (CAREFUL - CALM))))
             parts = self.work(kind)(self.prepare(kind, self.step))
             for name, part in parts.items():
                 sums[name] = sums[name] + part if name in sums else part.clone()
@@ -323,13 +330,13 @@ class Trainer:
     def look(self, judge: Judge) -> None:
         """Note the two distances of held-out pairs, beside those of the painter's default."""
         both = self.averaged()
-        with steady_kernels():
+        with going_on(), steady_kernels():
             self.note({"step": self.step, **judge.compare(both["net"], both["reader"])})
 
     def show(self, judge: Judge) -> None:
         """Paint held-out photographs after held-out styles, at three weights."""
         both = self.averaged()
-        with steady_kernels():
+        with going_on(), steady_kernels():
             for weight in (5.0, 15.0, 45.0):
                 judge.show(both["net"], both["reader"], weight, self.run / f"w{weight:g}.jpg")
 
@@ -422,6 +429,15 @@ def steady_kernels():
         yield
     finally:
         torch.backends.cudnn.benchmark = before
+
+
+@contextmanager
+def going_on():
+    """Not to end for what is only looked at."""
+    try:
+        yield
+    except Exception:  # whatever it is: it is told, and learning goes on
+        tell(traceback.format_exc())
 
 
 def tell(line: str) -> None:

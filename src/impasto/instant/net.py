@@ -178,7 +178,9 @@ class PaintingNet(nn.Module):
         margin = self.layout.margin
         for dim in (1, 2):
             side = padded.shape[dim]
-            after = max(-side % self.stride, 2 * self.stride - side)  # two cells, to be mirrored
+            after = -side % self.stride
+            if self.layout.reflect:  # two cells, as one is to be mirrored
+                after = max(after, 2 * self.stride - side)
             if margin or after:
                 seen = mirror_side(side, margin, margin + after)
                 padded = padded.index_select(dim, seen.to(padded.device))

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from impasto.images.color_transfer import RIDGE, matrix_power
-from impasto.instant.net import GRAIN, MARGIN, NORM_EPSILON, PaintingNet
+from impasto.instant.net import GRAIN, NORM_EPSILON, PaintingNet
 from impasto.instant.palette import Palette
+from impasto.networks.reflection import ReflectedConv
 from impasto.system.files import replacing
 from impasto.system.optional import require
 
@@ -115,8 +116,10 @@ def add_net(graph: Graph, net: PaintingNet, photo: str, numbers: str, painting: 
         padded = graph.add("Gather", padded, add_mirror(graph, net, photo, dim), axis=dim)
     if net.layout.grain:
         padded = graph.add("Concat", padded, add_grain(graph, net, padded), axis=1)
+    if net.layout.reflect:
+        padded = add_cells_around(graph, padded, net.layout.fold)
     added = add_walk(graph, net, padded, split_numbers(graph, net, numbers))
-    corner, axes = whole(MARGIN, MARGIN), whole(2, 3)
+    corner, axes = whole(net.layout.margin, net.layout.margin), whole(2, 3)
     end = graph.add("Add", sides, corner)
     graph.add("Add", photo, graph.add("Slice", added, corner, end, axes), name=painting)
 
@@ -124,13 +127,25 @@ def add_net(graph: Graph, net: PaintingNet, photo: str, numbers: str, painting: 
 def add_mirror(graph: Graph, net: PaintingNet, photo: str, dim: int) -> str:
     """Add ``net.mirror_side``, of the margin before and after, and to multiples of the stride."""
     side = graph.add("Gather", graph.add("Shape", photo), np.int64(dim))
+    margin = net.layout.margin
     missing = graph.add("Mod", graph.add("Neg", side), np.int64(net.stride))
-    end = graph.add("Add", graph.add("Add", side, missing), np.int64(MARGIN))
-    seen = graph.add("Range", np.int64(-MARGIN), end, np.int64(1))
+    if net.layout.reflect:
+        missing = graph.add("Max", missing, graph.add("Sub", np.int64(2 * net.stride), side))
+    end = graph.add("Add", graph.add("Add", side, missing), np.int64(margin))
+    seen = graph.add("Range", np.int64(-margin), end, np.int64(1))
     twice = graph.add("Mul", side, np.int64(2))
     there = graph.add("Mod", seen, twice)
     back = graph.add("Sub", graph.add("Sub", twice, np.int64(1)), there)
     return graph.add("Min", there, back)
+
+
+def add_cells_around(graph: Graph, x: str, fold: int) -> str:
+    """Add a border of a cell of pixels: those of the last but one, as cells are mirrored."""
+    for dim in (2, 3):
+        head = graph.add("Slice", x, whole(fold), whole(2 * fold), whole(dim))
+        tail = graph.add("Slice", x, whole(-2 * fold), whole(-fold), whole(dim))
+        x = graph.add("Concat", head, x, tail, axis=dim)
+    return x
 
 
 def add_grain(graph: Graph, net: PaintingNet, padded: str) -> str:
@@ -163,7 +178,8 @@ def add_walk(graph: Graph, net: PaintingNet, padded: str, manners: list[tuple[st
     def relu(x: str) -> str:
         return graph.add("Relu", x)
 
-    x = relu(norm(add_conv(graph, padded, net.entry, fold)))
+    mirrored = net.layout.reflect
+    x = relu(norm(add_conv(graph, padded, net.entry, fold, padded=mirrored)))
     skips = []
     for conv in net.down:
         skips.append(x)
@@ -171,19 +187,39 @@ def add_walk(graph: Graph, net: PaintingNet, padded: str, manners: list[tuple[st
     for first, second in zip(net.middle[::2], net.middle[1::2], strict=True):
         y = relu(norm(add_conv(graph, x, first)))
         x = graph.add("Add", norm(add_conv(graph, y, second)), x)
-    for conv in net.up:
-        x = norm(add_conv(graph, add_larger(graph, x), conv))
-        x = relu(graph.add("Add", x, skips.pop()) if net.layout.skips else x)
+    for i, conv in enumerate(net.up):
+        skip = skips.pop()
+        if net.layout.refine:
+            x = add_larger(graph, add_conv(graph, x, conv))
+            x = relu(norm(graph.add("Add", x, skip) if net.layout.skips else x))
+            x = relu(norm(add_conv(graph, x, net.again[i])))
+        else:
+            x = norm(add_conv(graph, add_larger(graph, x), conv))
+            x = relu(graph.add("Add", x, skip) if net.layout.skips else x)
     x = add_conv(graph, x, net.exit)
     if fold == 1:
         return x
     x = graph.add("DepthToSpace", x, blocksize=fold, mode="CRD")
-    return graph.add("Conv", x, real(net.smoothing), pads=[fold - 1] * 4, group=3)
+    around = fold - 1
+    if mirrored:
+        x, around = add_border(graph, x, around), 0
+    return graph.add("Conv", x, real(net.smoothing), pads=[around] * 4, group=3)
 
 
-def add_conv(graph: Graph, x: str, conv: Any, fold: int = 1) -> str:
-    """Add a convolution; with a fold, of cells of that many pixels a side, without making them."""
-    around = [conv.padding[0] * fold] * 4
+def add_border(graph: Graph, x: str, width: int) -> str:
+    """Add a border that mirrors what lies within."""
+    return graph.add("Pad", x, whole(0, 0, width, width, 0, 0, width, width), mode="reflect")
+
+
+def add_conv(graph: Graph, x: str, conv: Any, fold: int = 1, *, padded: bool = False) -> str:
+    """Add a convolution; with a fold, of cells of that many pixels a side, without making them.
+
+    What is ``padded`` has its border already.
+    """
+    width = conv.padding[0]
+    if isinstance(conv, ReflectedConv):
+        x, width = x if padded else add_border(graph, x, width), 0
+    around = [width * fold] * 4
     strides, size = [conv.stride[0] * fold] * 2, [conv.kernel_size[0] * fold] * 2
     weight, bias = real(fold_weight(conv.weight, fold)), real(conv.bias)
     return graph.add("Conv", x, weight, bias, kernel_shape=size, strides=strides, pads=around)
