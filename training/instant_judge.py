@@ -47,7 +47,9 @@ class Judge:
     def paint(
         self, net: PaintingNet, reader: DialReader, photo: Tensor, style: Tensor, weight: float
     ) -> Tensor:
-        known = reader.read(encode_style(self.backbone, style, layers=DialReader.layers).float())
+        known = reader.read(
+            encode_style(self.backbone, style, layers=DialReader.code_layers).float()
+        )
         numbers = reader.dial(known, torch.tensor([weight], device=self.device))
         coloured = match_color(photo.cpu(), style.cpu()).to(self.device)
         return net(coloured, numbers).clamp(0, 1)

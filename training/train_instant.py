@@ -46,10 +46,10 @@ from impasto.system.devices import Machine, has_fast_bfloat16
 from impasto.system.memory import keeping_memory
 
 BROAD = 0.35  # what the loss at half the size counts
-STEADY, LATTICE = 0.05, 3.0
+STEADY, LATTICE = 0.4, 3.0
 # Of the time, from when to when these two come in: at first they would keep strokes from beginning.
 CALM, CAREFUL = 0.12, 0.5
-NOISE = 2 / 255  # as much is nothing that a painting moves by
+NOISE = 2 / 255  # deviation of what is next to nothing
 LEAST = 0.05  # added to a loss before its logarithm
 CLIP = 3.0  # the longest gradient
 WARM, COOL = 0.02, 0.45  # of the time: the rate rises until then; it falls from then on
@@ -109,7 +109,7 @@ class Trainer:
         self.backbone = load_backbone("compact").place(machine)
         torch.manual_seed(0)
         self.net = PaintingNet(NET_SHAPES["any"])
-        self.reader = DialReader(code_size(self.backbone, DialReader.layers), self.net.count)
+        self.reader = DialReader(code_size(self.backbone, DialReader.code_layers), self.net.count)
         self.both = nn.ModuleDict({"net": self.net, "reader": self.reader}).to(self.device)
         self.both.to(memory_format=torch.channels_last)
         self.learnt = [each for each in self.both.parameters() if each.requires_grad]
@@ -188,7 +188,8 @@ class Trainer:
             content = self.backbone(photos, [CONTENT_LAYER])[CONTENT_LAYER]
             goals.append(Goal(targets, content))
         parts = [
-            (goals[0].targets[n].mean, goals[0].targets[n].deviation) for n in DialReader.layers
+            (goals[0].targets[n].mean, goals[0].targets[n].deviation)
+            for n in DialReader.code_layers
         ]
         codes = torch.cat([each for part in parts for each in part], 1)
         return Lesson(batch, codes, *goals)
@@ -214,7 +215,9 @@ class Trainer:
         both = (total + BROAD * broad) / (1 + BROAD)
         away = (again - move(painted[:moved], batch.grid)).square() * batch.inside
         away = away.sum((1, 2, 3)) / (3 * batch.inside.sum((1, 2, 3))).clamp_min(1)
-        unrest = (away / NOISE**2 + 1).log().mean()
+        # In shares of what was painted: else the steadiest would be to paint nothing.
+        strokes = (painted[:moved] - batch.photos[:moved]).square().mean((1, 2, 3))
+        unrest = (away / (strokes + NOISE**2)).mean()
         lattice = torch.stack([measure_lattice(painted[:moved], p).mean() for p in kind.periods])
         care = self.care * (STEADY * unrest + LATTICE * lattice.mean())
         loss = (both + LEAST).log().mean() + care
@@ -225,6 +228,7 @@ class Trainer:
             "broad": broad.mean(),
             "style": style.mean(),
             "content": content.mean(),
+            "unrest": unrest,
             "moved": away.mean().sqrt() * 255,
             "lattice": lattice.mean(),
         }

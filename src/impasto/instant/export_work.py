@@ -37,7 +37,9 @@ class Export:
             raise OptionError("a model has learnt its styles at one size: no --style-size")
         self.output = check_place(output, "a network", [".onnx"])
         self.notes: list[str] = []
-        self.palette = read_palette(styles, options.model, options.style_size or STYLE_SIDE)
+        self.palette = read_palette(
+            styles, options.model, options.style_size or STYLE_SIDE, options.style_weight
+        )
         self.net = open_net(options.model or "any").net
 
     @classmethod

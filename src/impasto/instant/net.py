@@ -37,7 +37,7 @@ MARGIN = 32  # pixels around the photograph, which hide the zeros beyond
 NORM_EPSILON = 1e-5
 
 # Of a normalisation, the mean of each channel and one over its deviation, (N, C) both.
-Statistics = tuple[Tensor, Tensor]
+NormStatistics = tuple[Tensor, Tensor]
 Walk = Generator[Tensor, Tensor, Tensor]  # yields what is to be normalised, is sent it normalised
 
 
@@ -195,7 +195,7 @@ class PaintingNet(nn.Module):
         photos: Tensor,
         numbers: Tensor,
         grain: Tensor | None = None,
-        held: Sequence[Statistics] | None = None,
+        held: Sequence[NormStatistics] | None = None,
     ) -> Tensor:
         """Paint photographs (N, 3, H, W) in their styles' colours, by parameters (N, count).
 
@@ -206,9 +206,9 @@ class PaintingNet(nn.Module):
 
     def measure(
         self, photos: Tensor, numbers: Tensor, grain: Tensor | None = None
-    ) -> tuple[Tensor, list[Statistics]]:
+    ) -> tuple[Tensor, list[NormStatistics]]:
         """Return paintings, and the statistics by which every normalisation made them."""
-        found: list[Statistics] = []
+        found: list[NormStatistics] = []
         return self.paint(photos, numbers, grain, None, found)
 
     def paint(
@@ -216,9 +216,9 @@ class PaintingNet(nn.Module):
         photos: Tensor,
         numbers: Tensor,
         grain: Tensor | None,
-        held: Sequence[Statistics] | None,
-        found: list[Statistics] | None = None,
-    ) -> tuple[Tensor, list[Statistics]]:
+        held: Sequence[NormStatistics] | None,
+        found: list[NormStatistics] | None = None,
+    ) -> tuple[Tensor, list[NormStatistics]]:
         """Return paintings; statistics that are ``found`` are put there."""
         height, width = photos.shape[-2:]
         manners = iter(self.split(numbers))
@@ -319,7 +319,7 @@ class StyledNorm(torch.autograd.Function):
         return gradient, scale, shift
 
 
-def normalise_by(x: Tensor, scale: Tensor, shift: Tensor, known: Statistics) -> Tensor:
+def normalise_by(x: Tensor, scale: Tensor, shift: Tensor, known: NormStatistics) -> Tensor:
     """Return the same by statistics that are known: every pixel by itself."""
     mean, inverse = known
     times = (1 + scale.float()) * inverse
@@ -336,7 +336,10 @@ def spread(numbers: Tensor, like: Tensor) -> Tensor:
 
 
 class CodeReader(nn.Module):
-    """Reads the parameters of a style from its code."""
+    """Reads the parameters of a style from its code, at the one style weight it was taught."""
+
+    code_layers = CODE_LAYERS
+    has_dial = False
 
     def __init__(self, code: int, count: int) -> None:
         super().__init__()
@@ -353,6 +356,14 @@ class CodeReader(nn.Module):
         numbers: Tensor = self.layers((codes - self.mean) / self.deviation)
         return numbers
 
+    def read(self, codes: Tensor) -> Tensor:
+        """Return what is to be known of styles: their parameters."""
+        return self(codes)  # type: ignore[no-any-return]
+
+    def dial(self, known: Tensor, weights: Tensor) -> Tensor:  # noqa: ARG002
+        """Return what was read."""
+        return known
+
 
 class DialReader(nn.Module):
     """Reads the parameters of a style from its code, for any style weight.
@@ -361,7 +372,8 @@ class DialReader(nn.Module):
     of two small matrices (``dial``).
     """
 
-    layers = tuple(f"relu{block}_1" for block in range(1, 6))
+    code_layers = tuple(f"relu{block}_1" for block in range(1, 6))
+    has_dial = True
 
     def __init__(self, code: int, count: int) -> None:
         super().__init__()

@@ -73,6 +73,11 @@ class OnePassOptions(DeviceOptions):
         default=None,
         description="Long side of the result in pixels; the photograph's own if not given.",
     )
+    style_weight: Weight | None = Field(
+        default=None,
+        description="How strongly the style pulls, from 1.5 to 150, as with 'impasto paint': 15 if "
+        "not given. Of the network for any style alone.",
+    )
     strength: Annotated[float, Field(ge=0, le=1)] = Field(
         default=1.0, description="How much of the painting is laid on; 0: the photograph."
     )
@@ -162,4 +167,9 @@ class ExportOptions(Options):
     style_size: Annotated[int, Field(ge=16)] | None = Field(
         default=None,
         description="Long side at which pictures of styles are seen; 512 if not given.",
+    )
+    style_weight: Weight | None = Field(
+        default=None,
+        description="How strongly the style pulls, from 1.5 to 150; 15 if not given. Of the "
+        "network for any style alone.",
     )

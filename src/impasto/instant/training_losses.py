@@ -31,7 +31,7 @@ _NOISE = 2 / 255
 PERIODS = range(3, 9)  # of lattices, in pixels: one after the other is looked for
 _WINDOW = 8  # periods a side, in which a lattice is looked for
 _FAINT = 1 / 255  # deviation of what hardly shows
-TV_WEIGHT, RANGE_WEIGHT = 5.0, 100.0  # the painter's defaults, as SHARES and the layers are
+_TV, _RANGE = 5.0, 100.0  # weights, the painter's defaults, as SHARES and the layers are
 # Added to variances: a share of the style's usual one, and of all of a painting's own, so much that
 # rounding makes none negative; and a share of the mean square, where a style is flat.
 _RIDGE, _ROUNDING, _FLOOR = 1e-4, 4e-7, 1e-8
@@ -195,7 +195,7 @@ def weigh_losses(
     style: Tensor, content: Tensor, roughness: Tensor, outside: Tensor, weights: Tensor
 ) -> Tensor:
     """Return what the painter minimises by default, at these style weights (N,)."""
-    return weights * style + content + TV_WEIGHT * roughness + RANGE_WEIGHT * outside
+    return weights * style + content + _TV * roughness + _RANGE * outside
 
 
 def measure_total(
