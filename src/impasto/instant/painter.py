@@ -22,6 +22,7 @@ from impasto.images.reading import read_image
 from impasto.images.resizing import fit_size
 from impasto.images.transparency import make_opaque
 from impasto.instant.engines import Engine, choose_engine
+from impasto.instant.held_painter import HeldPainter
 from impasto.instant.model_file import NetFile, find_net, load_net
 from impasto.instant.options import InstantOptions
 from impasto.instant.palette import Palette, join_palettes, name_styles
@@ -93,6 +94,31 @@ class Instant:
             options = InstantOptions.parse({**dict(options), "style_weight": style_weight})
         with working_on(self.machine.device):
             return self._make(content, options)
+
+    def hold(
+        self, frames: ImageSource | Sequence[ImageSource], *, style_weight: float | None = None
+    ) -> HeldPainter:
+        """Return a painter of a clip: colours and normalisations are as in these of its frames.
+
+        It runs on torch. Styles are blended; masks, ``color`` and ``strength`` do not act.
+        """
+        several: list[ImageSource] = (
+            list(frames) if isinstance(frames, list | tuple) else [frames]  # type: ignore[list-item]
+        )
+        most = self.options.max_megapixels
+        pixels = [read_image(each, max_megapixels=most).pixels for each in several]
+        weight = self.options.style_weight if style_weight is None else style_weight
+        self.styles.check_weight(weight)
+        samples = [
+            Sample(make_opaque(picture).pixels, picture.alpha, share, number)
+            for number, (picture, share) in enumerate(
+                zip(self.styles.pictures, self.styles.shares, strict=True)
+            )
+        ]
+        long_side = max(max(each.shape[2:]) for each in pixels)
+        style = self.styles.read(samples, long_side, weight)
+        with working_on(self.machine.device):
+            return HeldPainter(place_net(self.net, self.machine), self.machine, style, pixels)
 
     def _make(self, content: ImageSource, options: InstantOptions) -> Painting:
         weight = options.style_weight
