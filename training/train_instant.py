@@ -46,10 +46,9 @@ from impasto.system.devices import Machine, has_fast_bfloat16
 from impasto.system.memory import keeping_memory
 
 BROAD = 0.35  # what the loss at half the size counts
-STEADY, LATTICE = 0.4, 3.0
+STEADY, LATTICE = 30.0, 3.0
 # Of the time, from when to when these two come in: at first they would keep strokes from beginning.
 CALM, CAREFUL = 0.12, 0.5
-NOISE = 2 / 255  # deviation of what is next to nothing
 LEAST = 0.05  # added to a loss before its logarithm
 CLIP = 3.0  # the longest gradient
 WARM, COOL = 0.02, 0.45  # of the time: the rate rises until then; it falls from then on
@@ -215,9 +214,8 @@ class Trainer:
         both = (total + BROAD * broad) / (1 + BROAD)
         away = (again - move(painted[:moved], batch.grid)).square() * batch.inside
         away = away.sum((1, 2, 3)) / (3 * batch.inside.sum((1, 2, 3))).clamp_min(1)
-        # In shares of what was painted: else the steadiest would be to paint nothing.
-        strokes = (painted[:moved] - batch.photos[:moved]).square().mean((1, 2, 3))
-        unrest = (away / (strokes + NOISE**2)).mean()
+        # Not its logarithm, nor a share of what is painted: to paint nothing, or a tint, would be best.
+        unrest = away.mean()
         lattice = torch.stack([measure_lattice(painted[:moved], p).mean() for p in kind.periods])
         care = self.care * (STEADY * unrest + LATTICE * lattice.mean())
         loss = (both + LEAST).log().mean() + care
@@ -228,7 +226,6 @@ class Trainer:
             "broad": broad.mean(),
             "style": style.mean(),
             "content": content.mean(),
-            "unrest": unrest,
             "moved": away.mean().sqrt() * 255,
             "lattice": lattice.mean(),
         }

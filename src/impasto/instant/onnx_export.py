@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +29,7 @@ from impasto.system.optional import require
 _Array = npt.NDArray[Any]
 _Value = _Array | np.generic
 
+PICTURE = (1, 3, "height", "width")
 _OPSET, _IR_VERSION = 17, 8  # of ONNX, from 2021: old enough for all that reads such files
 _FLAT = 1e-12  # what a variance counts for at least, as in ``color_transfer.matrix_power``
 # Newton's steps, of which each makes what is far too small half as large again: enough for 1e-6.
@@ -35,43 +37,47 @@ _STEPS = 40
 
 
 class Graph:
-    """ONNX nodes, in the order in which they are run, and the constants between them."""
+    """ONNX nodes, in the order in which they are run, and the constants between them.
 
-    def __init__(self, onnx: ModuleType) -> None:
-        self.onnx = onnx
-        self.single, self.double = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+    A ``narrow`` one has no other real numbers than float32, as graphics cards in browsers.
+    """
+
+    def __init__(self, onnx: ModuleType, *, narrow: bool = False) -> None:
+        self.onnx, self.narrow = onnx, narrow
+        self.single = onnx.TensorProto.FLOAT
+        self.double = self.single if narrow else onnx.TensorProto.DOUBLE
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
     def add(self, kind: str, *inputs: str | _Value, name: str | None = None, **how: Any) -> str:
         """Add a node; return the name of what comes out."""
         name = name or f"n{len(self.nodes)}"
-        return self.add_many(kind, *inputs, names=[name], **how)[0]
-
-    def add_many(
-        self, kind: str, *inputs: str | _Value, names: Sequence[str], **how: Any
-    ) -> list[str]:
-        """Add a node that several things come out of; return their names."""
         read = [each if isinstance(each, str) else self.keep(each) for each in inputs]
-        self.nodes.append(self.onnx.helper.make_node(kind, read, list(names), **how))
-        return list(names)
+        self.nodes.append(self.onnx.helper.make_node(kind, read, [name], **how))
+        return name
 
     def keep(self, constant: _Value) -> str:
         """Keep a constant; return its name."""
         name = f"constant{len(self.constants)}"
-        tensor = self.onnx.numpy_helper.from_array(np.array(constant, order="C"), name)
+        array = np.array(constant, order="C")
+        if self.narrow and array.dtype in (np.float16, np.float64):
+            array = array.astype(np.float32)
+        tensor = self.onnx.numpy_helper.from_array(array, name)
         self.constants.append(tensor)
         return name
 
-    def close(self, inputs: Mapping[str, Sequence[int | str]], output: str) -> Any:
-        """Return the whole model, of inputs of these shapes and one painting."""
+    def close(
+        self,
+        inputs: Mapping[str, Sequence[int | str]],
+        outputs: Mapping[str, Sequence[int | str]],
+    ) -> Any:
+        """Return the whole model, of inputs and outputs of these shapes."""
         helper, kind = self.onnx.helper, self.single
-        picture = (1, 3, "height", "width")
         graph = helper.make_graph(
             self.nodes,
             "impasto",
             [helper.make_tensor_value_info(name, kind, shape) for name, shape in inputs.items()],
-            [helper.make_tensor_value_info(output, kind, picture)],
+            [helper.make_tensor_value_info(name, kind, shape) for name, shape in outputs.items()],
             self.constants,
         )
         return helper.make_model(
@@ -104,8 +110,8 @@ def build_model(net: PaintingNet) -> Any:
     """Return ``net.forward`` as a model: ``photo`` and ``numbers`` in, ``painting`` out."""
     graph = Graph(require("onnx", "an ONNX graph needs onnx", extra="onnx"))
     add_net(graph, net, "photo", "numbers", "painting")
-    inputs = {"photo": (1, 3, "height", "width"), "numbers": (1, net.count)}
-    return graph.close(inputs, "painting")
+    inputs = {"photo": PICTURE, "numbers": (1, net.count)}
+    return graph.close(inputs, {"painting": PICTURE})
 
 
 def add_net(graph: Graph, net: PaintingNet, photo: str, numbers: str, painting: str) -> None:
@@ -162,9 +168,9 @@ def split_numbers(graph: Graph, net: PaintingNet, numbers: str) -> list[tuple[st
     """Add the split into what every normalisation multiplies by, and what it adds."""
     ones = np.concatenate([np.repeat(np.array([1, 0], np.float32), each) for each in net.channels])
     flat = graph.add("Add", graph.add("Reshape", numbers, whole(-1)), ones)
-    names = [f"{what}{i}" for i in range(len(net.channels)) for what in ("times", "plus")]
-    sizes = whole(*(each for each in net.channels for _ in range(2)))
-    parts = graph.add_many("Split", flat, sizes, names=names, axis=0)
+    # A Split into so many would need more buffers than graphics cards in browsers have.
+    ends = np.cumsum([0, *(each for each in net.channels for _ in range(2))])
+    parts = [graph.add("Slice", flat, whole(a), whole(b)) for a, b in pairwise(ends)]
     return list(zip(parts[::2], parts[1::2], strict=True))
 
 
@@ -250,14 +256,14 @@ def export_onnx(path: Path, net: PaintingNet, palette: Palette) -> None:
     """
     onnx = require("onnx", "an ONNX file needs onnx", extra="onnx")
     graph = Graph(onnx)
-    inputs: dict[str, Sequence[int | str]] = {"photo": (1, 3, "height", "width")}
+    inputs: dict[str, Sequence[int | str]] = {"photo": PICTURE}
     if len(palette) > 1:
         inputs["weights"] = (len(palette),)
     numbers, mean, covariance = add_blend(graph, palette)
     recoloured = add_recolouring(graph, mean, covariance)
     add_net(graph, net, recoloured, numbers, "added")
     graph.add("Clip", "added", np.float32(0), np.float32(1), name="painting")
-    model = graph.close(inputs, "painting")
+    model = graph.close(inputs, {"painting": PICTURE})
     model.doc_string = (
         "Paints the photograph. Of a blend, weights of any sum say how much of each style. "
         "What finds the colours needs float32 at least: with OpenVINO, the precision hint f32."
@@ -341,7 +347,7 @@ def add_cholesky(graph: Graph, matrix: str) -> tuple[str, str]:
         return x
 
     def root(x: str) -> str:  # no pivot is less than the ridge but by rounding
-        return graph.add("Sqrt", graph.add("Max", x, np.array([RIDGE])))
+        return graph.add("Sqrt", graph.add("Clip", x, np.float64(RIDGE)))
 
     def over(x: str, *others: str) -> str:
         for other in others:
@@ -349,8 +355,8 @@ def add_cholesky(graph: Graph, matrix: str) -> tuple[str, str]:
         return x
 
     flat = graph.add("Reshape", matrix, whole(-1))
-    names = [f"c{row}{column}" for row in range(3) for column in range(3)]
-    c00, _, _, c10, c11, _, c20, c21, c22 = graph.add_many("Split", flat, names=names, axis=0)
+    places = (0, 3, 4, 6, 7, 8)  # of the lower triangle
+    c00, c10, c11, c20, c21, c22 = (graph.add("Gather", flat, whole(each)) for each in places)
     k00 = root(c00)
     k10, k20 = over(c10, k00), over(c20, k00)
     k11 = root(minus(c11, (k10, k10)))
