@@ -214,7 +214,7 @@ class Trainer:
         both = (total + BROAD * broad) / (1 + BROAD)
         away = (again - move(painted[:moved], batch.grid)).square() * batch.inside
         away = away.sum((1, 2, 3)) / (3 * batch.inside.sum((1, 2, 3))).clamp_min(1)
-        # Not its logarithm, nor a share of what is painted: to paint nothing, or a tint, would be best.
+        # Not its logarithm, nor in shares of strokes: to paint nothing, or a tint, would be best.
         unrest = away.mean()
         lattice = torch.stack([measure_lattice(painted[:moved], p).mean() for p in kind.periods])
         care = self.care * (STEADY * unrest + LATTICE * lattice.mean())

@@ -338,7 +338,7 @@ def add_optimal_map(graph: Graph, covariance: str, target: str) -> str:
     return graph.add("MatMul", middle, inverse)
 
 
-def add_cholesky(graph: Graph, matrix: str) -> tuple[str, str]:
+def add_cholesky(graph: Graph, matrix: str, least: float = RIDGE) -> tuple[str, str]:
     """Add the Cholesky factor of a matrix (3, 3) and its inverse, as ONNX has no solvers."""
 
     def minus(x: str, *pairs: tuple[str, str]) -> str:
@@ -347,7 +347,7 @@ def add_cholesky(graph: Graph, matrix: str) -> tuple[str, str]:
         return x
 
     def root(x: str) -> str:  # no pivot is less than the ridge but by rounding
-        return graph.add("Sqrt", graph.add("Clip", x, np.float64(RIDGE)))
+        return graph.add("Sqrt", graph.add("Clip", x, np.float64(least)))
 
     def over(x: str, *others: str) -> str:
         for other in others:

@@ -159,6 +159,11 @@ class TrainOptions(DeviceOptions):
 class ExportOptions(Options):
     """Which network is written for other programs."""
 
+    for_: Literal["programs", "web"] = Field(
+        default="programs",
+        description="programs: one file that paints after the styles given; web: a folder for a "
+        "page that reads any style itself.",
+    )
     model: Annotated[str | None, File("model", names=MODELS)] = Field(
         default=None,
         description="A network that 'impasto train' made, or painters, the one that travels with "
