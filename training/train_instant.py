@@ -50,6 +50,7 @@ STEADY, LATTICE = 30.0, 3.0
 # Of the time, from when to when these two come in: at first they would keep strokes from beginning.
 CALM, CAREFUL = 0.12, 0.5
 LEAST = 0.05  # added to a loss before its logarithm
+READER = 0.15  # of the rate is the style reader's: hundreds of its weights pull one way
 CLIP = 3.0  # the longest gradient
 WARM, COOL = 0.02, 0.45  # of the time: the rate rises until then; it falls from then on
 AVERAGE = 0.999
@@ -115,7 +116,15 @@ class Trainer:
         for each in self.learnt:
             each.grad = torch.zeros_like(each)
         self.average = [each.detach().clone() for each in self.learnt]
-        self.optimizer = torch.optim.Adam(self.learnt, lr=1e-3, betas=(0.9, 0.99), fused=True)
+        ends = [each for each in self.reader.parameters() if each.requires_grad]
+        groups = [
+            {
+                "params": [each for each in self.net.parameters() if each.requires_grad],
+                "times": 1.0,
+            },
+            {"params": ends, "times": READER},
+        ]
+        self.optimizer = torch.optim.Adam(groups, lr=1e-3, betas=(0.9, 0.99), fused=True)
         self.step, self.skipped = 0, torch.zeros((), device=self.device)
         self.care = torch.ones((), device=self.device)
         self.kinds = list_kinds(options.side, options.batch)
@@ -174,7 +183,8 @@ class Trainer:
         codes = [self.prepare(self.kinds[0], -1 - i).codes for i in range(self.options.units)]
         every = torch.cat(codes)
         self.reader.mean.copy_(every.mean(0))
-        self.reader.deviation.copy_(every.std(0) + 1e-3)
+        # What hardly ever differs is not to be looked at too closely.
+        self.reader.deviation.copy_(every.std(0).clamp_min(0.1 * float(every.std(0).mean())))
 
     @torch.no_grad()
     def prepare(self, kind: Kind, step: int) -> Lesson:
@@ -251,7 +261,7 @@ class Trainer:
         self.optimizer.found_inf = wrong
         self.optimizer.grad_scale = (norm / CLIP).clamp_min(1)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["times"]
         self.optimizer.step()
         self.skipped += wrong
         self.step += 1

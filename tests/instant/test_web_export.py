@@ -39,7 +39,8 @@ SIZES = [(48, 64), (53, 40), (96, 41)]
 # how large something is, are the processor's.
 REAL = """
 Add Cast Clip Concat Conv DepthToSpace Div Gather Gemm Identity InstanceNormalization Log MatMul
-MaxPool Mul Neg Pad ReduceMean ReduceSumSquare Relu Reshape Resize Slice Sqrt Sub Tile Transpose
+MaxPool Mul Neg Pad ReduceMean ReduceSumSquare Relu Reshape Resize Slice Sqrt Sub Tanh Tile
+Transpose
 """
 WHOLE = "Shape Range Mod Min Max Neg Add Sub Mul Div Gather Slice Concat Cast"
 

@@ -30,6 +30,8 @@ LEAST_STYLE = 32  # pixels of a style's short side: a backbone sees no less
 _HIDDEN = 192
 _WIDTH = 256  # of what a reader with a dial knows of a style
 _POWERS = 3  # of the style weight's logarithm, that its dial is turned by
+FARTHEST = 5.0  # deviations from what is usual, that a reader with a dial takes a code to be
+LARGEST_NUMBER = 4.0  # that it gives: without bounds, it runs away while it learns
 USUAL_WEIGHT = 15.0  # of the style: the painter's default
 DECADES = 1.0  # that style weights are taught below and above it
 GRAIN = 512  # pixels a side, before it comes again
@@ -395,7 +397,8 @@ class DialReader(nn.Module):
 
     def read(self, codes: Tensor) -> Tensor:
         """Return what is to be known of styles, (N, width)."""
-        return functional.relu(self.first((codes - self.mean) / self.deviation))
+        usual = ((codes - self.mean) / self.deviation).clamp(-FARTHEST, FARTHEST)
+        return functional.relu(self.first(usual))
 
     def dial(self, known: Tensor, weights: Tensor) -> Tensor:
         """Return parameters (N, count), for style weights (N,) or (1,)."""
@@ -403,7 +406,7 @@ class DialReader(nn.Module):
         powers = torch.stack([decades**i for i in range(1, _POWERS + 1)], 1)
         scale, shift = self.turn(powers).chunk(2, 1)
         numbers: Tensor = self.last(functional.relu(self.second(known) * (1 + scale) + shift))
-        return numbers
+        return LARGEST_NUMBER * (numbers / LARGEST_NUMBER).tanh()
 
 
 def encode_style(

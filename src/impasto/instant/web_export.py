@@ -20,7 +20,14 @@ from torch import Tensor, nn
 from impasto.errors import OptionError
 from impasto.images.color_transfer import RIDGE
 from impasto.instant.model_file import NetFile
-from impasto.instant.net import DECADES, USUAL_WEIGHT, DialReader, PaintingNet
+from impasto.instant.net import (
+    DECADES,
+    FARTHEST,
+    LARGEST_NUMBER,
+    USUAL_WEIGHT,
+    DialReader,
+    PaintingNet,
+)
 from impasto.instant.onnx_export import (
     PICTURE,
     Graph,
@@ -40,7 +47,6 @@ from impasto.system.optional import require
 PAINTER, READER, MANIFEST = "painter.onnx", "style.onnx", "manifest.json"
 STYLE_STEP = 16  # pixels that a style's sides are multiples of: four pools
 LARGEST_STYLE = 1024  # pixels of its long side
-_LEAST_VARIANCE = 1e-12
 
 
 def export_web(folder: Path, file: NetFile) -> list[Path]:
@@ -139,7 +145,9 @@ def add_dial(graph: Graph, reader: DialReader, known: str, weight: str) -> str:
     shift = graph.add("Slice", both, whole(width), whole(2 * width), whole(1))
     seen = add_linear(graph, known, reader.second)
     scaled = graph.add("Mul", seen, graph.add("Add", scale, np.float32(1)))
-    return add_linear(graph, graph.add("Relu", graph.add("Add", scaled, shift)), reader.last)
+    found = add_linear(graph, graph.add("Relu", graph.add("Add", scaled, shift)), reader.last)
+    bounded = graph.add("Tanh", graph.add("Div", found, np.float32(LARGEST_NUMBER)))
+    return graph.add("Mul", bounded, np.float32(LARGEST_NUMBER))
 
 
 def add_linear(graph: Graph, x: str, layer: nn.Linear) -> str:
@@ -158,6 +166,7 @@ def build_reader(graph: Graph, backbone: Backbone, reader: DialReader) -> Any:
     code = graph.add("Concat", *moments, axis=1)
     centred = graph.add("Sub", code, row(reader.mean))
     scaled = graph.add("Div", centred, row(reader.deviation))
+    scaled = graph.add("Clip", scaled, np.float32(-FARTHEST), np.float32(FARTHEST))
     graph.add("Relu", add_linear(graph, scaled, reader.first), name="known")
     add_colors(graph, "style")
     outputs = {"known": (1, reader.first.out_features), "mean": (3, 1), "factor": (3, 3)}
