@@ -35,6 +35,7 @@ from impasto.instant.model_file import save_net
 from impasto.instant.net import DECADES, NET_SHAPES, DialReader, PaintingNet, code_size
 from impasto.instant.training_losses import (
     CONTENT_LAYER,
+    LEAST_TOTAL,
     STYLE_LAYERS,
     StyleTarget,
     make_targets,
@@ -46,10 +47,9 @@ from impasto.system.devices import Machine, has_fast_bfloat16
 from impasto.system.memory import keeping_memory
 
 BROAD = 0.35  # what the loss at half the size counts
-STEADY, LATTICE = 30.0, 3.0
+STEADY, LATTICE = 20.0, 3.0
 # Of the time, from when to when these two come in: at first they would keep strokes from beginning.
 CALM, CAREFUL = 0.12, 0.5
-LEAST = 0.05  # added to a loss before its logarithm
 READER = 0.15  # of the rate is the style reader's: hundreds of its weights pull one way
 CLIP = 3.0  # the longest gradient
 WARM, COOL = 0.02, 0.45  # of the time: the rate rises until then; it falls from then on
@@ -228,10 +228,10 @@ class Trainer:
         unrest = away.mean()
         lattice = torch.stack([measure_lattice(painted[:moved], p).mean() for p in kind.periods])
         care = self.care * (STEADY * unrest + LATTICE * lattice.mean())
-        loss = (both + LEAST).log().mean() + care
+        loss = (both + LEAST_TOTAL).log().mean() + care
         return {
             "loss": loss,
-            "fit": (both + LEAST).log().mean(),
+            "fit": (both + LEAST_TOTAL).log().mean(),
             "total": total.mean(),
             "broad": broad.mean(),
             "style": style.mean(),

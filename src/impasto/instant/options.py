@@ -133,16 +133,18 @@ class TrainOptions(DeviceOptions):
     style_size: Annotated[int, Field(ge=64, le=4096)] = Field(
         default=512, description="Long side at which styles are seen."
     )
-    style_weight: Weight = Field(default=18.0, description="How strongly the style pulls.")
+    style_weight: Weight = Field(
+        default=15.0, description="How strongly the style pulls, as with 'impasto paint'."
+    )
     content_weight: Weight = Field(default=1.0, description="How strongly the photograph pulls.")
     tv_weight: Weight = Field(
-        default=3.0, description="How strongly neighbouring pixels are evened out."
+        default=5.0, description="How strongly neighbouring pixels are evened out."
     )
     steady_weight: Weight = Field(
-        default=0.2, description="How strongly paintings are kept from moving with noise."
+        default=0.05, description="How strongly paintings are kept from moving with noise."
     )
     lattice_weight: Weight = Field(
-        default=10.0,
+        default=3.0,
         description="How strongly patterns are kept out that repeat every few pixels.",
     )
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(

@@ -38,7 +38,7 @@ _RIDGE, _ROUNDING, _FLOOR = 1e-4, 4e-7, 1e-8
 _LATE = 3  # of the steps towards a root, that a matrix with such a ridge does without
 _SMALL = 64  # channels to which narrower layers are filled up, to be done in one batch
 _BLOCKS = 16  # that positions are summed in, where there are many
-_NEAR = 1e-4  # squared distance, below which nearer is hardly better
+LEAST_TOTAL = 0.05  # added to a total before its logarithm: below it, less is hardly better
 SHARES = {name: 2.0**-i / (2 - 2.0**-4) for i, name in enumerate(STYLE_LAYERS)}  # in all 1
 
 
@@ -60,8 +60,7 @@ def measure_paintings(
 ) -> tuple[Tensor, Tensor]:
     """Return how far paintings are from their styles, and from what their photographs contain.
 
-    Of style it is the distance itself and not its square, lest pairs that are far apart outweigh
-    all others.
+    Both as the painter's default does.
     """
     seen = backbone(painted, STYLE_LAYERS)
     style = painted.new_zeros(len(painted))
@@ -69,7 +68,7 @@ def measure_paintings(
         style = style + SHARES[name] * find_distance(seen[name], styles[name])
     variances = content.var((1, 2, 3), correction=0).clamp_min(1e-6)
     away = (widen(seen[CONTENT_LAYER]) - content).square().mean((1, 2, 3)) / variances
-    return (style + _NEAR).sqrt(), away
+    return style, away
 
 
 def disturb(photos: Tensor, seed: int) -> Tensor:
