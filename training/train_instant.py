@@ -47,10 +47,11 @@ from impasto.system.devices import Machine, has_fast_bfloat16
 from impasto.system.memory import keeping_memory
 
 BROAD = 0.35  # what the loss at half the size counts
-STEADY, LATTICE = 20.0, 3.0
+STEADY, LATTICE = 1.5, 3.0
 # Of the time, from when to when these two come in: at first they would keep strokes from beginning.
 CALM, CAREFUL = 0.12, 0.5
 READER = 0.15  # of the rate is the style reader's: hundreds of its weights pull one way
+NOISE = 4 / 255  # deviation that hardly shows
 CLIP = 3.0  # the longest gradient
 WARM, COOL = 0.02, 0.45  # of the time: the rate rises until then; it falls from then on
 AVERAGE = 0.999
@@ -225,7 +226,7 @@ class Trainer:
         away = (again - move(painted[:moved], batch.grid)).square() * batch.inside
         away = away.sum((1, 2, 3)) / (3 * batch.inside.sum((1, 2, 3))).clamp_min(1)
         # Not its logarithm, nor in shares of strokes: to paint nothing, or a tint, would be best.
-        unrest = away.mean()
+        unrest = ((away + NOISE**2).sqrt() - NOISE).mean()
         lattice = torch.stack([measure_lattice(painted[:moved], p).mean() for p in kind.periods])
         care = self.care * (STEADY * unrest + LATTICE * lattice.mean())
         loss = (both + LEAST_TOTAL).log().mean() + care
