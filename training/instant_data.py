@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from impasto.images.color_transfer import RIDGE
+from impasto.instant.net import USUAL_WEIGHT
 from impasto.losses.statistics import find_roots
 
 PHOTO_SIDE = 320  # of photographs' short sides, at most
@@ -144,7 +145,9 @@ class Data:
         short = self.draw_short(side, count, 420)
         photos = self.photos.cut(rows, side, short, self.luck(5, count), turn=False)
         photos = match_colors(photos, styles)
-        weights = 15 * 10 ** ((2 * self.luck(count) - 1) * decades)
+        # One in each of as many parts of what is taught, so that batches are alike.
+        places = (self.luck(count).argsort() + self.luck(count)) / count
+        weights = USUAL_WEIGHT * 10 ** ((2 * places - 1) * decades)
         grain = torch.randn(count, 1, side, side, device=self.device, generator=self.generator)
         grid, inside = self.draw_moves(side, moved)
         both = torch.cat([photos[:moved], grain[:moved]], 1)
