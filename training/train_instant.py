@@ -55,6 +55,8 @@ NOISE = 4 / 255  # deviation that hardly shows
 CLIP = 3.0  # the longest gradient
 WARM, COOL = 0.02, 0.45  # of the time: the rate rises until then; it falls from then on
 AVERAGE = 0.999
+FEWEST = 40  # steps that are told of together
+ASTRAY = 0.2  # that the logarithm of the total may grow by, before it is gone back
 SAVE_SECONDS, JUDGE_SECONDS, TELL_SECONDS = 120.0, 100.0, 15.0
 DATA = Path(__file__).parent.parent / "src" / "impasto" / "data"
 
@@ -127,6 +129,7 @@ class Trainer:
         ]
         self.optimizer = torch.optim.Adam(groups, lr=1e-3, betas=(0.9, 0.99), fused=True)
         self.step, self.skipped = 0, torch.zeros((), device=self.device)
+        self.spent, self.scale = 0.0, 1.0  # seconds learnt for; of the rate, what is left
         self.care = torch.ones((), device=self.device)
         self.kinds = list_kinds(options.side, options.batch)
         self.works: dict[Kind, Callable[[Lesson], dict[str, Tensor]]] = {}
@@ -146,7 +149,8 @@ class Trainer:
         self.both.load_state_dict(state["both"])
         for mine, kept in zip(self.average, state["average"], strict=True):
             mine.copy_(kept)
-        self.step = state["step"]
+        self.step, self.scale = state["step"], state["scale"]
+        self.spent = state["spent"] if place == self.run else 0.0  # another's schedule is over
         if (place / "adam.pt").exists():
             saved = torch.load(place / "adam.pt", map_location=self.device, weights_only=True)
             self.optimizer.load_state_dict(saved)
@@ -155,7 +159,13 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint in two files, and the network as it is in the package."""
-        state = {"both": self.both.state_dict(), "average": self.average, "step": self.step}
+        state = {
+            "both": self.both.state_dict(),
+            "average": self.average,
+            "step": self.step,
+            "spent": self.spent,
+            "scale": self.scale,
+        }
         for name, what in (("weights.pt", state), ("adam.pt", self.optimizer.state_dict())):
             beside = self.run / f"{name}.part"
             torch.save(what, beside)
@@ -239,6 +249,7 @@ class Trainer:
             "content": content.mean(),
             "moved": away.mean().sqrt() * 255,
             "lattice": lattice.mean(),
+            "numbers": numbers.square().mean().sqrt(),
         }
 
     def in_short(self) -> torch.autocast:
@@ -291,13 +302,15 @@ class Trainer:
         options = self.options
         for kind in self.kinds:
             self.work(kind)
+        watch, before = Watch(self), self.spent
         start = time.perf_counter()
-        end = max(began + 60 * options.minutes - options.reserve, start + 1)
+        end = max(began + 60 * options.minutes - options.reserve - before, start + 1)
         sums: dict[str, Tensor] = {}
         shown, saved, judged, told = self.step, start, start, start
         first = self.step
         while (now := time.perf_counter()) < end and self.step - first < options.steps:
-            share = (now - start) / (end - start)
+            self.spent = before + now - start
+            share = self.spent / (before + end - start)
             kind = self.kinds[self.step % len(self.kinds)]
             self.care.fill_(min(1.0, max(0.0, (share - CALM) / (CAREFUL - CALM))))
             parts = self.work(kind)(self.prepare(kind, self.step))
@@ -305,15 +318,19 @@ class Trainer:
                 sums[name] = sums[name] + part if name in sums else part.clone()
             rate = options.rate * min(1.0, (share + 1e-3) / WARM)
             rate *= 0.02 + 0.98 * (1 - share_of((share - COOL) / (1 - COOL)))
-            self.change(parts, rate)
+            self.change(parts, rate * self.scale)
             if self.step % 8 == 0:
                 self.wait()  # else work for minutes would wait for the device
-            if now - told > TELL_SECONDS:
-                count = self.step - shown
+            count = self.step - shown
+            if now - told > TELL_SECONDS and count >= FEWEST:
                 means = {name: round(float(total) / count, 5) for name, total in sums.items()}
                 spent = 1e3 * (time.perf_counter() - told) / count
                 self.note({"step": self.step, "share": round(share, 3), "rate": rate, **means,
                            "ms": round(spent, 2), "skipped": int(self.skipped)})  # fmt: skip
+                if watch.is_astray(means["fit"]):
+                    watch.go_back()
+                    self.scale *= 0.5
+                    self.note({"step": self.step, "went back": watch.best, "scale": self.scale})
                 sums, shown, told = {}, self.step, time.perf_counter()
             if judge is not None and now - judged > JUDGE_SECONDS:
                 self.look(judge)
@@ -382,6 +399,34 @@ class Trainer:
                 self.wait()
         self.wait()
         return 1e3 * (time.perf_counter() - began) / count
+
+
+class Watch:
+    """Keeps what learning goes back to where it has gone astray."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer, self.best = trainer, float("inf")
+        self.kept: list[Tensor] = []
+
+    def is_astray(self, fit: float) -> bool:
+        """Return whether paintings have become worse for good; keep what is as good as ever."""
+        if self.kept and not fit < self.best + ASTRAY:  # no number is astray, too
+            return True
+        if fit < self.best + ASTRAY / 4:
+            self.kept = [each.detach().clone() for each in self.list_state()]
+        self.best = min(self.best, fit)
+        return False
+
+    @torch.no_grad()
+    def go_back(self) -> None:
+        torch._foreach_copy_([each.detach() for each in self.list_state()], self.kept)
+
+    def list_state(self) -> list[Tensor]:
+        trainer = self.trainer
+        found = [*trainer.learnt, *trainer.average]
+        for each in trainer.learnt:
+            found += [part for _, part in sorted(trainer.optimizer.state[each].items())]
+        return found
 
 
 class Recorded:
