@@ -40,16 +40,14 @@ class Export:
         self.notes: list[str] = []
         self.palette = None
         if options.for_ == "web":
-            given: dict[str, object] = {
-                "style": styles,
-                "model": options.model,
-                "style-size": options.style_size,
+            given = {
+                "--style": bool(styles),
+                "--style-size": options.style_size is not None,
+                "--style-weight": options.style_weight is not None,
             }
-            given["style-weight"] = options.style_weight
-            refused = [f"--{name}" for name, value in given.items() if value]
-            if refused:
+            if refused := [name for name, is_given in given.items() if is_given]:
                 raise OptionError(f"a page reads styles itself: no {', '.join(refused)}")
-            self.output, self.file = check_folder(output), open_net("any")
+            self.output, self.file = check_folder(output), open_net(options.model or "any")
             return
         if options.model is not None and options.style_size is not None:
             raise OptionError("a model has learnt its styles at one size: no --style-size")
