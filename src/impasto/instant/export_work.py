@@ -47,7 +47,7 @@ class Export:
             }
             if refused := [name for name, is_given in given.items() if is_given]:
                 raise OptionError(f"a page reads styles itself: no {', '.join(refused)}")
-            self.output, self.file = check_folder(output), open_net(options.model or "any")
+            self.output, self.file = check_page(output), open_net(options.model or "any")
             return
         if options.model is not None and options.style_size is not None:
             raise OptionError("a model has learnt its styles at one size: no --style-size")
@@ -78,7 +78,7 @@ class Export:
         return Exported(self.output, self.written)
 
 
-def check_folder(path: Path) -> Path:
+def check_page(path: Path) -> Path:
     """Check that a folder can be written to, or be made."""
     if path.exists() and not path.is_dir():
         raise OptionError(f"{str(path)!r} is a file; a page's files go into a folder")
