@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -17,12 +19,16 @@ pytestmark = pytest.mark.arithmetic
 MACHINE = Machine(torch.device("cpu"), torch.float32)
 
 
-@pytest.fixture(scope="module")
-def net() -> PaintingNet:
+def make_net(name: str) -> PaintingNet:
     torch.manual_seed(0)
-    net = PaintingNet(NET_SHAPES["any"])
+    net = PaintingNet(NET_SHAPES[name])
     torch.nn.init.normal_(net.exit.weight, std=0.05)
     return net.requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def net() -> PaintingNet:
+    return make_net("any")
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +43,13 @@ def draw_scene(height: int, width: int, seed: int = 0) -> torch.Tensor:
     return torch.nn.functional.interpolate(small, size=(height, width), mode="bicubic").clamp(0, 1)
 
 
-def test_a_pan_by_the_stride_gives_the_same_bytes(net, style):
+@pytest.mark.parametrize("name", ["any", "slim"])
+def test_a_pan_by_the_stride_gives_the_same_bytes(name, style):
+    net = make_net(name)
     scene = draw_scene(320, 400)
     grain = torch.randn(1, 1, 320, 400, generator=seeded(2))
     first, second = scene[..., :312, :384], scene[..., 8:, 16:]
+    style = replace(style, numbers=0.2 * torch.randn(net.count, generator=seeded(1)))
     paint = HeldPainter(net, MACHINE, style, [first])
     one = paint(first, grain[..., :312, :384])
     two = paint(second, grain[..., 8:, 16:])

@@ -76,7 +76,7 @@ class OnePassOptions(DeviceOptions):
     style_weight: Weight | None = Field(
         default=None,
         description="How strongly the style pulls, from 1.5 to 150, as with 'impasto paint': 15 if "
-        "not given. Of the network for any style alone.",
+        "not given. For a network for any style that has a dial.",
     )
     strength: Annotated[float, Field(ge=0, le=1)] = Field(
         default=1.0, description="How much of the painting is laid on; 0: the photograph."
@@ -164,7 +164,7 @@ class ExportOptions(Options):
     for_: Literal["programs", "web"] = Field(
         default="programs",
         description="programs: one file that paints after the styles given; web: a folder for a "
-        "page that reads any style itself.",
+        "page that reads any style itself, of a network that has a dial.",
     )
     model: Annotated[str | None, File("model", names=MODELS)] = Field(
         default=None,
@@ -177,6 +177,6 @@ class ExportOptions(Options):
     )
     style_weight: Weight | None = Field(
         default=None,
-        description="How strongly the style pulls, from 1.5 to 150; 15 if not given. Of the "
-        "network for any style alone.",
+        description="How strongly the style pulls, from 1.5 to 150; 15 if not given. For a network "
+        "for any style that has a dial.",
     )
