@@ -49,7 +49,7 @@ from impasto.system.memory import keeping_memory
 BROAD = 0.35  # what the loss at half the size counts
 STEADY, LATTICE = 1.5, 3.0
 # Of the time, from when to when these two come in: at first they would keep strokes from beginning.
-CALM, CAREFUL = 0.12, 0.5
+CALM, CAREFUL = 0.3, 0.6
 READER = 0.15  # of the rate is the style reader's: hundreds of its weights pull one way
 NOISE = 4 / 255  # deviation that hardly shows
 CLIP = 3.0  # the longest gradient
@@ -519,7 +519,7 @@ def main() -> None:
     parser.add_argument("--reserve", type=float, default=20.0, help="seconds, for the end")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--side", type=int, default=256)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--rate", type=float, default=6e-4)
     parser.add_argument("--units", type=int, default=16, help="batches that codes are measured on")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--no-search", dest="search", action="store_false", help="of kernels")
