@@ -11,12 +11,25 @@ from torch import Tensor
 from impasto.errors import OptionError, suggest
 from impasto.images.reading import read_image
 from impasto.images.resizing import resize_pixels
+from impasto.painting.canvas import resize_bilinear
 from impasto.system.devices import seeded
 
 
 def start_from_content(content: Tensor, _style: Tensor, _seed: int) -> Tensor:
     """Return the photograph itself."""
     return content
+
+
+def start_from_details(content: Tensor, style: Tensor, _seed: int) -> Tensor:
+    """Return the photograph's finest details on the style's mean colour (STROTSS)."""
+    return find_details(content) + style.mean((2, 3), keepdim=True)
+
+
+def find_details(pixels: Tensor) -> Tensor:
+    """Return what a picture of half the size lacks."""
+    height, width = pixels.shape[-2:]
+    half = resize_bilinear(pixels, (math.ceil(height / 2), math.ceil(width / 2)))
+    return pixels - resize_bilinear(half, (height, width))
 
 
 def start_from_style(content: Tensor, style: Tensor, _seed: int) -> Tensor:
@@ -77,6 +90,7 @@ def make_periodic(picture: Tensor) -> Tensor:
 
 STARTS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "content": start_from_content,
+    "details": start_from_details,
     "style": start_from_style,
     "noise": start_from_noise,
     "grey": start_from_grey,
