@@ -22,7 +22,7 @@ def start_from_content(content: Tensor, _style: Tensor, _seed: int) -> Tensor:
 
 def start_from_details(content: Tensor, style: Tensor, _seed: int) -> Tensor:
     """Return the photograph's finest details on the style's mean colour (STROTSS)."""
-    return find_details(content) + style.mean((2, 3), keepdim=True)
+    return (find_details(content) + style.mean((2, 3), keepdim=True)).clamp(0, 1)
 
 
 def find_details(pixels: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ class StyleWork(PictureWork):
             self.scene.forget_whole()
         start = self._choose_start(view)
         if self.init == "details" and self.run.level > 0 and coarser:
-            start = start + find_details(view.content)
+            start = (start + find_details(view.content)).clamp(0, 1)
         return objective, start
 
     def _choose_start(self, view: View) -> Tensor:
