@@ -126,6 +126,16 @@ def test_gradient_descent_by_hand():
     torch.testing.assert_close(run.best, torch.full((1, 3, 2, 2), 0.5))
 
 
+@pytest.mark.parametrize("final_rate", [0, 0.5, 1])
+def test_a_falling_rate_by_hand(final_rate):
+    goal = Distance(1.0)
+    _, losses = go(goal, 3, optimizer="sgd", learning_rate=0.0625, final_rate=final_rate)
+    # Gradients 4 (2 x - 1) are -4, then -2, to which nine tenths of the one before are added: the
+    # second step goes 5.6 times the rate that is left of 0.0625, two thirds or five sixths.
+    second = 0.25 + 5.6 * 0.0625 * (1 - (1 - final_rate) / 3)
+    assert losses == pytest.approx([12 * (1 - 2 * x) ** 2 for x in (0, 0.25, second)], rel=1e-5)
+
+
 def test_each_step_is_numbered_from_the_history():
     goal = Distance(1.0)
     go(goal, 3, optimizer="adam")

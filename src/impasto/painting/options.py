@@ -39,6 +39,11 @@ class LoopOptions(MachineOptions):
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         default=None, description="Its step length; the optimiser's own default if not given."
     )
+    final_rate: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=1.0,
+        description="Share of the step length that is left when a size's last steps are taken, "
+        "evenly less and less until then; 1: the same length throughout.",
+    )
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0,
         description="The result is a running average of the pictures, each step keeping this "
