@@ -58,6 +58,17 @@ def test_noise_is_white_and_around_grey():
     assert abs(float(beside)) < 0.05 * float(noise.var())
 
 
+@every_start
+def test_a_start_keeps_a_share_of_its_contrast(name):
+    content, style = pixels_of(40, 30, 1), pixels_of(30, 40, 2)
+    whole = start_picture(name, content, style)
+    faint = start_picture(name, content, style, contrast=0.25)
+    torch.testing.assert_close(faint - 0.5, (whole - 0.5) / 4, rtol=0, atol=1e-6)
+    assert torch.equal(
+        start_picture(name, content, style, contrast=0.0), torch.full_like(content, 0.5)
+    )
+
+
 def test_a_style_is_cut_and_not_squeezed():
     content, style = torch.zeros(1, 3, 48, 64), pixels_of(80, 48, 2)
     assert torch.equal(start_picture("style", content, style), style[..., 8:72])

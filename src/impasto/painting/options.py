@@ -197,3 +197,8 @@ class PaintOptions(ColorOptions, MaskOptions, ContentOptions):
         description="What to start from: content, style, noise, grey, statistics (noise with the "
         "style's colours and spectrum), last (what OUTPUT holds), or a picture's path.",
     )
+    start_contrast: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=1.0,
+        description="Share of its contrast that the start keeps, around grey: 0.03 of noise is as "
+        "faint as that of Gatys' own code.",
+    )

@@ -85,13 +85,24 @@ STARTS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
 
 
 def start_picture(
-    init: str, content: Tensor, style: Tensor, *, seed: int = 0, max_megapixels: float = 100.0
+    init: str,
+    content: Tensor,
+    style: Tensor,
+    *,
+    contrast: float = 1.0,
+    seed: int = 0,
+    max_megapixels: float = 100.0,
 ) -> Tensor:
-    """Return the picture that the coarsest size starts from: by a start's name, or from a file."""
+    """Return the picture that the coarsest size starts from: by a start's name, or from a file.
+
+    It keeps the share ``contrast`` of how far it is from grey.
+    """
     if start := STARTS.get(init):
-        return start(content, style, seed)
-    pixels = _read_start(init, max_megapixels)
-    return resize_pixels(pixels, content.shape[-1], content.shape[-2]).to(content.device)
+        picture = start(content, style, seed)
+    else:
+        pixels = _read_start(init, max_megapixels)
+        picture = resize_pixels(pixels, content.shape[-1], content.shape[-2]).to(content.device)
+    return picture if contrast == 1 else 0.5 + contrast * (picture - 0.5)
 
 
 def check_start(init: str, *, max_megapixels: float = 100.0) -> None:
