@@ -15,7 +15,7 @@ OptimizerName = Literal["lbfgs", "adam", "sgd", "rmsprop"]
 ColorName = Literal[
     "style", "content", "luminance", "histogram", "cholesky", "pca", "symmetric", "lab"
 ]
-START_NAMES = ("content", "style", "noise", "grey", "statistics")
+START_NAMES = ("content", "style", "noise", "faint-noise", "grey", "statistics")
 
 
 class LoopOptions(MachineOptions):
@@ -194,11 +194,7 @@ class PaintOptions(ColorOptions, MaskOptions, ContentOptions):
     # --- what it starts from
     init: Annotated[str, File(names=(*START_NAMES, "last"))] = Field(
         default="content",
-        description="What to start from: content, style, noise, grey, statistics (noise with the "
-        "style's colours and spectrum), last (what OUTPUT holds), or a picture's path.",
-    )
-    start_contrast: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=1.0,
-        description="Share of its contrast that the start keeps, around grey: 0.03 of noise is as "
-        "faint as that of Gatys' own code.",
+        description="What to start from: content, style, noise, faint-noise, grey, statistics "
+        "(noise with the style's colours and spectrum), last (what OUTPUT holds), or a picture's "
+        "path.",
     )

@@ -82,7 +82,6 @@ class Painter(StyleWork):
             plan,
             Scene(self.content, self.styles, asked, size),
             init=options.init,
-            contrast=options.start_contrast,
             notes=[*notes, *shrunk],
             checkpoint=kept,
             targets=targets,

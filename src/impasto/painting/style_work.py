@@ -34,7 +34,6 @@ class StyleWork(PictureWork):
         scene: Scene,
         *,
         init: str,
-        contrast: float = 1.0,
         notes: Iterable[str],
         checkpoint: Checkpoint | None,
         targets: Targets | None,
@@ -42,7 +41,7 @@ class StyleWork(PictureWork):
         """Begin, or take up what the checkpoint holds."""
         options, machine = costs.options, costs.machine
         self.losses, self.plan, self.scene = costs.losses, plan, scene
-        self.init, self.contrast, self.targets = init, contrast, targets
+        self.init, self.targets = init, targets
         chosen = {
             "precision": machine.describe_precision(),
             "layout": machine.layout,
@@ -88,7 +87,6 @@ class StyleWork(PictureWork):
                 self.init,
                 view.content,
                 view.regions[0].samples[0].pixels,
-                contrast=self.contrast,
                 seed=self.options.seed,
                 max_megapixels=self.options.max_megapixels,
             )
