@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -149,13 +150,14 @@ def test_a_loss_that_is_no_number_says_at_which_step():
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "sgd", "rmsprop"])
 def test_a_state_that_was_kept_goes_on_as_if_it_had_not_been(optimizer):
-    options, goal = read_options(optimizer=optimizer, learning_rate=0.01), Distance(0.8)
+    options = read_options(optimizer=optimizer, learning_rate=0.01, final_rate=0.2)
+    goal = Distance(0.8)
     start = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(1))
     whole, run = prepare(start, options, {}), RunState()
     list(optimise(goal, *whole, 6, run, options))
     canvas, optimizer_ = prepare(start, options, {})
     first = RunState()
-    list(optimise(goal, canvas, optimizer_, 3, first, options))
+    list(islice(optimise(goal, canvas, optimizer_, 6, first, options), 3))
     state = {
         name: tensor.clone() for name, tensor in keep_tensors(canvas, optimizer_, None).items()
     }
