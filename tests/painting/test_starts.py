@@ -39,7 +39,7 @@ def test_a_seed_is_a_start(name):
     content, style = pixels_of(40, 30, 1), pixels_of(30, 40, 2)
     first, same, other = (start_picture(name, content, style, seed=seed) for seed in (3, 3, 4))
     assert torch.equal(first, same)
-    assert torch.equal(first, other) == (name not in ("noise", "statistics"))
+    assert torch.equal(first, other) == (name in ("content", "style", "grey"))
 
 
 def test_content_and_grey():
@@ -67,6 +67,13 @@ def test_noise_is_white_and_around_grey():
     assert float(noise.var()) == pytest.approx(0.5**2 / 12, rel=0.05)
     beside = ((noise - 0.5)[..., 1:] * (noise - 0.5)[..., :-1]).mean()
     assert abs(float(beside)) < 0.05 * float(noise.var())
+
+
+def test_faint_noise_is_noise_with_a_deviation_of_one_grey_level():
+    content, style = torch.zeros(1, 3, 100, 120), pixels_of(30, 40)
+    noise, faint = (start_picture(name, content, style) - 0.5 for name in ("noise", "faint-noise"))
+    assert float(faint.std()) == pytest.approx(1 / 255, rel=0.03)
+    torch.testing.assert_close(faint / faint.std(), noise / noise.std(), rtol=0, atol=1e-3)
 
 
 def test_a_style_is_cut_and_not_squeezed():

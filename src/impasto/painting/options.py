@@ -15,7 +15,7 @@ OptimizerName = Literal["lbfgs", "adam", "sgd", "rmsprop"]
 ColorName = Literal[
     "style", "content", "luminance", "histogram", "cholesky", "pca", "symmetric", "lab"
 ]
-START_NAMES = ("content", "details", "style", "noise", "grey", "statistics")
+START_NAMES = ("content", "details", "style", "noise", "faint-noise", "grey", "statistics")
 
 
 class LoopOptions(MachineOptions):
@@ -38,6 +38,11 @@ class LoopOptions(MachineOptions):
     optimizer: OptimizerName = Field(default="lbfgs", description="The optimiser.")
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         default=None, description="Its step length; the optimiser's own default if not given."
+    )
+    final_rate: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=1.0,
+        description="Share of the step length that is left when a size's last steps are taken, "
+        "evenly less and less until then; 1: the same length throughout.",
     )
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0,
@@ -205,6 +210,7 @@ class PaintOptions(ColorOptions, MaskOptions, ContentOptions):
     init: Annotated[str, File(names=(*START_NAMES, "last"))] = Field(
         default="content",
         description="What to start from: content, details (the photograph's finest, on the style's "
-        "mean colour; those of each size are added), style, noise, grey, statistics (noise with "
-        "the style's colours and spectrum), last (what OUTPUT holds), or a picture's path.",
+        "mean colour; those of each size are added), style, noise, faint-noise, grey, statistics "
+        "(noise with the style's colours and spectrum), last (what OUTPUT holds), or a picture's "
+        "path.",
     )

@@ -48,6 +48,15 @@ def start_from_noise(content: Tensor, _style: Tensor, seed: int) -> Tensor:
     return (0.5 + (noise - 0.5) * 0.5).to(content.device)
 
 
+def start_from_faint_noise(content: Tensor, style: Tensor, seed: int) -> Tensor:
+    """Return noise as faint as that of Gatys' own code (DeepTextures): a deviation of 1/255.
+
+    Theirs is normal and around ImageNet's mean colour, ours uniform and around grey.
+    """
+    noise = start_from_noise(content, style, seed)  # deviation 1/2 / sqrt(12)
+    return 0.5 + (noise - 0.5) * (2 * math.sqrt(12) / 255)
+
+
 def start_from_grey(content: Tensor, _style: Tensor, _seed: int) -> Tensor:
     """Return plain grey."""
     return torch.full_like(content, 0.5)
@@ -93,6 +102,7 @@ STARTS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "details": start_from_details,
     "style": start_from_style,
     "noise": start_from_noise,
+    "faint-noise": start_from_faint_noise,
     "grey": start_from_grey,
     "statistics": start_from_statistics,
 }
