@@ -79,7 +79,7 @@ class NeighbourLoss(StyleLoss):
     Of several styles, the pool has features of each by its share.
     """
 
-    samples, pool, is_guided = 1024, 4096, True
+    samples, pool, is_guided = 1024, 2048, True
 
     def blend(self, targets: Sequence[Statistics], shares: Sequence[float]) -> Statistics:
         return (join_pools([t[0].detach() for t in targets], shares),)
@@ -99,7 +99,7 @@ class NeighbourLoss(StyleLoss):
 class NeighbourColumnsLoss(NeighbourLoss):
     """The same of columns of all layers, so that the layers agree on what they are drawn to."""
 
-    interpolates, copies = True, True
+    pool, interpolates, copies = 4096, True, True
 
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
         return [tuple(layers)]
