@@ -33,7 +33,11 @@ test: .venv/complete
 test-older: .venv/complete
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(PYTEST) -m 'arithmetic and not slow'
 
-test-slow: .venv/complete
+# ONNX Runtime Web, for the tests of what a page is given: they need Node.
+tests/instant/web/node_modules: tests/instant/web/package-lock.json
+	npm ci --prefix tests/instant/web --ignore-scripts --no-audit --no-fund
+
+test-slow: .venv/complete tests/instant/web/node_modules
 	$(BIN)/python -m pytest -m slow
 
 check: .venv/complete

@@ -24,6 +24,7 @@ import numpy as np  # isort: skip
 import torch  # isort: skip
 from machine import describe_machine, keep  # isort: skip
 from memory import draw_photo, draw_style  # isort: skip
+from microast import MicroNet  # isort: skip
 from teacher import Teacher, read_at  # isort: skip
 
 from impasto.errors import ImpastoError
@@ -31,7 +32,7 @@ from impasto.images.color_transfer import match_color
 from impasto.instant.engines import ENGINES, choose_engine
 from impasto.instant.net import NET_SHAPES, PaintingNet
 from impasto.instant.painter import Instant
-from impasto.system.devices import choose_machine, seeded, settle_precision
+from impasto.system.devices import choose_machine, seeded, settle_precision, working_on
 from impasto.system.memory import keeping_memory
 
 SIDE = 384  # pixels of a long side that is judged
@@ -57,6 +58,7 @@ def measure_speed() -> None:
         shown = [f"{times[e] * 1e3:.0f} ms" if e in times else "not here" for e in ENGINES]
         print(f"| {name} | " + " | ".join(shown) + " |", flush=True)
         keep("instant speed", name, times)
+    compare_with_microast(photo)
     style, picture = draw_style(), draw_photo(512)
     for engine in ("torch", "auto"):
         paint = Instant(style, {"engine": engine})
@@ -66,9 +68,30 @@ def measure_speed() -> None:
         keep("instant speed", f"call, {engine}", whole)
 
 
-def best_of(run) -> float:
+@torch.no_grad()
+def compare_with_microast(photo: torch.Tensor) -> None:
+    """Time both in float32, by torch, in turn: what a machine does beside hits both alike."""
+    torch.manual_seed(0)
+    theirs = MicroNet().to(memory_format=torch.channels_last)
+    ours = PaintingNet(NET_SHAPES["any"]).to(memory_format=torch.channels_last)
+    numbers = torch.zeros(1, ours.count)
+    photo = photo.contiguous(memory_format=torch.channels_last)
+    with working_on(photo.device), keeping_memory():
+        pairs = [
+            (best_of(lambda: theirs(photo), 3), best_of(lambda: ours(photo, numbers), 3))
+            for _ in range(5)
+        ]
+    slow, fast = (min(times) for times in zip(*pairs, strict=True))
+    print(
+        f"\na net of MicroAST's shape takes {slow * 1e3:.0f} ms, the one for any style "
+        f"{fast * 1e3:.0f} ms (torch, float32): {slow / fast:.1f} times"
+    )
+    keep("instant speed", "MicroAST's shape over ours, float32", slow / fast)
+
+
+def best_of(run, rounds: int = ROUNDS) -> float:
     times = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         began = time.perf_counter()
         run()
         times.append(time.perf_counter() - began)

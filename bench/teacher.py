@@ -86,8 +86,8 @@ def sliced_distance(ours: Tensor, theirs: Tensor, directions: int = 256) -> floa
     """
     generator = torch.Generator().manual_seed(0)
     lines = torch.randn(directions, ours.shape[0], generator=generator)
-    lines = lines / lines.norm(dim=1, keepdim=True)
-    at = (torch.arange(1024) + 0.5) / 1024
+    lines = (lines / lines.norm(dim=1, keepdim=True)).to(ours)
+    at = (torch.arange(1024, device=ours.device) + 0.5) / 1024
     quantiles = []
     for features in (ours, theirs):
         ranked = (lines @ features).sort(1).values

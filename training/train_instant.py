@@ -1,11 +1,11 @@
-"""Train the network that paints after any picture in one pass.
+"""Train the network that paints after any picture in one pass, at any style weight.
 
-Photographs and style pictures are cut, turned and recoloured at random; the painting must have
-the style's statistics at five layers of the compact network (Gaussian, as the painter's default)
-and the photograph's features at relu4_1. Every tenth photograph and painting is held out. The run
-goes on from its checkpoint.
+Photographs and style pictures are cut, turned and recoloured at random; what is minimised is what
+the painter minimises by default, at a style weight that is drawn from two decades and told to the
+network. Every tenth photograph and painting is held out. A run lasts as long as it is told to, on a
+graphics card or a processor; another goes on from where it was.
 
-    python training/train_instant.py train --photos P --paintings Q --run R [--steps 28000]
+    python training/train_instant.py train --photos P --paintings Q --run R --minutes 600
     python training/train_instant.py show --photos P --paintings Q --run R
     python training/train_instant.py pack --photos P --paintings Q --run R
 """
@@ -13,262 +13,543 @@ goes on from its checkpoint.
 from __future__ import annotations
 
 import argparse
-import random
+import copy
+import json
+import sys
 import time
+import traceback
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from sample_styles import STYLES, draw_style  # isort: skip
+from instant_data import Batch, Data, move, share_of  # isort: skip
+from instant_judge import Judge  # isort: skip
 
-from impasto.figures.contact_sheet import draw_sheet, save_sheet
-from impasto.images.color_transfer import match_color
-from impasto.images.reading import read_image
-from impasto.images.resizing import fit_size, resize_pixels
-from impasto.images.writing import to_pil
 from impasto.instant.model_file import save_net
-from impasto.instant.net import (
-    CODE_LAYERS,
-    NET_SHAPES,
-    CodeReader,
-    PaintingNet,
-    code_size,
-    encode_style,
-)
+from impasto.instant.net import DECADES, NET_SHAPES, DialReader, PaintingNet, code_size
 from impasto.instant.training_losses import (
-    PERIODS,
-    disturb,
-    measure_content,
+    CONTENT_LAYER,
+    LEAST_TOTAL,
+    STYLE_LAYERS,
+    StyleTarget,
+    make_targets,
     measure_lattice,
-    measure_paintings,
-    measure_styles,
-    measure_unrest,
+    measure_total,
 )
-from impasto.instant.training_photos import Crops, list_photographs
-from impasto.losses.regularisers import total_variation
 from impasto.networks.weights import load_backbone
-from impasto.system.devices import Machine
+from impasto.system.devices import Machine, has_fast_bfloat16
 from impasto.system.memory import keeping_memory
 
-BATCH = 8
-SIDES = (128, 176)  # of crops, in turn
-STYLE_SIDE = 192
-FLAT = 0.03  # deviation of a style that is none
-STYLE_WEIGHT, TV_WEIGHT = 18.0, 3.0
-# So many photographs of a batch are painted again, with noise.
-DISTURBED, STEADY_WEIGHT = 2, 0.2
-LATTICE_WEIGHT = 10.0
-RATE, WARM_UP = 6e-4, 200
-COOLING = 0.6  # of all steps, over which the rate falls
-SAVE_EVERY = 500
+BROAD = 0.35  # what the loss at half the size counts
+STEADY, LATTICE = 1.5, 3.0
+# Of the time, from when to when these two come in: at first they would keep strokes from beginning.
+CALM, CAREFUL = 0.12, 0.5
+READER = 0.15  # of the rate is the style reader's: hundreds of its weights pull one way
+NOISE = 4 / 255  # deviation that hardly shows
+CLIP = 3.0  # the longest gradient
+WARM, COOL = 0.02, 0.45  # of the time: the rate rises until then; it falls from then on
+AVERAGE = 0.999
+FEWEST = 40  # steps that are told of together
+ASTRAY = 0.2  # that the logarithm of the total may grow by, before it is gone back
+SAVE_SECONDS, JUDGE_SECONDS, TELL_SECONDS = 120.0, 100.0, 15.0
 DATA = Path(__file__).parent.parent / "src" / "impasto" / "data"
-DRAWN = 6  # of each of the project's own styles
 
 
-def split(paths: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Split into those to learn from, and every tenth."""
-    return [p for i, p in enumerate(paths) if i % 10], paths[::10]
+@dataclass(frozen=True)
+class Kind:
+    """A kind of step: the side of its squares, and the periods of lattices it looks for."""
+
+    side: int
+    count: int
+    periods: tuple[int, ...]
+
+    @property
+    def moved(self) -> int:
+        return max(1, self.count // 4)
 
 
-class Data:
-    def __init__(self, photos: Path, paintings: Path, run: Path) -> None:
-        learnt, self.held = split(list_photographs(photos))
-        styles, self.unseen = split(list_photographs(paintings))
-        drawn = []
-        (run / "drawn").mkdir(parents=True, exist_ok=True)
-        for name in STYLES:
-            for seed in range(DRAWN):
-                drawn.append(run / "drawn" / f"{name}-{seed}.png")
-                if not drawn[-1].exists():
-                    draw_style(name, seed=seed).save(drawn[-1])
-        self.photos, self.styles, self.drawn = Crops(learnt, 420), Crops(styles, 900), Crops(drawn)
+def list_kinds(side: int, count: int) -> list[Kind]:
+    """Return the kinds that take turns: the last sees squares half as large again."""
+    large = max(2, round(count * 4 / 9))
+    return [
+        Kind(side, count, (3, 6)),
+        Kind(side, count, (4, 7)),
+        Kind(side * 3 // 2, large, (5, 8)),
+    ]
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Draw photographs and styles from the step alone."""
-        draw = random.Random(step)
-        side = SIDES[step % len(SIDES)]
-        photos = [self.photos.cut(draw, side, side * draw.uniform(1, 3)) for _ in range(BATCH)]
-        styles = []
-        for _ in range(BATCH):
-            kind = draw.random()
-            source = self.styles if kind < 0.75 else self.drawn if kind < 0.87 else self.photos
-            style = torch.zeros(1, 3, 1, 1)
-            while float(style.std(correction=0)) < FLAT:  # a margin, a plain sky
-                style = source.cut(draw, STYLE_SIDE, STYLE_SIDE * 2 ** draw.uniform(0, 1.6))
-            if draw.random() < 0.4:
-                style = style[:, draw.sample(range(3), 3)]
-            if draw.random() < 0.15:
-                style = 1 - style
-            styles.append(style)
-        return torch.cat(photos), torch.cat(styles)
+
+@dataclass(frozen=True)
+class Goal:
+    """What paintings of one size are compared with."""
+
+    targets: dict[str, StyleTarget]
+    content: Tensor
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """All that a step needs, measured before: nothing of it is differentiated."""
+
+    batch: Batch
+    codes: Tensor
+    goal: Goal
+    half: Goal
 
 
 class Trainer:
-    def __init__(self, data: Data, run: Path, steps: int) -> None:
-        self.data, self.run, self.steps = data, run, steps
-        machine = Machine(torch.device("cpu"), torch.bfloat16, "channels_last")
+    def __init__(self, data: Data, options: argparse.Namespace) -> None:
+        self.data, self.options, self.run = data, options, options.run
+        self.device = data.device
+        self.short = has_fast_bfloat16(self.device)
+        precision = torch.bfloat16 if self.short else torch.float32
+        machine = Machine(self.device, precision, "channels_last")
         self.backbone = load_backbone("compact").place(machine)
         torch.manual_seed(0)
-        net = PaintingNet(NET_SHAPES["any"]).to(memory_format=torch.channels_last)
-        reader = CodeReader(code_size(self.backbone), net.count)
-        self.both = nn.ModuleDict({"net": net, "reader": reader})
-        self.net, self.reader = net, reader
-        self.average = {k: v.clone() for k, v in self.both.state_dict().items()}
-        self.optimizer = torch.optim.Adam(self.both.parameters(), lr=RATE, betas=(0.9, 0.99))
-        self.step = 0
-        run.mkdir(parents=True, exist_ok=True)
-        if self.checkpoint.exists():
-            state = torch.load(self.checkpoint, weights_only=True)
-            self.both.load_state_dict(state["both"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.average, self.step = state["average"], state["step"]
-        else:
+        self.net = PaintingNet(NET_SHAPES["any"])
+        self.reader = DialReader(code_size(self.backbone, DialReader.code_layers), self.net.count)
+        self.both = nn.ModuleDict({"net": self.net, "reader": self.reader}).to(self.device)
+        self.both.to(memory_format=torch.channels_last)
+        self.learnt = [each for each in self.both.parameters() if each.requires_grad]
+        for each in self.learnt:
+            each.grad = torch.zeros_like(each)
+        self.average = [each.detach().clone() for each in self.learnt]
+        ends = [each for each in self.reader.parameters() if each.requires_grad]
+        groups = [
+            {
+                "params": [each for each in self.net.parameters() if each.requires_grad],
+                "times": 1.0,
+            },
+            {"params": ends, "times": READER},
+        ]
+        self.optimizer = torch.optim.Adam(groups, lr=1e-3, betas=(0.9, 0.99), fused=True)
+        self.step, self.skipped = 0, torch.zeros((), device=self.device)
+        self.spent, self.scale = 0.0, 1.0  # seconds learnt for; of the rate, what is left
+        self.care = torch.ones((), device=self.device)
+        self.kinds = list_kinds(options.side, options.batch)
+        self.works: dict[Kind, Callable[[Lesson], dict[str, Tensor]]] = {}
+        self.run.mkdir(parents=True, exist_ok=True)
+        if not self.resume():
             self.learn_units()
 
-    @property
-    def checkpoint(self) -> Path:
-        return self.run / "state.pt"
+    # --- where it was ---------------------------------------------------------------------------
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint of this run, or of another that is named."""
+        places = [self.run, *([self.options.start] if self.options.start else [])]
+        place = next((each for each in places if (each / "weights.pt").exists()), None)
+        if place is None:
+            return False
+        state = torch.load(place / "weights.pt", map_location=self.device, weights_only=True)
+        self.both.load_state_dict(state["both"])
+        for mine, kept in zip(self.average, state["average"], strict=True):
+            mine.copy_(kept)
+        self.step, self.scale = state["step"], state["scale"]
+        self.spent = state["spent"] if place == self.run else 0.0  # another's schedule is over
+        if (place / "adam.pt").exists():
+            saved = torch.load(place / "adam.pt", map_location=self.device, weights_only=True)
+            self.optimizer.load_state_dict(saved)
+        tell(f"on from step {self.step} of {place}")
+        return True
+
+    def save(self) -> None:
+        """Write a checkpoint in two files, and the network as it is in the package."""
+        state = {
+            "both": self.both.state_dict(),
+            "average": self.average,
+            "step": self.step,
+            "spent": self.spent,
+            "scale": self.scale,
+        }
+        for name, what in (("weights.pt", state), ("adam.pt", self.optimizer.state_dict())):
+            beside = self.run / f"{name}.part"
+            torch.save(what, beside)
+            beside.replace(self.run / name)
+        self.pack(self.run / "instant.safetensors")
+
+    def averaged(self) -> nn.ModuleDict:
+        """Return a copy with the averaged weights."""
+        both = copy.deepcopy(self.both)
+        learnt = [each for each in both.parameters() if each.requires_grad]
+        with torch.no_grad():
+            for mine, mean in zip(learnt, self.average, strict=True):
+                mine.copy_(mean)
+        return both.requires_grad_(False).eval()
+
+    def pack(self, path: Path) -> None:
+        both = self.averaged().cpu()
+        about = {"steps": self.step, "licence": "Apache-2.0"}
+        save_net(path, both["net"], reader=both["reader"], about=about, dtype=torch.float16)
+
+    # --- a step ---------------------------------------------------------------------------------
 
     @torch.no_grad()
     def learn_units(self) -> None:
         """Codes are read in units of those of many styles."""
-        batches = [self.data.batch(-1 - i)[1] for i in range(40)]
-        codes = torch.cat([encode_style(self.backbone, styles) for styles in batches])
-        self.reader.mean.copy_(codes.mean(0))
-        self.reader.deviation.copy_(codes.std(0) + 1e-3)
-
-    def save(self) -> None:
-        beside = self.checkpoint.with_suffix(".part")
-        state = {"both": self.both.state_dict(), "optimizer": self.optimizer.state_dict()}
-        torch.save({**state, "average": self.average, "step": self.step}, beside)
-        beside.replace(self.checkpoint)
-
-    def rate(self) -> float:
-        """Return the learning rate: warmed up, constant for long, falling at last."""
-        left = (self.steps - self.step) / (COOLING * self.steps)
-        return RATE * min(1.0, (self.step + 1) / WARM_UP, max(left, 0.02))
-
-    def measure(self, photos: Tensor, styles: Tensor) -> dict[str, Tensor]:
-        with torch.no_grad():
-            pairs = zip(photos.split(1), styles.split(1), strict=True)
-            photos = torch.cat([match_color(photo, style) for photo, style in pairs])
-            photos = photos.contiguous(memory_format=torch.channels_last)
-            styles = styles.contiguous(memory_format=torch.channels_last)
-            targets = measure_styles(self.backbone, styles)
-            moments: list[Tensor] = []
-            for target in (targets[name] for name in CODE_LAYERS):
-                variance = target.covariance.diagonal(dim1=1, dim2=2)
-                moments += target.mean, variance.clamp_min(0).sqrt()
-            codes = torch.cat(moments, 1)
-            content = measure_content(self.backbone, photos)
-        self.net.renew_grain(self.step + 1)
-        with torch.autocast("cpu", torch.bfloat16):
-            painted = self.net(photos, self.reader(codes))
-        painted = painted.float()
-        again = self.repaint(photos[:DISTURBED], codes[:DISTURBED])
-        style, away = measure_paintings(self.backbone, painted, targets, content)
-        period = PERIODS[self.step // len(SIDES) % len(PERIODS)]
-        return {
-            "style": style.mean(),
-            "content": away.mean(),
-            "tv": total_variation(painted) / painted.numel(),
-            "lattice": measure_lattice(painted, period).mean(),
-            "unrest": measure_unrest(painted[:DISTURBED], again).mean(),
-            "outside": (painted - painted.clamp(0, 1)).square().mean(),
-        }
-
-    def repaint(self, photos: Tensor, codes: Tensor) -> Tensor:
-        """Add noise."""
-        noisy = disturb(photos, self.step).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            again: Tensor = self.net(noisy, self.reader(codes))
-        return again.float()
-
-    def train(self) -> None:
-        began, sums, shown = time.perf_counter(), {}, self.step
-        while self.step < self.steps:
-            parts = self.measure(*self.data.batch(self.step))
-            loss = (
-                STYLE_WEIGHT * parts["style"]
-                + parts["content"]
-                + STEADY_WEIGHT * parts["unrest"]
-                + LATTICE_WEIGHT * parts["lattice"]
-                + TV_WEIGHT * parts["tv"]
-                + 100 * parts["outside"]
-            )
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(self.both.parameters(), 5.0)
-            if not bool(norm.isfinite()):
-                self.step += 1
-                continue
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.rate()
-            self.optimizer.step()
-            self.step += 1
-            keep = min(0.999, self.step / (self.step + 50))
-            for name, value in self.both.state_dict().items():
-                self.average[name].lerp_(value, 1 - keep)
-            for name, part in parts.items():
-                sums[name] = sums.get(name, 0.0) + float(part.detach())
-            if self.step % 100 == 0:
-                count = self.step - shown
-                means = {name: round(total / count, 5) for name, total in sums.items()}
-                spent = (time.perf_counter() - began) / count
-                print(self.step, means, f"{spent:.3f} s a step", flush=True)
-                began, sums, shown = time.perf_counter(), {}, self.step
-            if self.step % SAVE_EVERY == 0 or self.step == self.steps:
-                self.save()
-
-    def pack(self, path: Path) -> None:
-        """Pack the network as it is in the package."""
-        self.both.load_state_dict(self.average)
-        about = {"steps": self.step, "licence": "Apache-2.0"}
-        save_net(path, self.net, reader=self.reader, about=about, dtype=torch.float16)
+        codes = [self.prepare(self.kinds[0], -1 - i).codes for i in range(self.options.units)]
+        every = torch.cat(codes)
+        self.reader.mean.copy_(every.mean(0))
+        # What hardly ever differs is not to be looked at too closely.
+        self.reader.deviation.copy_(every.std(0).clamp_min(0.1 * float(every.std(0).mean())))
 
     @torch.no_grad()
-    def show(self, sheet: Path, side: int = 320) -> None:
-        """Paint held-out photographs after held-out styles."""
-        self.both.load_state_dict(self.average)
-        self.net.renew_grain()
-        rows = []
-        styles = [read(path, side) for path in self.data.unseen[:7]]
-        rows.append([None, *(to_pil(style) for style in styles)])
-        for path in self.data.held[5:60:12]:
-            photo = read(path, side)
-            row = [to_pil(photo)]
-            for style in styles:
-                code = encode_style(self.backbone, style)
-                painted = self.net(match_color(photo, style), self.reader(code))
-                row.append(to_pil(painted.clamp(0, 1)))
-            rows.append(row)
-        save_sheet(draw_sheet(rows, tile=side), sheet)
+    def prepare(self, kind: Kind, step: int) -> Lesson:
+        """Draw a batch, and measure styles and photographs at both sizes."""
+        batch = self.data.draw(step % 2**40, kind.side, kind.count, kind.moved, DECADES)
+        goals = []
+        for size in (1, 2):
+            photos, styles = (shrink(each, size) for each in (batch.photos, batch.styles))
+            targets = make_targets(self.backbone(styles, STYLE_LAYERS))
+            content = self.backbone(photos, [CONTENT_LAYER])[CONTENT_LAYER]
+            goals.append(Goal(targets, content))
+        parts = [
+            (goals[0].targets[n].mean, goals[0].targets[n].deviation)
+            for n in DialReader.code_layers
+        ]
+        codes = torch.cat([each for part in parts for each in part], 1)
+        return Lesson(batch, codes, *goals)
+
+    def measure(self, kind: Kind, lesson: Lesson) -> dict[str, Tensor]:
+        """Return the loss, to be differentiated, and its parts."""
+        batch, moved = lesson.batch, kind.moved
+        numbers = self.reader(lesson.codes, batch.weights)
+        with self.in_short():
+            painted, found = self.net.measure(batch.photos, numbers, batch.grain)
+            held = [(mean[:moved], inverse[:moved]) for mean, inverse in found]
+            pixels, grain = batch.shaken[:, :3], batch.shaken[:, 3:]
+            again = self.net(pixels, numbers[:moved], grain, held)
+        painted, again = painted.float(), again.float()
+        weights = batch.weights
+        goal, half = lesson.goal, lesson.half
+        total, style, content = measure_total(
+            self.backbone, painted, goal.targets, goal.content, weights
+        )
+        broad, *_ = measure_total(
+            self.backbone, shrink(painted, 2), half.targets, half.content, weights
+        )
+        both = (total + BROAD * broad) / (1 + BROAD)
+        away = (again - move(painted[:moved], batch.grid)).square() * batch.inside
+        away = away.sum((1, 2, 3)) / (3 * batch.inside.sum((1, 2, 3))).clamp_min(1)
+        # Not its logarithm, nor in shares of strokes: to paint nothing, or a tint, would be best.
+        unrest = ((away + NOISE**2).sqrt() - NOISE).mean()
+        lattice = torch.stack([measure_lattice(painted[:moved], p).mean() for p in kind.periods])
+        care = self.care * (STEADY * unrest + LATTICE * lattice.mean())
+        loss = (both + LEAST_TOTAL).log().mean() + care
+        return {
+            "loss": loss,
+            "fit": (both + LEAST_TOTAL).log().mean(),
+            "total": total.mean(),
+            "broad": broad.mean(),
+            "style": style.mean(),
+            "content": content.mean(),
+            "moved": away.mean().sqrt() * 255,
+            "lattice": lattice.mean(),
+            "numbers": numbers.square().mean().sqrt(),
+        }
+
+    def in_short(self) -> torch.autocast:
+        # Without its cache: what is kept there does not outlive a recorded step.
+        kind = self.device.type
+        return torch.autocast(kind, torch.bfloat16, enabled=self.short, cache_enabled=False)
+
+    def differentiate(self, kind: Kind, lesson: Lesson) -> dict[str, Tensor]:
+        """Put gradients into place; return all parts, and the gradients' length."""
+        grads = [each.grad for each in self.learnt]
+        torch._foreach_zero_(grads)
+        parts = self.measure(kind, lesson)
+        parts["loss"].backward()
+        norm = torch.stack(torch._foreach_norm(grads)).norm()
+        return {**{name: part.detach() for name, part in parts.items()}, "norm": norm}
+
+    def change(self, parts: dict[str, Tensor], rate: float) -> None:
+        """Do one step of Adam, unless a gradient is no number."""
+        norm = parts["norm"]
+        wrong = (~norm.isfinite()).float()
+        self.optimizer.found_inf = wrong
+        self.optimizer.grad_scale = (norm / CLIP).clamp_min(1)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["times"]
+        self.optimizer.step()
+        self.skipped += wrong
+        self.step += 1
+        keep = min(AVERAGE, self.step / (self.step + 50))
+        torch._foreach_lerp_(self.average, [each.detach() for each in self.learnt], 1 - keep)
+
+    def work(self, kind: Kind) -> Callable[[Lesson], dict[str, Tensor]]:
+        """Return what differentiates a kind of step: recorded, on a graphics card, if it can be."""
+        if kind not in self.works:
+            self.works[kind] = lambda lesson: self.differentiate(kind, lesson)
+            if self.device.type == "cuda" and self.options.record:
+                began = time.perf_counter()
+                try:
+                    recorded = Recorded(self, kind)
+                    self.works[kind] = recorded
+                    tell(f"recorded {kind}: {recorded.said}, {time.perf_counter() - began:.1f} s")
+                except Exception as error:  # whatever torch raises: it goes on without
+                    tell(f"not recorded {kind}: {type(error).__name__}: {str(error)[:300]}")
+                    torch.cuda.synchronize()
+        return self.works[kind]
+
+    # --- the run --------------------------------------------------------------------------------
+
+    def train(self, began: float, judge: Judge | None) -> None:
+        """Learn until the time is over."""
+        options = self.options
+        for kind in self.kinds:
+            self.work(kind)
+        watch, before = Watch(self), self.spent
+        start = time.perf_counter()
+        end = max(began + 60 * options.minutes - options.reserve - before, start + 1)
+        sums: dict[str, Tensor] = {}
+        shown, saved, judged, told = self.step, start, start, start
+        first = self.step
+        while (now := time.perf_counter()) < end and self.step - first < options.steps:
+            self.spent = before + now - start
+            share = self.spent / (before + end - start)
+            kind = self.kinds[self.step % len(self.kinds)]
+            self.care.fill_(min(1.0, max(0.0, (share - CALM) / (CAREFUL - CALM))))
+            parts = self.work(kind)(self.prepare(kind, self.step))
+            for name, part in parts.items():
+                sums[name] = sums[name] + part if name in sums else part.clone()
+            rate = options.rate * min(1.0, (share + 1e-3) / WARM)
+            rate *= 0.02 + 0.98 * (1 - share_of((share - COOL) / (1 - COOL)))
+            self.change(parts, rate * self.scale)
+            if self.step % 8 == 0:
+                self.wait()  # else work for minutes would wait for the device
+            count = self.step - shown
+            if now - told > TELL_SECONDS and count >= FEWEST:
+                means = {name: round(float(total) / count, 5) for name, total in sums.items()}
+                spent = 1e3 * (time.perf_counter() - told) / count
+                self.note({"step": self.step, "share": round(share, 3), "rate": rate, **means,
+                           "ms": round(spent, 2), "skipped": int(self.skipped)})  # fmt: skip
+                if watch.is_astray(means["fit"]):
+                    watch.go_back()
+                    self.scale *= 0.5
+                    self.note({"step": self.step, "went back": watch.best, "scale": self.scale})
+                sums, shown, told = {}, self.step, time.perf_counter()
+            if judge is not None and now - judged > JUDGE_SECONDS:
+                self.look(judge)
+                judged = told = time.perf_counter()
+                sums, shown = {}, self.step
+            if now - saved > SAVE_SECONDS:
+                self.save()
+                saved = time.perf_counter()
+        self.wait()
+        tell(f"{self.step - first} steps in {time.perf_counter() - start:.1f} s")
+        self.save()
+        if judge is not None:
+            self.look(judge)
+            self.show(judge)
+        tell(f"done after {time.perf_counter() - began:.1f} s")
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def note(self, facts: dict[str, Any]) -> None:
+        tell(json.dumps(facts))
+        with (self.run / "log.jsonl").open("a") as file:
+            file.write(json.dumps(facts) + "\n")
+
+    def look(self, judge: Judge) -> None:
+        """Note the two distances of held-out pairs, beside those of the painter's default."""
+        both = self.averaged()
+        with going_on(), steady_kernels():
+            self.note({"step": self.step, **judge.compare(both["net"], both["reader"])})
+
+    def show(self, judge: Judge) -> None:
+        """Paint held-out photographs after held-out styles, at three weights."""
+        both = self.averaged()
+        with going_on(), steady_kernels():
+            for weight in (5.0, 15.0, 45.0):
+                judge.show(both["net"], both["reader"], weight, self.run / f"w{weight:g}.jpg")
+
+    def try_out(self, seconds: float) -> None:
+        """Tell how long each part of a step takes."""
+        for kind in self.kinds:
+            work = self.work(kind)
+            lesson = self.prepare(kind, 0)
+            parts = work(lesson)
+            plain = self.differentiate(kind, lesson)
+            tell(f"{kind}: " + ", ".join(f"{n} {float(p):.4f}" for n, p in parts.items()))
+            tell(f"   by itself loss {float(plain['loss']):.4f} norm {float(plain['norm']):.4f}")
+            for name, do in (
+                ("prepare", lambda kind=kind: self.prepare(kind, 0)),
+                ("differentiate", lambda kind=kind, les=lesson: self.differentiate(kind, les)),
+                ("as it is done", lambda work=work, les=lesson: work(les)),
+                ("change", lambda parts=parts: self.change(parts, 0.0)),
+            ):
+                tell(f"   {name}: {self.time(do, seconds / 12):.2f} ms")
+        if self.device.type == "cuda":
+            tell(f"memory: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB at the most")
+
+    def time(self, do: Callable[[], Any], seconds: float) -> float:
+        do()
+        self.wait()
+        began, count = time.perf_counter(), 0
+        while time.perf_counter() - began < seconds or count < 2:
+            do()
+            count += 1
+            if count % 8 == 0:
+                self.wait()
+        self.wait()
+        return 1e3 * (time.perf_counter() - began) / count
 
 
-def read(path: Path, side: int) -> Tensor:
-    picture = read_image(path)
-    return resize_pixels(picture.pixels, *fit_size(*picture.size, side))
+class Watch:
+    """Keeps what learning goes back to where it has gone astray."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer, self.best = trainer, float("inf")
+        self.kept: list[Tensor] = []
+
+    def is_astray(self, fit: float) -> bool:
+        """Return whether paintings have become worse for good; keep what is as good as ever."""
+        if self.kept and not fit < self.best + ASTRAY:  # no number is astray, too
+            return True
+        if fit < self.best + ASTRAY / 4:
+            self.kept = [each.detach().clone() for each in self.list_state()]
+        self.best = min(self.best, fit)
+        return False
+
+    @torch.no_grad()
+    def go_back(self) -> None:
+        torch._foreach_copy_([each.detach() for each in self.list_state()], self.kept)
+
+    def list_state(self) -> list[Tensor]:
+        trainer = self.trainer
+        found = [*trainer.learnt, *trainer.average]
+        for each in trainer.learnt:
+            found += [part for _, part in sorted(trainer.optimizer.state[each].items())]
+        return found
+
+
+class Recorded:
+    """A step that was recorded on a graphics card, and is played again on other numbers."""
+
+    def __init__(self, trainer: Trainer, kind: Kind) -> None:
+        self.lesson = trainer.prepare(kind, 0)
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                plain = trainer.differentiate(kind, self.lesson)
+        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.synchronize()
+        wanted = [float(plain["loss"]), float(plain["norm"])]
+        by_itself = trainer.time(lambda: trainer.differentiate(kind, self.lesson), 0.5)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.parts = trainer.differentiate(kind, self.lesson)
+        self.graph.replay()
+        torch.cuda.synchronize()
+        found = [float(self.parts["loss"]), float(self.parts["norm"])]
+        far = [abs(a - b) > 0.1 * abs(b) + 1e-2 for a, b in zip(found, wanted, strict=True)]
+        if any(far):
+            raise RuntimeError(f"played, it gives {found} and not {wanted}")
+        played = trainer.time(self.graph.replay, 0.5)
+        self.said = f"{played:.1f} ms, and {by_itself:.1f} ms by itself"
+        if played > by_itself:
+            raise RuntimeError(f"{self.said}: not faster")
+
+    def __call__(self, lesson: Lesson) -> dict[str, Tensor]:
+        with torch.no_grad():
+            torch._foreach_copy_(list_tensors(self.lesson), list_tensors(lesson))
+        self.graph.replay()
+        return self.parts
+
+
+def list_tensors(what: Any) -> list[Tensor]:
+    """Return all tensors inside, always in the same order."""
+    if isinstance(what, Tensor):
+        return [what]
+    if is_dataclass(what):
+        return [each for f in fields(what) for each in list_tensors(getattr(what, f.name))]
+    assert isinstance(what, dict)
+    return [each for part in what.values() for each in list_tensors(part)]
+
+
+def shrink(pictures: Tensor, times: int) -> Tensor:
+    return functional.avg_pool2d(pictures, times) if times > 1 else pictures
+
+
+@contextmanager
+def steady_kernels():
+    """Not to search for the fastest kernel, for sizes that are seen once."""
+    before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+@contextmanager
+def going_on():
+    """Not to end for what is only looked at."""
+    try:
+        yield
+    except Exception:  # whatever it is: it is told, and learning goes on
+        tell(traceback.format_exc())
+
+
+def tell(line: str) -> None:
+    print(f"[{time.perf_counter() - BEGAN:6.1f}] {line}", flush=True)
+
+
+BEGAN = time.perf_counter()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("train", "show", "pack"))
+    parser.add_argument("what", choices=("train", "dry", "show", "pack"))
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--paintings", type=Path, required=True)
+    parser.add_argument("--drawn", type=Path, help="the project's own styles, drawn before")
+    parser.add_argument("--pairs", type=Path, help="held-out pairs, as bench/instant_pairs.py made")
+    parser.add_argument("--teacher", type=Path, help="the judge's weights")
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=28_000)
-    arguments = parser.parse_args()
-    data = Data(arguments.photos, arguments.paintings, arguments.run)
-    trainer = Trainer(data, arguments.run, arguments.steps)
-    if arguments.what == "train":
-        with keeping_memory(all_of_it=True):
-            trainer.train()
-    elif arguments.what == "pack":
-        trainer.pack(DATA / "instant.safetensors")
-    else:
-        trainer.show(arguments.run / f"shown-{trainer.step:06}.png")
+    parser.add_argument("--start", type=Path, help="a folder whose checkpoint is begun with")
+    parser.add_argument("--minutes", type=float, default=600.0)
+    parser.add_argument("--steps", type=int, default=10**9)
+    parser.add_argument("--reserve", type=float, default=20.0, help="seconds, for the end")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--units", type=int, default=16, help="batches that codes are measured on")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--no-search", dest="search", action="store_false", help="of kernels")
+    parser.add_argument("--no-record", dest="record", action="store_false")
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True  # exact for what bfloat16 holds
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = options.search
+        torch.backends.cudnn.benchmark_limit = 4
+        tell(torch.cuda.get_device_name())
+    data = Data(options.photos, options.paintings, options.drawn or options.run / "drawn", device)
+    tell(f"{len(data.photos)} photographs, {data.painted} paintings")
+    trainer = Trainer(data, options)
+    tell("ready")
+    judge = None
+    if options.pairs is not None:
+        judge = Judge(options.pairs, options.teacher, trainer.backbone, device)
+    with keeping_memory(all_of_it=True):
+        if options.what == "train":
+            trainer.train(BEGAN, judge)
+        elif options.what == "dry":
+            trainer.try_out(20.0)
+        elif options.what == "pack":
+            trainer.pack(DATA / "instant.safetensors")
+        else:
+            assert judge is not None, "to show something it needs --pairs"
+            trainer.show(judge)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

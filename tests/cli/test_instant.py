@@ -14,7 +14,7 @@ from PIL import Image
 from impasto.cli.app import run
 from impasto.images.reading import read_image, read_recipe
 from impasto.instant.model_file import load_net, save_net
-from impasto.instant.net import NET_SHAPES, PaintingNet
+from impasto.instant.net import NET_SHAPES, DialReader, PaintingNet, code_size
 from impasto.instant.palette import Palette
 
 TINY = ["--steps", "4", "--batch", "2", "--crop", "64", "--precision", "float32"]
@@ -321,6 +321,25 @@ def test_networks_are_handed_on(picture, model, tmp_path, capsys):
     assert [i.name for i in onnx.load(two).graph.input] == ["photo", "weights"]
     assert run(["export", "-o", str(one)]) == 2
     assert "export needs a style or a model" in capsys.readouterr().err
+
+
+def test_a_network_is_handed_on_to_a_page(compact, picture, tmp_path, capsys):
+    pytest.importorskip("onnx")
+    net = PaintingNet(NET_SHAPES["any"])
+    reader = DialReader(code_size(compact, DialReader.code_layers), net.count)
+    model, page = tmp_path / "dial.safetensors", tmp_path / "page"
+    save_net(model, net, reader=reader)
+    assert run(["export", "--for", "web", "--model", str(model), "-o", str(page)]) == 0
+    assert "painter.onnx, style.onnx, manifest.json" in capsys.readouterr().err
+    names = ["manifest.json", "painter.onnx", "style.onnx"]
+    assert sorted(path.name for path in page.iterdir()) == names
+    refused = ["export", "--for", "web", "--model", str(model), "--style", str(picture)]
+    assert run(refused) == 2
+    assert "a page reads styles itself: no --style" in capsys.readouterr().err
+    assert run(["export", "--for", "web", "--model", str(model), "-o", str(model)]) == 2
+    assert "a page's files go into a folder" in capsys.readouterr().err
+    assert run(["export", "--for", "web", "--model", "painters", "-o", str(page)]) == 2
+    assert "any style, at any style weight" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["instant", "train", "export"])

@@ -13,11 +13,13 @@ from impasto.instant.net import (
     MARGIN,
     NET_SHAPES,
     CodeReader,
+    DialReader,
     PaintingNet,
     StyledNorm,
     code_size,
     encode_style,
     mirror_side,
+    normalise_by,
     run_layers,
     spread_cells,
 )
@@ -36,8 +38,9 @@ def test_the_norm_and_its_slopes_are_those_of_torch(layout):
     scale, shift = (draw(2, 3, seed=s, kind=torch.float64).requires_grad_() for s in (1, 2))
     own = functional.instance_norm(x, eps=1e-5)
     plain = own * (1 + scale)[..., None, None] + shift[..., None, None]
-    ours = StyledNorm.apply(x, scale, shift)
+    ours, mean, inverse = StyledNorm.apply(x, scale, shift)
     torch.testing.assert_close(ours, plain, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(normalise_by(x, scale, shift, (mean, inverse)), ours)
     weights = draw(2, 3, 5, 4, seed=3, kind=torch.float64)
     leaves = (x, scale, shift)
     expected = torch.autograd.grad((plain * weights).sum(), leaves)
@@ -107,8 +110,9 @@ def test_what_is_even_is_painted_without_a_grid(name):
     torch.manual_seed(0)
     net = PaintingNet(NET_SHAPES[name]).requires_grad_(False)
     net.grain.zero_()
-    side = 2 * net.reach + 16 - 2 * MARGIN
-    photo = torch.tensor([0.2, 0.5, 0.7]).view(1, 3, 1, 1).expand(-1, -1, side, side)
+    side = 2 * (net.reach + 8) + 16
+    photo = torch.tensor([0.2, 0.5, 0.7]).view(1, 3, 1, 1).repeat(1, 1, side, side)
+    photo[..., :4] = torch.rand(1, 3, side, 4)  # else there is nothing to normalise by
     added = net(photo, torch.randn(1, net.count)) - photo
     centre = added[..., side // 2 - 8 : side // 2 + 8, side // 2 - 8 : side // 2 + 8]
     spread = float(centre.std((2, 3)).max())
@@ -120,7 +124,8 @@ def test_the_grain_is_always_the_same_and_of_no_period_below_its_own():
     net = PaintingNet(NET_SHAPES["slim"])
     padded = net.pad(torch.rand(2, 3, 600, 150))
     grain = padded[:, 3]
-    assert torch.equal(grain, PaintingNet(NET_SHAPES["any"]).pad(torch.rand(2, 3, 600, 150))[:, 3])
+    other = PaintingNet(NET_SHAPES["any"]).pad(torch.rand(2, 3, 600, 150))[:, 3]
+    assert torch.equal(grain[:, :600, :152], other)
     assert torch.equal(grain[0, :-GRAIN], grain[0, GRAIN:])
     assert float(grain.std()) == pytest.approx(1, abs=0.02)
     assert abs(float(grain.mean())) < 0.02
@@ -207,7 +212,61 @@ def test_numbers_of_zero_leave_a_normalisation_plain():
 
 
 def test_the_net_for_any_style_is_small(compact):
-    net = PaintingNet(NET_SHAPES["any"])
-    reader = CodeReader(code_size(compact), net.count)
+    net = PaintingNet(NET_SHAPES["any"]).requires_grad_(False)
+    reader = DialReader(code_size(compact, DialReader.code_layers), net.count)
     count = sum(each.numel() for part in (net, reader) for each in part.parameters())
-    assert 2 * count < 3_000_000  # bytes, in half precision
+    assert 2 * count < 4_000_000  # bytes, in half precision
+    products = 0
+
+    def count_products(conv, _, given) -> None:
+        nonlocal products
+        products += given.numel() * conv.weight[0].numel()
+
+    for conv in net.modules():
+        if isinstance(conv, torch.nn.Conv2d):
+            conv.register_forward_hook(count_products)
+    net(torch.rand(1, 3, 512, 512), torch.zeros(1, net.count))
+    assert products < 5e9
+
+
+def test_a_dial_turns_what_was_read_once():
+    torch.manual_seed(0)
+    reader = DialReader(10, 6).requires_grad_(False)
+    codes = draw(3, 10)
+    known = reader.read(codes)
+    weights = torch.tensor([5.0, 15.0, 45.0])
+    together = reader(codes, weights)
+    for row, weight in enumerate(weights):
+        alone = reader.dial(known[row : row + 1], weight[None])
+        torch.testing.assert_close(alone, together[row : row + 1])
+        other = reader.dial(known[row : row + 1], 1.5 * weight[None])
+        assert not torch.equal(alone, other)
+    # Beyond what is taught it stays where it is.
+    ends = [reader.dial(known, torch.tensor([each])) for each in (0.0, 1.0, 1.5, 150.0, 1e9)]
+    assert torch.equal(ends[0], ends[1])
+    torch.testing.assert_close(ends[1], ends[2])
+    torch.testing.assert_close(ends[3], ends[4])
+
+
+def test_a_grain_from_outside_takes_the_place_of_the_net_s():
+    net = make_net("any")
+    photo = torch.rand(2, 3, 40, 48, generator=seeded(1))
+    numbers = 0.1 * draw(2, net.count)
+    own = net.grain[..., :40, :48]
+    torch.testing.assert_close(net(photo, numbers, own), net(photo, numbers))
+    assert not torch.equal(net(photo, numbers, own.flip(3)), net(photo, numbers))
+    padded = net.pad(photo[..., :37, :41], own[..., :37, :41])
+    assert padded.shape == (2, 4, 40, 48)
+    torch.testing.assert_close(padded[0, 3, 37:, :41], own[0, 0, [36, 35, 34], :41])
+
+
+def test_held_statistics_are_those_that_were_measured():
+    net = make_net("any")
+    photo = torch.rand(2, 3, 40, 48, generator=seeded(1))
+    numbers = 0.1 * draw(2, net.count)
+    painted, found = net.measure(photo, numbers)
+    assert [mean.shape for mean, _ in found] == [(2, each) for each in net.channels]
+    assert torch.equal(painted, net(photo, numbers))
+    assert torch.equal(painted, net(photo, numbers, held=found))
+    other = net(photo.flip(0), numbers, held=found)
+    assert not torch.allclose(other, net(photo.flip(0), numbers), atol=1e-3)

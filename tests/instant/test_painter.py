@@ -16,7 +16,7 @@ from impasto.images.picture import Picture
 from impasto.images.reading import read_image, read_recipe
 from impasto.images.writing import write_image
 from impasto.instant.model_file import save_net
-from impasto.instant.net import NET_SHAPES, PaintingNet
+from impasto.instant.net import NET_SHAPES, DialReader, PaintingNet, code_size
 from impasto.instant.options import InstantOptions, parse_blend
 from impasto.instant.painter import Impression, Instant, open_net, read_palette
 from impasto.instant.palette import Palette
@@ -343,3 +343,69 @@ def test_what_many_paintings_share_is_settled_once(model):
     settled, notes = Impression.settle_many(auto, ["a"])
     assert settled.engine in ("torch", "openvino", "onnx")
     assert len(notes) <= 1
+
+
+# --- a dial for the style weight ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def dialled(compact, tmp_path_factory):
+    """A net for any style, at any style weight, that was never taught."""
+    torch.manual_seed(0)
+    net = PaintingNet(NET_SHAPES["any"])
+    torch.nn.init.normal_(net.exit.weight, std=0.05)
+    reader = DialReader(code_size(compact, DialReader.code_layers), net.count)
+    torch.nn.init.normal_(reader.last.weight, std=0.05)
+    path = tmp_path_factory.mktemp("models") / "dial.safetensors"
+    save_net(path, net, reader=reader)
+    return path
+
+
+def test_a_dial_reads_a_style_once(photo, styles, dialled, monkeypatch):
+    paint = Instant(styles[0], {**PLAIN, "model": str(dialled)})
+    looks = []
+    read = paint.styles.reader.reader.read
+    monkeypatch.setattr(
+        paint.styles.reader.reader, "read", lambda codes: looks.append(1) or read(codes)
+    )
+    paintings = [pixels(paint(photo, style_weight=weight)) for weight in (3, 15, 75)]
+    usual = paint(photo)
+    assert len(looks) == 1
+    assert torch.equal(usual.pixels, paintings[1])
+    for other in (paintings[0], paintings[2]):
+        assert float((other - paintings[1]).abs().max()) > 1e-3
+    assert usual.recipe["options"]["style_weight"] is None
+    turned = paint(photo, style_weight=75)
+    assert turned.recipe["options"]["style_weight"] == 75
+    as_option = Instant(styles[0], {**PLAIN, "model": str(dialled), "style_weight": 75})(photo)
+    assert torch.equal(as_option.pixels, paintings[2])
+
+
+def test_a_weight_that_was_not_taught_is_told(photo, styles, dialled):
+    paint = Instant(styles[0], {**PLAIN, "model": str(dialled)})
+    farthest = paint(photo, style_weight=150)
+    beyond = paint(photo, style_weight=1000)
+    assert torch.equal(beyond.pixels, farthest.pixels)
+    assert not any("style weight" in note for note in farthest.notes)
+    assert any("style weight 1000: taken as 150" in note for note in beyond.notes)
+
+
+def test_styles_learnt_at_one_weight_have_no_dial(photo, model):
+    with pytest.raises(OptionError, match="no --style-weight"):
+        Instant("a", {**PLAIN, "model": str(model), "style_weight": 15})
+    with pytest.raises(OptionError, match="no --style-weight"):
+        Instant("a", {**PLAIN, "model": str(model)})(photo, style_weight=15)
+    with pytest.raises(OptionError, match="no --style-weight"):
+        read_palette(["a"], str(model), 96, 15.0)
+
+
+def test_a_clip_is_held_by_its_frames(photo, styles, dialled):
+    paint = Instant(styles[0], {**PLAIN, "model": str(dialled)})
+    held = paint.hold(photo)
+    alone = pixels(paint(photo))
+    # Its own statistics, held, make it what it is by itself.
+    torch.testing.assert_close(held(photo.pixels), alone, atol=2e-3, rtol=0)
+    darker = photo.pixels * 0.5
+    assert float((held(darker) - pixels(paint(Picture(darker)))).abs().max()) > 0.05
+    turned = paint.hold([photo, Picture(darker)], style_weight=75)
+    assert not torch.equal(turned(photo.pixels), held(photo.pixels))

@@ -37,7 +37,7 @@ def make_net(name: str) -> PaintingNet:
 @pytest.mark.parametrize(
     ("name", "size", "most"),
     [
-        ("any", (201, 330), 180 * 180),
+        ("any", (201, 500), 300 * 300),
         ("slim", (97, 400), 120 * 200),
         ("narrow", (110, 131), 130 * 140),
     ],

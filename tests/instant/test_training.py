@@ -91,7 +91,7 @@ def test_it_learns_and_shows_what_it_learnt(photos, styles, tmp_path):
     first, last = (np.mean([each.total for each in part]) for part in (lessons[:4], lessons[-4:]))
     assert last < 0.6 * first
     for each in lessons:
-        parts = 18 * each.style + each.content + 3 * each.tv
+        parts = 15 * each.style + each.content + 5 * each.tv
         assert parts <= each.total * 1.0001  # what is out of range is the rest
         assert each.steps == 40
     assert lessons[-1].measured["seconds_left"] == 0

@@ -16,15 +16,23 @@ from impasto.instant.training_losses import (
     STYLE_LAYERS,
     disturb,
     find_distance,
+    make_targets,
     measure_content,
     measure_lattice,
     measure_paintings,
     measure_styles,
+    measure_total,
     measure_unrest,
+    work_in_groups,
 )
 from impasto.losses.statistics import Gaussian
 from impasto.losses.style import GaussianLoss
-from impasto.system.devices import seeded
+from impasto.painting.inputs import Region, Sample
+from impasto.painting.loss_plan import plan_painting_losses
+from impasto.painting.objective import Objective
+from impasto.painting.options import PaintOptions
+from impasto.painting.scene import View
+from impasto.system.devices import Machine, seeded
 
 pytestmark = pytest.mark.arithmetic
 
@@ -82,7 +90,7 @@ def test_a_picture_is_its_own_style_and_content(compact):
     pictures = torch.rand(2, 3, 48, 40, generator=seeded(0))
     styles, content = measure_styles(compact, pictures), measure_content(compact, pictures)
     style, away = measure_paintings(compact, pictures, styles, content)
-    assert float(style.square().max()) < 1e-3
+    assert float(style.max()) < 1e-3
     assert float(away.max()) == 0
     other = measure_content(compact, pictures.flip(0))
     style, away = measure_paintings(compact, pictures, styles, other)
@@ -177,3 +185,63 @@ def test_a_lattice_has_a_slope_that_takes_it_away():
     plain = torch.full((1, 3, 64, 64), 0.5, requires_grad=True)
     (slope,) = torch.autograd.grad(measure_lattice(plain, 4).sum(), plain)
     assert bool(slope.isfinite().all())
+
+
+# --- the painter's default, a batch at a time ---------------------------------------------------
+
+
+def draw_pictures(count: int, side: int, seed: int) -> torch.Tensor:
+    small = torch.rand(count, 3, side // 4, side // 4, generator=seeded(seed))
+    return torch.nn.functional.interpolate(small, scale_factor=4, mode="bicubic").clamp(0, 1)
+
+
+def see(backbone, painted, photos, styles, weights):
+    targets = make_targets(backbone(styles, STYLE_LAYERS))
+    content = backbone(photos, [CONTENT_LAYER])[CONTENT_LAYER]
+    return measure_total(backbone, painted, targets, content, weights)
+
+
+def test_totals_and_slopes_are_those_of_the_painter_s_default(compact):
+    """Each picture of a batch has the total of ``impasto paint`` at its style weight."""
+    painted = draw_pictures(2, 96, 1) * 1.2 - 0.1  # some of it out of range
+    photos, styles = draw_pictures(2, 96, 2), draw_pictures(2, 96, 3)
+    weights = torch.tensor([4.0, 60.0])
+    ours = painted.clone().requires_grad_()
+    total, style, content = see(compact, ours, photos, styles, weights)
+    (slopes,) = torch.autograd.grad(total.sum(), ours)
+    for i in range(2):
+        options = PaintOptions(style_weight=float(weights[i]))
+        photo, sample = photos[i : i + 1], Sample(styles[i : i + 1], None, 1.0, 0)
+        view = View(photo, photo, None, (Region(None, (sample,)),), lambda pixels: pixels)
+        plan = plan_painting_losses(compact, options)
+        objective = Objective(compact, Machine(torch.device("cpu")), view, plan)
+        alone = painted[i : i + 1].clone().requires_grad_()
+        wanted, parts = objective(alone, 0)
+        (slope,) = torch.autograd.grad(wanted, alone)
+        assert float(total[i].detach()) == pytest.approx(float(wanted.detach()), rel=2e-3)
+        assert float(style[i].detach()) == pytest.approx(float(parts["style"].detach()), rel=3e-3)
+        assert float(content[i].detach()) == pytest.approx(float(parts["content"].detach()))
+        alike = torch.cosine_similarity(slopes[i].flatten(), slope.flatten(), dim=0)
+        assert float(alike) > 0.999
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_flat_styles_and_pictures_have_finite_totals_and_slopes(compact, level):
+    flat, other = torch.full((1, 3, 64, 64), level), draw_pictures(1, 64, 4)
+    painted = torch.cat([other, flat, flat]).requires_grad_()
+    photos, styles = torch.cat([other, flat, other]), torch.cat([flat, flat, other])
+    total, *_ = see(compact, painted, photos, styles, torch.full((3,), 15.0))
+    (slope,) = torch.autograd.grad(total.sum(), painted)
+    assert bool(total.isfinite().all())
+    assert bool(slope.isfinite().all())
+    assert float(total[1].detach()) < 1e-2
+
+
+def test_groups_of_layers_are_worked_on_as_each_by_itself():
+    matrices = [torch.randn(2, c, c, generator=seeded(c)) for c in (16, 32, 64, 128, 128)]
+    done = work_in_groups(lambda each: each @ each, matrices)
+    for each, square in zip(matrices, done, strict=True):
+        torch.testing.assert_close(square, each @ each)
+    sums = work_in_groups(lambda a, b: (a * b).sum((1, 2)), matrices, matrices)
+    for each, total in zip(matrices, sums, strict=True):
+        torch.testing.assert_close(total, each.square().sum((1, 2)))

@@ -8,7 +8,17 @@ import torch
 from torch import Tensor
 
 from impasto.losses import statistics as sums
-from impasto.losses.statistics import WeightedSums, sum_squares, widen
+from impasto.losses.statistics import (
+    RootTrace,
+    WeightedSums,
+    find_roots,
+    iterate_roots,
+    square_root,
+    sum_squares,
+    trace_of_root,
+    widen,
+)
+from impasto.system.devices import seeded
 
 pytestmark = pytest.mark.arithmetic
 
@@ -231,3 +241,40 @@ def test_in_full_widens_what_is_short_and_nothing_else():
     for kind in (torch.float32, torch.float64):
         tensor = torch.zeros(2, dtype=kind)
         assert widen(tensor) is tensor
+
+
+# --- roots by products alone --------------------------------------------------------------------
+
+
+def draw_covariances(channels: int, rank: int, seed: int = 0) -> torch.Tensor:
+    columns = torch.randn(4, channels, rank, generator=seeded(seed), dtype=torch.float64)
+    columns = columns * torch.logspace(0, -3, rank, dtype=torch.float64)
+    matrices = columns @ columns.mT
+    trace = matrices.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
+    return matrices + 1e-6 * trace * torch.eye(channels, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("begin", [0, 3])
+@pytest.mark.parametrize(("channels", "rank"), [(3, 1), (16, 16), (40, 2), (40, 40)])
+def test_roots_by_products_are_those_by_eigenvectors(channels, rank, begin):
+    matrices = draw_covariances(channels, rank)
+    root, inverse = iterate_roots(matrices, begin)
+    torch.testing.assert_close(root @ root, matrices, atol=1e-9, rtol=1e-6)
+    eye = torch.eye(channels, dtype=torch.float64).expand_as(root)
+    torch.testing.assert_close(root @ inverse, eye, atol=1e-6, rtol=0)
+    for ours, other in zip((root, inverse), find_roots(matrices), strict=True):
+        torch.testing.assert_close(ours, other, atol=1e-6, rtol=1e-5)
+
+
+def test_the_trace_of_a_root_and_its_slope_are_those_of_the_distance():
+    ours, theirs = draw_covariances(12, 12), draw_covariances(12, 12, seed=1)
+    root = square_root(theirs)
+    first, second = (ours.clone().requires_grad_() for _ in range(2))
+    trace = RootTrace.apply(first, root)
+    plain = trace_of_root(second, root)
+    torch.testing.assert_close(trace, plain)
+    trace.sum().backward()
+    plain.sum().backward()
+    torch.testing.assert_close(first.grad, second.grad, atol=1e-3, rtol=1e-3)
+    factors = torch.linalg.cholesky(theirs)  # any factor will do
+    torch.testing.assert_close(RootTrace.apply(ours, factors), plain.detach())

@@ -86,18 +86,24 @@ def export_command(
 ) -> int:
     """Write a network as ONNX, for other programs: photograph in, painting out, at any size.
 
+    With --for web it is the network for any style, in a folder: its painter, what reads a style's
+    picture, and a manifest, for a page that needs no server.
+
     Parameters
     ----------
     style
         Picture that the network for any style is to paint after; repeated, there is a weight for
         each to blend them by. With --model, the name of one of its styles; all, if not given.
     output
-        Where it goes; its name ends in .onnx. STYLE.onnx or MODEL.onnx here if not given.
+        Where it goes; its name ends in .onnx. STYLE.onnx or MODEL.onnx here if not given; with
+        --for web a folder, impasto-web if not given.
     quiet
         Say nothing but errors.
     """
     named = [options.model] if options.model is not None else list(style or [])
-    if not (named and all(named)):
+    if options.for_ == "web":
+        output = output or Path("impasto-web")
+    elif not (named and all(named)):
         raise OptionError("export needs a style or a model: --style PICTURE or --model MODEL")
     output = output or Path("-".join(Path(name).stem for name in named) + ".onnx")
     request = Request({"style": tuple(style or ())}, options, output=output)

@@ -15,7 +15,7 @@ from torch import Tensor
 from impasto.errors import OptionError
 from impasto.images.color_transfer import carry_moments, color_statistics
 from impasto.images.resizing import fit_size, resize_pixels
-from impasto.instant.net import encode_style
+from impasto.instant.net import USUAL_WEIGHT, encode_style
 from impasto.instant.painter import open_net
 from impasto.instant.tiled_pass import place_net
 from impasto.losses.regularisers import range_penalty, total_variation
@@ -230,7 +230,9 @@ class InstantStyliser:
     def _read(self, style: int, side: int) -> Tensor:
         if (style, side) not in self.known:
             seen = shrink_style(self.styles[style], side, self.least_style)
-            self.known[style, side] = self.reader(encode_style(self.backbone, seen))
+            code = encode_style(self.backbone, seen, layers=self.reader.code_layers)
+            weights = torch.tensor([USUAL_WEIGHT])
+            self.known[style, side] = self.reader.dial(self.reader.read(code), weights)
         return self.known[style, side]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,14 +20,16 @@ import torch
 from torch import Tensor
 
 from impasto.images.color_transfer import RIDGE, matrix_power
-from impasto.instant.net import GRAIN, MARGIN, NORM_EPSILON, PaintingNet
+from impasto.instant.net import GRAIN, NORM_EPSILON, PaintingNet
 from impasto.instant.palette import Palette
+from impasto.networks.reflection import ReflectedConv
 from impasto.system.files import replacing
 from impasto.system.optional import require
 
 _Array = npt.NDArray[Any]
 _Value = _Array | np.generic
 
+PICTURE = (1, 3, "height", "width")
 _OPSET, _IR_VERSION = 17, 8  # of ONNX, from 2021: old enough for all that reads such files
 _FLAT = 1e-12  # what a variance counts for at least, as in ``color_transfer.matrix_power``
 # Newton's steps, of which each makes what is far too small half as large again: enough for 1e-6.
@@ -34,43 +37,47 @@ _STEPS = 40
 
 
 class Graph:
-    """ONNX nodes, in the order in which they are run, and the constants between them."""
+    """ONNX nodes, in the order in which they are run, and the constants between them.
 
-    def __init__(self, onnx: ModuleType) -> None:
-        self.onnx = onnx
-        self.single, self.double = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+    A ``narrow`` one has no other real numbers than float32, as graphics cards in browsers.
+    """
+
+    def __init__(self, onnx: ModuleType, *, narrow: bool = False) -> None:
+        self.onnx, self.narrow = onnx, narrow
+        self.single = onnx.TensorProto.FLOAT
+        self.double = self.single if narrow else onnx.TensorProto.DOUBLE
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
     def add(self, kind: str, *inputs: str | _Value, name: str | None = None, **how: Any) -> str:
         """Add a node; return the name of what comes out."""
         name = name or f"n{len(self.nodes)}"
-        return self.add_many(kind, *inputs, names=[name], **how)[0]
-
-    def add_many(
-        self, kind: str, *inputs: str | _Value, names: Sequence[str], **how: Any
-    ) -> list[str]:
-        """Add a node that several things come out of; return their names."""
         read = [each if isinstance(each, str) else self.keep(each) for each in inputs]
-        self.nodes.append(self.onnx.helper.make_node(kind, read, list(names), **how))
-        return list(names)
+        self.nodes.append(self.onnx.helper.make_node(kind, read, [name], **how))
+        return name
 
     def keep(self, constant: _Value) -> str:
         """Keep a constant; return its name."""
         name = f"constant{len(self.constants)}"
-        tensor = self.onnx.numpy_helper.from_array(np.array(constant, order="C"), name)
+        array = np.array(constant, order="C")
+        if self.narrow and array.dtype in (np.float16, np.float64):
+            array = array.astype(np.float32)
+        tensor = self.onnx.numpy_helper.from_array(array, name)
         self.constants.append(tensor)
         return name
 
-    def close(self, inputs: Mapping[str, Sequence[int | str]], output: str) -> Any:
-        """Return the whole model, of inputs of these shapes and one painting."""
+    def close(
+        self,
+        inputs: Mapping[str, Sequence[int | str]],
+        outputs: Mapping[str, Sequence[int | str]],
+    ) -> Any:
+        """Return the whole model, of inputs and outputs of these shapes."""
         helper, kind = self.onnx.helper, self.single
-        picture = (1, 3, "height", "width")
         graph = helper.make_graph(
             self.nodes,
             "impasto",
             [helper.make_tensor_value_info(name, kind, shape) for name, shape in inputs.items()],
-            [helper.make_tensor_value_info(output, kind, picture)],
+            [helper.make_tensor_value_info(name, kind, shape) for name, shape in outputs.items()],
             self.constants,
         )
         return helper.make_model(
@@ -103,8 +110,8 @@ def build_model(net: PaintingNet) -> Any:
     """Return ``net.forward`` as a model: ``photo`` and ``numbers`` in, ``painting`` out."""
     graph = Graph(require("onnx", "an ONNX graph needs onnx", extra="onnx"))
     add_net(graph, net, "photo", "numbers", "painting")
-    inputs = {"photo": (1, 3, "height", "width"), "numbers": (1, net.count)}
-    return graph.close(inputs, "painting")
+    inputs = {"photo": PICTURE, "numbers": (1, net.count)}
+    return graph.close(inputs, {"painting": PICTURE})
 
 
 def add_net(graph: Graph, net: PaintingNet, photo: str, numbers: str, painting: str) -> None:
@@ -115,8 +122,10 @@ def add_net(graph: Graph, net: PaintingNet, photo: str, numbers: str, painting: 
         padded = graph.add("Gather", padded, add_mirror(graph, net, photo, dim), axis=dim)
     if net.layout.grain:
         padded = graph.add("Concat", padded, add_grain(graph, net, padded), axis=1)
+    if net.layout.reflect:
+        padded = add_cells_around(graph, padded, net.layout.fold)
     added = add_walk(graph, net, padded, split_numbers(graph, net, numbers))
-    corner, axes = whole(MARGIN, MARGIN), whole(2, 3)
+    corner, axes = whole(net.layout.margin, net.layout.margin), whole(2, 3)
     end = graph.add("Add", sides, corner)
     graph.add("Add", photo, graph.add("Slice", added, corner, end, axes), name=painting)
 
@@ -124,13 +133,25 @@ def add_net(graph: Graph, net: PaintingNet, photo: str, numbers: str, painting: 
 def add_mirror(graph: Graph, net: PaintingNet, photo: str, dim: int) -> str:
     """Add ``net.mirror_side``, of the margin before and after, and to multiples of the stride."""
     side = graph.add("Gather", graph.add("Shape", photo), np.int64(dim))
+    margin = net.layout.margin
     missing = graph.add("Mod", graph.add("Neg", side), np.int64(net.stride))
-    end = graph.add("Add", graph.add("Add", side, missing), np.int64(MARGIN))
-    seen = graph.add("Range", np.int64(-MARGIN), end, np.int64(1))
+    if net.layout.reflect:
+        missing = graph.add("Max", missing, graph.add("Sub", np.int64(2 * net.stride), side))
+    end = graph.add("Add", graph.add("Add", side, missing), np.int64(margin))
+    seen = graph.add("Range", np.int64(-margin), end, np.int64(1))
     twice = graph.add("Mul", side, np.int64(2))
     there = graph.add("Mod", seen, twice)
     back = graph.add("Sub", graph.add("Sub", twice, np.int64(1)), there)
     return graph.add("Min", there, back)
+
+
+def add_cells_around(graph: Graph, x: str, fold: int) -> str:
+    """Add a border of a cell of pixels: those of the last but one, as cells are mirrored."""
+    for dim in (2, 3):
+        head = graph.add("Slice", x, whole(fold), whole(2 * fold), whole(dim))
+        tail = graph.add("Slice", x, whole(-2 * fold), whole(-fold), whole(dim))
+        x = graph.add("Concat", head, x, tail, axis=dim)
+    return x
 
 
 def add_grain(graph: Graph, net: PaintingNet, padded: str) -> str:
@@ -147,9 +168,9 @@ def split_numbers(graph: Graph, net: PaintingNet, numbers: str) -> list[tuple[st
     """Add the split into what every normalisation multiplies by, and what it adds."""
     ones = np.concatenate([np.repeat(np.array([1, 0], np.float32), each) for each in net.channels])
     flat = graph.add("Add", graph.add("Reshape", numbers, whole(-1)), ones)
-    names = [f"{what}{i}" for i in range(len(net.channels)) for what in ("times", "plus")]
-    sizes = whole(*(each for each in net.channels for _ in range(2)))
-    parts = graph.add_many("Split", flat, sizes, names=names, axis=0)
+    # A Split into so many would need more buffers than graphics cards in browsers have.
+    ends = np.cumsum([0, *(each for each in net.channels for _ in range(2))])
+    parts = [graph.add("Slice", flat, whole(a), whole(b)) for a, b in pairwise(ends)]
     return list(zip(parts[::2], parts[1::2], strict=True))
 
 
@@ -163,7 +184,8 @@ def add_walk(graph: Graph, net: PaintingNet, padded: str, manners: list[tuple[st
     def relu(x: str) -> str:
         return graph.add("Relu", x)
 
-    x = relu(norm(add_conv(graph, padded, net.entry, fold)))
+    mirrored = net.layout.reflect
+    x = relu(norm(add_conv(graph, padded, net.entry, fold, padded=mirrored)))
     skips = []
     for conv in net.down:
         skips.append(x)
@@ -171,19 +193,39 @@ def add_walk(graph: Graph, net: PaintingNet, padded: str, manners: list[tuple[st
     for first, second in zip(net.middle[::2], net.middle[1::2], strict=True):
         y = relu(norm(add_conv(graph, x, first)))
         x = graph.add("Add", norm(add_conv(graph, y, second)), x)
-    for conv in net.up:
-        x = norm(add_conv(graph, add_larger(graph, x), conv))
-        x = relu(graph.add("Add", x, skips.pop()) if net.layout.skips else x)
+    for i, conv in enumerate(net.up):
+        skip = skips.pop()
+        if net.layout.refine:
+            x = add_larger(graph, add_conv(graph, x, conv))
+            x = relu(norm(graph.add("Add", x, skip) if net.layout.skips else x))
+            x = relu(norm(add_conv(graph, x, net.again[i])))
+        else:
+            x = norm(add_conv(graph, add_larger(graph, x), conv))
+            x = relu(graph.add("Add", x, skip) if net.layout.skips else x)
     x = add_conv(graph, x, net.exit)
     if fold == 1:
         return x
     x = graph.add("DepthToSpace", x, blocksize=fold, mode="CRD")
-    return graph.add("Conv", x, real(net.smoothing), pads=[fold - 1] * 4, group=3)
+    around = fold - 1
+    if mirrored:
+        x, around = add_border(graph, x, around), 0
+    return graph.add("Conv", x, real(net.smoothing), pads=[around] * 4, group=3)
 
 
-def add_conv(graph: Graph, x: str, conv: Any, fold: int = 1) -> str:
-    """Add a convolution; with a fold, of cells of that many pixels a side, without making them."""
-    around = [conv.padding[0] * fold] * 4
+def add_border(graph: Graph, x: str, width: int) -> str:
+    """Add a border that mirrors what lies within."""
+    return graph.add("Pad", x, whole(0, 0, width, width, 0, 0, width, width), mode="reflect")
+
+
+def add_conv(graph: Graph, x: str, conv: Any, fold: int = 1, *, padded: bool = False) -> str:
+    """Add a convolution; with a fold, of cells of that many pixels a side, without making them.
+
+    What is ``padded`` has its border already.
+    """
+    width = conv.padding[0]
+    if isinstance(conv, ReflectedConv):
+        x, width = x if padded else add_border(graph, x, width), 0
+    around = [width * fold] * 4
     strides, size = [conv.stride[0] * fold] * 2, [conv.kernel_size[0] * fold] * 2
     weight, bias = real(fold_weight(conv.weight, fold)), real(conv.bias)
     return graph.add("Conv", x, weight, bias, kernel_shape=size, strides=strides, pads=around)
@@ -214,14 +256,14 @@ def export_onnx(path: Path, net: PaintingNet, palette: Palette) -> None:
     """
     onnx = require("onnx", "an ONNX file needs onnx", extra="onnx")
     graph = Graph(onnx)
-    inputs: dict[str, Sequence[int | str]] = {"photo": (1, 3, "height", "width")}
+    inputs: dict[str, Sequence[int | str]] = {"photo": PICTURE}
     if len(palette) > 1:
         inputs["weights"] = (len(palette),)
     numbers, mean, covariance = add_blend(graph, palette)
     recoloured = add_recolouring(graph, mean, covariance)
     add_net(graph, net, recoloured, numbers, "added")
     graph.add("Clip", "added", np.float32(0), np.float32(1), name="painting")
-    model = graph.close(inputs, "painting")
+    model = graph.close(inputs, {"painting": PICTURE})
     model.doc_string = (
         "Paints the photograph. Of a blend, weights of any sum say how much of each style. "
         "What finds the colours needs float32 at least: with OpenVINO, the precision hint f32."
@@ -296,7 +338,7 @@ def add_optimal_map(graph: Graph, covariance: str, target: str) -> str:
     return graph.add("MatMul", middle, inverse)
 
 
-def add_cholesky(graph: Graph, matrix: str) -> tuple[str, str]:
+def add_cholesky(graph: Graph, matrix: str, least: float = RIDGE) -> tuple[str, str]:
     """Add the Cholesky factor of a matrix (3, 3) and its inverse, as ONNX has no solvers."""
 
     def minus(x: str, *pairs: tuple[str, str]) -> str:
@@ -305,7 +347,7 @@ def add_cholesky(graph: Graph, matrix: str) -> tuple[str, str]:
         return x
 
     def root(x: str) -> str:  # no pivot is less than the ridge but by rounding
-        return graph.add("Sqrt", graph.add("Max", x, np.array([RIDGE])))
+        return graph.add("Sqrt", graph.add("Clip", x, np.float64(least)))
 
     def over(x: str, *others: str) -> str:
         for other in others:
@@ -313,8 +355,8 @@ def add_cholesky(graph: Graph, matrix: str) -> tuple[str, str]:
         return x
 
     flat = graph.add("Reshape", matrix, whole(-1))
-    names = [f"c{row}{column}" for row in range(3) for column in range(3)]
-    c00, _, _, c10, c11, _, c20, c21, c22 = graph.add_many("Split", flat, names=names, axis=0)
+    places = (0, 3, 4, 6, 7, 8)  # of the lower triangle
+    c00, c10, c11, c20, c21, c22 = (graph.add("Gather", flat, whole(each)) for each in places)
     k00 = root(c00)
     k10, k20 = over(c10, k00), over(c20, k00)
     k11 = root(minus(c11, (k10, k10)))

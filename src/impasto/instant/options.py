@@ -73,6 +73,11 @@ class OnePassOptions(DeviceOptions):
         default=None,
         description="Long side of the result in pixels; the photograph's own if not given.",
     )
+    style_weight: Weight | None = Field(
+        default=None,
+        description="How strongly the style pulls, from 1.5 to 150, as with 'impasto paint': 15 if "
+        "not given. Of the network for any style alone.",
+    )
     strength: Annotated[float, Field(ge=0, le=1)] = Field(
         default=1.0, description="How much of the painting is laid on; 0: the photograph."
     )
@@ -128,16 +133,18 @@ class TrainOptions(DeviceOptions):
     style_size: Annotated[int, Field(ge=64, le=4096)] = Field(
         default=512, description="Long side at which styles are seen."
     )
-    style_weight: Weight = Field(default=18.0, description="How strongly the style pulls.")
+    style_weight: Weight = Field(
+        default=15.0, description="How strongly the style pulls, as with 'impasto paint'."
+    )
     content_weight: Weight = Field(default=1.0, description="How strongly the photograph pulls.")
     tv_weight: Weight = Field(
-        default=3.0, description="How strongly neighbouring pixels are evened out."
+        default=5.0, description="How strongly neighbouring pixels are evened out."
     )
     steady_weight: Weight = Field(
-        default=0.2, description="How strongly paintings are kept from moving with noise."
+        default=0.05, description="How strongly paintings are kept from moving with noise."
     )
     lattice_weight: Weight = Field(
-        default=10.0,
+        default=3.0,
         description="How strongly patterns are kept out that repeat every few pixels.",
     )
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
@@ -154,6 +161,11 @@ class TrainOptions(DeviceOptions):
 class ExportOptions(Options):
     """Which network is written for other programs."""
 
+    for_: Literal["programs", "web"] = Field(
+        default="programs",
+        description="programs: one file that paints after the styles given; web: a folder for a "
+        "page that reads any style itself.",
+    )
     model: Annotated[str | None, File("model", names=MODELS)] = Field(
         default=None,
         description="A network that 'impasto train' made, or painters, the one that travels with "
@@ -162,4 +174,9 @@ class ExportOptions(Options):
     style_size: Annotated[int, Field(ge=16)] | None = Field(
         default=None,
         description="Long side at which pictures of styles are seen; 512 if not given.",
+    )
+    style_weight: Weight | None = Field(
+        default=None,
+        description="How strongly the style pulls, from 1.5 to 150; 15 if not given. Of the "
+        "network for any style alone.",
     )

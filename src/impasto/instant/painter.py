@@ -22,6 +22,7 @@ from impasto.images.reading import read_image
 from impasto.images.resizing import fit_size
 from impasto.images.transparency import make_opaque
 from impasto.instant.engines import Engine, choose_engine
+from impasto.instant.held_painter import HeldPainter
 from impasto.instant.model_file import NetFile, find_net, load_net
 from impasto.instant.options import InstantOptions
 from impasto.instant.palette import Palette, join_palettes, name_styles
@@ -70,6 +71,7 @@ class Instant:
             self.styles = AnyStyles(file, named, options, self.machine)
         else:
             self.styles = LearntStyles(file, named, options)
+        self.styles.check_weight(options.style_weight)
         self.net = file.net
         self.notes = list(self.styles.notes)
         self.engine: Engine | None = None
@@ -82,13 +84,44 @@ class Instant:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, turn=threading.Lock())
 
-    def __call__(self, content: ImageSource) -> Painting:
-        """Return the photograph, painted."""
-        with working_on(self.machine.device):
-            return self._make(content)
+    def __call__(self, content: ImageSource, *, style_weight: float | None = None) -> Painting:
+        """Return the photograph, painted; at another style weight than the options', if given.
 
-    def _make(self, content: ImageSource) -> Painting:
+        Styles are not read again for that.
+        """
         options = self.options
+        if style_weight is not None:
+            options = InstantOptions.parse({**dict(options), "style_weight": style_weight})
+        with working_on(self.machine.device):
+            return self._make(content, options)
+
+    def hold(
+        self, frames: ImageSource | Sequence[ImageSource], *, style_weight: float | None = None
+    ) -> HeldPainter:
+        """Return a painter of a clip: colours and normalisations are as in these of its frames.
+
+        It runs on torch. Styles are blended; masks, ``color`` and ``strength`` do not act.
+        """
+        several: list[ImageSource] = (
+            list(frames) if isinstance(frames, list | tuple) else [frames]  # type: ignore[list-item]
+        )
+        most = self.options.max_megapixels
+        pixels = [read_image(each, max_megapixels=most).pixels for each in several]
+        weight = self.options.style_weight if style_weight is None else style_weight
+        self.styles.check_weight(weight)
+        samples = [
+            Sample(make_opaque(picture).pixels, picture.alpha, share, number)
+            for number, (picture, share) in enumerate(
+                zip(self.styles.pictures, self.styles.shares, strict=True)
+            )
+        ]
+        long_side = max(max(each.shape[2:]) for each in pixels)
+        style = self.styles.read(samples, long_side, weight)
+        with working_on(self.machine.device):
+            return HeldPainter(place_net(self.net, self.machine), self.machine, style, pixels)
+
+    def _make(self, content: ImageSource, options: InstantOptions) -> Painting:
+        weight = options.style_weight
         picture = read_image(content, max_megapixels=options.max_megapixels)
         size = picture.size if options.size is None else fit_size(*picture.size, options.size)
         is_tiled = self._must_tile(*size)
@@ -97,11 +130,17 @@ class Instant:
         # The mask is laid on at last, once.
         pairs = zip(view.regions, scene.regions, strict=True)
         regions = [replace(region, mask=own.mask) for region, own in pairs]
-        painted = scene.spread(view.photo, regions, partial(self._paint, view.photo, is_tiled))
+        paint = partial(self._paint, view.photo, weight, is_tiled)
+        painted = scene.spread(view.photo, regions, paint)
         if options.strength < 1:
             painted = view.photo.lerp(painted, options.strength)
         notes = [f"{picture.name}: {note}" for note in picture.notes] + scene.notes
-        notes = [*self.notes, *notes, *([f"{size[0]} x {size[1]}: in tiles"] if is_tiled else ())]
+        notes = [
+            *self.notes,
+            *self.styles.check_weight(weight),
+            *notes,
+            *([f"{size[0]} x {size[1]}: in tiles"] if is_tiled else ()),
+        ]
         pictures: InputPictures = {"content": picture, "style": self.styles.pictures}
         # How much memory there was matters to tiles alone.
         kept = options if is_tiled else options.model_copy(update={"memory": None})
@@ -121,9 +160,14 @@ class Instant:
         )
 
     def _paint(
-        self, photo: Tensor, is_tiled: bool, region: Region, weights: Tensor | None
+        self,
+        photo: Tensor,
+        weight: float | None,
+        is_tiled: bool,
+        region: Region,
+        weights: Tensor | None,
     ) -> Tensor:
-        manner = self.styles.read(region.samples, max(photo.shape[2:]))
+        manner = self.styles.read(region.samples, max(photo.shape[2:]), weight)
         colored = carry_moments(photo, manner.mean, manner.covariance, weights).clamp_(0, 1)
         return self.lay(colored, manner.numbers, is_tiled=is_tiled)
 
@@ -248,19 +292,27 @@ def open_net(model: str) -> NetFile:
     return load_net(find_net(model))
 
 
-def read_palette(style: Sequence[ImageSource], model: str | None, side: int) -> Palette:
-    """Return styles as rows: a model's, all or by name, or pictures seen at that long side."""
+def read_palette(
+    style: Sequence[ImageSource], model: str | None, side: int, weight: float | None = None
+) -> Palette:
+    """Return styles as rows: a model's, all or by name, or pictures seen at that long side.
+
+    Pictures are read at a style weight, or the usual one.
+    """
     file = open_net(model or "any")
     if file.palette is not None:
+        if weight is not None:
+            raise OptionError("a model has learnt its styles at one weight: no --style-weight")
         return file.palette.choose(list(map(str, style)) or file.palette.names)
     if not style:
         raise OptionError(NO_STYLE)
     assert file.reader is not None
     reader = StyleReader(file.reader, Machine(torch.device("cpu")))
+    reader.check_weight(weight)
     pictures = [read_image(each) for each in style]
     names = name_styles([picture.name for picture in pictures], None)
     rows = []
     for i, (name, picture) in enumerate(zip(names, pictures, strict=True)):
         sample = Sample(make_opaque(picture).pixels, picture.alpha, 1.0, i)
-        rows.append(reader.read(sample, side, name))
+        rows.append(reader.read(sample, side, name, weight))
     return join_palettes(rows)

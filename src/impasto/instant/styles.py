@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -15,7 +16,14 @@ from impasto.images.picture import ImageSource, Picture
 from impasto.images.reading import read_image
 from impasto.images.resizing import resize_pixels
 from impasto.instant.model_file import NetFile
-from impasto.instant.net import LEAST_STYLE, CodeReader, encode_style
+from impasto.instant.net import (
+    DECADES,
+    LEAST_STYLE,
+    USUAL_WEIGHT,
+    CodeReader,
+    DialReader,
+    encode_style,
+)
 from impasto.instant.options import InstantOptions, parse_blend, split_blend
 from impasto.instant.palette import Palette, StyleBlend, join_palettes, name_styles
 from impasto.networks.weights import load_backbone
@@ -40,28 +48,69 @@ class StyleSource(Protocol):
     shares: list[float]
     notes: list[str]
 
-    def read(self, samples: Sequence[Sample], long_side: int) -> StyleBlend:
-        """Return some of them, by their shares, for a painting with that long side."""
+    def read(
+        self, samples: Sequence[Sample], long_side: int, weight: float | None = None
+    ) -> StyleBlend:
+        """Return some of them, by their shares, for a painting with that long side.
+
+        They are read at a style weight, or the usual one.
+        """
+
+    def check_weight(self, weight: float | None) -> list[str]:
+        """Return what is to be said of a style weight; raise an error if there can be none."""
+
+
+@dataclass(frozen=True)
+class SeenStyle:
+    """All that is to be known of a picture of a style, at any style weight."""
+
+    known: Tensor  # (1, width), what the reader has read
+    mean: Tensor  # (3,) of its colours, float64
+    covariance: Tensor  # (3, 3)
 
 
 class StyleReader:
     """Reads style parameters from pictures."""
 
-    def __init__(self, reader: CodeReader, machine: Machine) -> None:
+    def __init__(self, reader: CodeReader | DialReader, machine: Machine) -> None:
         self.reader, self.machine = reader, machine
         self.backbone = load_backbone("compact").place(machine)
 
+    def read(self, sample: Sample, side: int, name: str, weight: float | None = None) -> Palette:
+        """Return a picture's row, as it is seen at that long side, at a style weight."""
+        return self.turn(self.look(sample, side), name, weight)
+
     @torch.no_grad()
-    def read(self, sample: Sample, side: int, name: str) -> Palette:
-        """Return a picture's row, as it is seen at that long side."""
+    def turn(self, seen: SeenStyle, name: str, weight: float | None = None) -> Palette:
+        """Return the row of what was seen, at a style weight."""
+        weights = torch.tensor([USUAL_WEIGHT if weight is None else weight])
+        numbers = self.reader.dial(seen.known, weights)
+        return Palette((name,), numbers, seen.mean[None], seen.covariance[None])
+
+    def check_weight(self, weight: float | None) -> list[str]:
+        """Return a note on a style weight that was not taught; raise an error without a dial."""
+        if weight is None:
+            return []
+        if not self.reader.has_dial:
+            raise OptionError("this network was taught at one style weight: no --style-weight")
+        least, most = (USUAL_WEIGHT * 10**way for way in (-DECADES, DECADES))
+        if least <= weight <= most:
+            return []
+        return [f"style weight {weight:g}: taken as {min(max(weight, least), most):g}, as far as "
+                "the network was taught"]  # fmt: skip
+
+    @torch.no_grad()
+    def look(self, sample: Sample, side: int) -> SeenStyle:
+        """Return what a picture shows at that long side."""
         height, width = sample.pixels.shape[2:]
         size = fit_style(width, height, side, LEAST_STYLE)
         most = _LONGEST * max(side, LEAST_STYLE)
         size = min(size[0], most), min(size[1], most)  # of a mere line
         pixels = resize_pixels(sample.pixels, *size)
-        code = encode_style(self.backbone, pixels.to(self.machine.device), sample.mask)
-        mean, covariance = color_statistics(sample.pixels, sample.mask)
-        return Palette((name,), self.reader(code.cpu()), mean[None], covariance[None])
+        placed, layers = pixels.to(self.machine.device), self.reader.code_layers
+        code = encode_style(self.backbone, placed, sample.mask, layers)
+        known = self.reader.read(code.cpu())
+        return SeenStyle(known, *color_statistics(sample.pixels, sample.mask))
 
 
 class AnyStyles:
@@ -82,12 +131,20 @@ class AnyStyles:
         self.names = [picture.name for picture in self.pictures]
         self.notes = [f"{p.name}: {note}" for p in self.pictures for note in p.notes]
         self.shares = parse_blend(options.blend, name_styles(self.names, None))
-        self.known: dict[tuple[int, int], Palette] = {}
+        self.known: dict[tuple[int, int], SeenStyle] = {}
 
-    def read(self, samples: Sequence[Sample], long_side: int) -> StyleBlend:
+    def read(
+        self, samples: Sequence[Sample], long_side: int, weight: float | None = None
+    ) -> StyleBlend:
         side = self._choose_side(long_side)
-        seen = [self._see(sample, side) for sample in samples]
-        return join_palettes(seen).blend([sample.share for sample in samples])
+        rows = [
+            self.reader.turn(self._see(sample, side), self.names[sample.style], weight)
+            for sample in samples
+        ]
+        return join_palettes(rows).blend([sample.share for sample in samples])
+
+    def check_weight(self, weight: float | None) -> list[str]:
+        return self.reader.check_weight(weight)
 
     def _choose_side(self, long_side: int) -> int:
         asked = self.options.style_size
@@ -96,12 +153,12 @@ class AnyStyles:
             asked = min(round(2 ** (step / _SIDES_PER_OCTAVE)), _LARGEST)
         return max(1, round(asked * self.options.style_scale))
 
-    def _see(self, sample: Sample, side: int) -> Palette:
+    def _see(self, sample: Sample, side: int) -> SeenStyle:
         """Read one style; where its colours are the photograph's, it is another for each."""
         key = (sample.style, side)
         if key in self.known:
             return self.known[key]
-        seen = self.reader.read(sample, side, self.names[sample.style])
+        seen = self.reader.look(sample, side)
         if self.options.color in _PLAIN_COLORS:
             self.known[key] = seen
         return seen
@@ -138,9 +195,19 @@ class LearntStyles:
             )
         ]
 
-    def read(self, samples: Sequence[Sample], long_side: int) -> StyleBlend:  # noqa: ARG002
+    def read(
+        self,
+        samples: Sequence[Sample],
+        long_side: int,  # noqa: ARG002
+        weight: float | None = None,  # noqa: ARG002  (check_weight has refused it)
+    ) -> StyleBlend:
         rows = self.rows.take([sample.style for sample in samples])
         return rows.blend([sample.share for sample in samples])
+
+    def check_weight(self, weight: float | None) -> list[str]:
+        if weight is not None:
+            raise OptionError("a model has learnt its styles at one weight: no --style-weight")
+        return []
 
 
 def draw_colors(mean: Tensor, covariance: Tensor) -> Tensor:

@@ -14,14 +14,15 @@ from impasto.instant.distributed import Team
 from impasto.instant.learner import KEPT, Learner
 from impasto.instant.options import TrainOptions
 from impasto.instant.training_losses import (
+    LEAST_TOTAL,
     PERIODS,
     disturb,
     measure_content,
     measure_lattice,
     measure_paintings,
+    measure_roughness,
     measure_unrest,
 )
-from impasto.losses.regularisers import total_variation
 from impasto.losses.statistics import Gaussian
 from impasto.networks.vgg import Backbone
 from impasto.system.devices import Machine
@@ -61,14 +62,11 @@ class Teacher:
         self.options, self.machine, self.team = options, machine, team
         self.state = TrainingState()
         self.is_resting = True  # no step is half done
-        self.weights = [
-            options.style_weight,
-            options.content_weight,
-            options.tv_weight,
-            _OUTSIDE_WEIGHT,
-            options.steady_weight,
-            options.lattice_weight,
-        ]
+        total = options.style_weight, options.content_weight, options.tv_weight, _OUTSIDE_WEIGHT
+        self.total_weights = torch.tensor(total, device=machine.device)
+        # Of the parts that are measured, what is minimised: the logarithm of the total, lest
+        # photographs that are far from a style outweigh all others; and what it does not see.
+        self.weights = [0.0, 0.0, 0.0, 0.0, 1.0, options.steady_weight, options.lattice_weight]
 
     def teach(self, photos: Tensor, styles: Sequence[int]) -> dict[str, float]:
         """Do one step; return what it measured, before it changed the net.
@@ -84,7 +82,9 @@ class Teacher:
         self.team.add_up([*gradients, measured])
         norm = nn.utils.clip_grad_norm_(learner.weights.values(), _LONGEST_GRADIENT)
         values = measured.tolist()
-        total = sum(weight * value for weight, value in zip(self.weights, values, strict=True))
+        total = sum(
+            w * value for w, value in zip(self.total_weights.tolist(), values, strict=False)
+        )
         losses = dict(zip(_LOSSES, (total, *values[:3]), strict=True))
         self.is_resting = False  # stopped before here, or after, a step is not half done
         state.number += 1
@@ -103,9 +103,10 @@ class Teacher:
         return losses
 
     def measure(self, photos: Tensor, styles: Sequence[int]) -> Tensor:
-        """Return style, content, variation, what is out of range, unrest and lattice.
+        """Return style, content, variation, what is out of range, and what is minimised.
 
-        Each is this process's part of the mean over the whole batch.
+        This is the logarithm of their total, unrest and lattice. Each is this process's part of the
+        mean over the whole batch.
         """
         device, short = self.machine.device, self.machine.precision == torch.bfloat16
         photos = photos.to(device).contiguous(memory_format=torch.channels_last)
@@ -119,12 +120,12 @@ class Teacher:
         with torch.autocast(device.type, torch.bfloat16, enabled=short):
             painted = self.learner.net(photos, numbers).float()
         style, away = measure_paintings(self.backbone, painted, targets, content)
-        values = painted[0].numel()
-        tv = total_variation(painted) / values
-        outside = (painted - painted.clamp(0, 1)).square().sum() / values
+        outside = (painted - painted.clamp(0, 1)).square().mean((1, 2, 3))
+        each = torch.stack([style, away, measure_roughness(painted), outside])  # (4, N)
+        total = (self.total_weights @ each + LEAST_TOTAL).log()
         unrest = self._measure_unrest(photos, numbers, painted)
         lattice = measure_lattice(painted, PERIODS[self.state.number % len(PERIODS)])
-        parts = [style.sum(), away.sum(), tv, outside, unrest, lattice.sum()]
+        parts = [*each.sum(1), total.sum(), unrest, lattice.sum()]
         return torch.stack(parts) / self.options.batch
 
     def _measure_unrest(self, photos: Tensor, numbers: Tensor, painted: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from impasto.errors import ImageError
 from impasto.images.tiles import Tile, choose_grid, cut_picture
-from impasto.instant.net import MARGIN, NORM_EPSILON, PaintingNet, Walk, run_layers
+from impasto.instant.net import NORM_EPSILON, PaintingNet, Walk, run_layers
 from impasto.system.devices import MEMORY_LAYOUTS, Machine
 
 _Norm = tuple[Tensor, Tensor, Tensor, Tensor]  # mean, variance, scale and shift (C,)
@@ -57,7 +57,8 @@ def paint_in_tiles(
         walk = net.walk(_look(machine, padded, tile))
         added = run_layers(walk, lambda x, steps=steps: normalise_instance(x, next(steps)))  # type: ignore[misc]
         tile.core.of(painted).copy_(tile.inner(1).of(added))
-    return photo + painted[..., MARGIN : MARGIN + height, MARGIN : MARGIN + width]
+    edge = net.layout.margin
+    return photo + painted[..., edge : edge + height, edge : edge + width]
 
 
 def cut_tiles(net: PaintingNet, size: tuple[int, int], most: int) -> list[Tile]:

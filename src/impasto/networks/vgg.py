@@ -19,6 +19,7 @@ from torch.nn import functional
 from impasto.errors import ImageError, OptionError, WeightsError, suggest
 from impasto.networks.frozen_gradient import FrozenPass, fold_border, mask_gradient
 from impasto.networks.layers import Architecture, Padding, block_of, resolve_layer
+from impasto.networks.reflection import ReflectedConv
 from impasto.system.checkpoints import fingerprint
 from impasto.system.devices import MEMORY_LAYOUTS, Machine
 
@@ -45,7 +46,9 @@ class Backbone(nn.Module):
         self.preprocess = nn.Conv2d(3, 3, 1)
         self.convs = nn.ModuleDict(
             {
-                name: nn.Conv2d(shape[1], shape[0], 3, padding=1, padding_mode=padding)
+                name: ReflectedConv(shape[1], shape[0], 3, padding=1)
+                if padding == "reflect"
+                else nn.Conv2d(shape[1], shape[0], 3, padding=1, padding_mode=padding)
                 for name, shape in architecture.shapes().items()
             }
         )
