@@ -114,12 +114,11 @@ def relaxed_cost(table: np.ndarray) -> float:
 
 
 def strotss_by_loops(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Relaxed distance, moments and palette, each with weight one; colours come first."""
+    """Relaxed distance and moments, each with weight one."""
     d = ours.shape[1]
     means = np.abs(ours.mean(0) - theirs.mean(0)).sum() / d
     spreads = np.abs(np.cov(ours.T, bias=True) - np.cov(theirs.T, bias=True)).sum() / d**2
-    palette = relaxed_cost(euclidean_table(ours[:, :3], theirs[:, :3]))
-    return relaxed_cost(cosine_table(ours, theirs)) + means + spreads + palette
+    return relaxed_cost(cosine_table(ours, theirs)) + means + spreads
 
 
 def neighbours_by_loops(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -130,6 +129,18 @@ def neighbours_by_loops(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 # --- content and image losses -------------------------------------------------------------------
+
+
+def interpolate_by_hand(layer: np.ndarray, y: float, x: float) -> np.ndarray:
+    """The mean of the four cells around a place of (C, H, W), by how near their centres are."""
+    height, width = layer.shape[1:]
+    y, x = min(max(y * height - 0.5, 0), height - 1), min(max(x * width - 0.5, 0), width - 1)
+    total = np.zeros(layer.shape[0])
+    for row in range(height):
+        for column in range(width):
+            near = max(0.0, 1 - abs(row - y)) * max(0.0, 1 - abs(column - x))
+            total += near * layer[:, row, column]
+    return total
 
 
 def self_similarity_by_loops(ours: np.ndarray, theirs: np.ndarray) -> float:

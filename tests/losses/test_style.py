@@ -5,22 +5,34 @@ What every loss must keep is asked of every entry of the table, so a new one is 
 
 from __future__ import annotations
 
+import numpy as np
 import oracles
 import pytest
 import torch
 from torch import Tensor
 
 from impasto.errors import OptionError
+from impasto.images.tiles import Box, Cells
+from impasto.losses import nearest
 from impasto.losses import style as style_losses
-from impasto.losses.sampling import FeatureGroup, draw_positions, sample_features
+from impasto.losses.sampling import (
+    FeatureGroup,
+    draw_positions,
+    sample_columns,
+    sample_features,
+)
 from impasto.losses.statistics import gram_matrix
-from impasto.losses.style import STYLE_LOSSES, StyleLoss
+from impasto.losses.style import STYLE_LOSSES
+from impasto.losses.style_loss import StyleLoss
 
 pytestmark = pytest.mark.arithmetic
 
 EVERY = pytest.mark.parametrize("loss", STYLE_LOSSES.values(), ids=STYLE_LOSSES)
 SUMMED = {name: loss for name, loss in STYLE_LOSSES.items() if not loss.samples}
 NORMALIZATIONS = pytest.mark.parametrize("normalization", ["relative", "paper"])
+
+# Losses that compare with what is nearest; the others are one where there is nothing.
+NEAREST = ("emd", "palette", "neighbours", "neighbour-columns")
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -180,7 +192,9 @@ def test_losses_that_are_not_numbers_are_handed_on(loss):
     assert compare(loss, leaves, random_group(loss, seed=7)).isnan()
 
 
-@pytest.mark.parametrize("name", [n for n in STYLE_LOSSES if n != "emd"])  # colours have a scale
+@pytest.mark.parametrize(
+    "name", [n for n in STYLE_LOSSES if n != "palette"]
+)  # colours have a scale
 def test_relative_losses_do_not_see_the_scale_of_features(name):
     loss = STYLE_LOSSES[name]
     ours, theirs = random_group(loss), random_group(loss, seed=7)
@@ -188,7 +202,10 @@ def test_relative_losses_do_not_see_the_scale_of_features(name):
     assert float(tenfold) == pytest.approx(float(compare(loss, ours, theirs)), rel=1e-9)
 
 
-@pytest.mark.parametrize("name", [n for n in STYLE_LOSSES if n not in ("emd", "neighbours")])
+@pytest.mark.parametrize(
+    "name",
+    [n for n in STYLE_LOSSES if n not in ("emd", "palette", "neighbours", "neighbour-columns")],
+)
 def test_relative_losses_of_nothing_are_one(name):
     loss = STYLE_LOSSES[name]
     theirs = random_group(loss)
@@ -434,9 +451,9 @@ def test_neighbours_equal_loops():
 def test_the_nearest_in_chunks_are_the_nearest(monkeypatch):
     ours, pool = random_features(50, 4), random_features(40, 4, seed=1)
     expected = torch.from_numpy(oracles.euclidean_table(ours.numpy(), pool.numpy()).argmin(1))
-    assert torch.equal(style_losses.find_nearest(ours, pool), expected)
-    monkeypatch.setattr(style_losses, "_CHUNK", 7)
-    assert torch.equal(style_losses.find_nearest(ours, pool), expected)
+    assert torch.equal(nearest.find_nearest(ours, pool), expected)
+    monkeypatch.setattr(nearest, "_CHUNK", 7)
+    assert torch.equal(nearest.find_nearest(ours, pool), expected)
 
 
 def test_emd_equals_loops():
@@ -449,7 +466,7 @@ def test_emd_equals_loops():
 
 def test_a_relaxed_distance_is_no_more_than_the_distance():
     ours, theirs = (random_features(20, 5, seed=s) for s in range(2))
-    relaxed = style_losses.relaxed_distance(ours, theirs, style_losses.euclidean_distance)
+    relaxed = nearest.relaxed_distance(ours, theirs, nearest.euclidean_distance)
     table = oracles.euclidean_table(ours.numpy(), theirs.numpy())
     assert float(relaxed) == pytest.approx(oracles.relaxed_cost(table))
     assert float(relaxed) <= oracles.transport_cost(table)
@@ -463,10 +480,10 @@ def test_emd_looks_at_colours_and_all_layers_together():
 
 def test_pools_join_by_their_shares():
     first, second = torch.zeros(8, 2), torch.ones(4, 2)
-    joined = style_losses.join_pools([first, second], [0.75, 0.25])
+    joined = nearest.join_pools([first, second], [0.75, 0.25])
     assert joined[:, 0].tolist() == [0] * 6 + [1] * 2
     rows_ = torch.arange(10.0)[:, None]
-    assert style_losses.join_pools([rows_], [1.0]).equal(rows_)
+    assert nearest.join_pools([rows_], [1.0]).equal(rows_)
 
 
 def test_samples_stand_side_by_side():
@@ -476,11 +493,70 @@ def test_samples_stand_side_by_side():
     assert sampled.tolist() == [[0, 0], [7, 1], [14, 3]]
 
 
+def test_columns_are_interpolated_between_cells():
+    fine, coarse = random_features(1, 2, 6, 5), random_features(1, 3, 3, 2, seed=1)
+    places = [[0.0, 0.0], [0.31, 0.77], [0.5, 0.1], [0.999, 0.5], [0.62, 0.999]]
+    columns = sample_columns((fine, coarse), torch.tensor(places, dtype=torch.float64))
+    for column, (y, x) in zip(columns, places, strict=True):
+        expected = [oracles.interpolate_by_hand(f[0].numpy(), y, x) for f in (fine, coarse)]
+        np.testing.assert_allclose(column.numpy(), np.concatenate(expected), atol=1e-9)
+
+
+def test_columns_of_tiles_add_up():
+    whole = random_features(1, 2, 6, 5)
+    positions = torch.rand(200, 2, generator=seeded(), dtype=torch.float64)
+    total = torch.zeros(200, 2, dtype=torch.float64)
+    for box in (Box(0, 0, 4, 2), Box(0, 2, 4, 5), Box(4, 0, 6, 2), Box(4, 2, 6, 5)):
+        total += sample_columns((box.of(whole),), positions, [Cells(box, (6, 5))])
+    torch.testing.assert_close(total, sample_columns((whole,), positions))
+
+
+def test_under_a_mask_columns_are_those_of_the_cells_themselves():
+    loss, features = STYLE_LOSSES["neighbour-columns"], (random_features(1, 2, 4, 4),)
+    positions = torch.rand(50, 2, generator=seeded())
+    mask = torch.full((1, 1, 4, 4), 1 / 16)
+    (masked,) = loss.gather(features, (mask,), positions)
+    assert masked.equal(sample_features(features, positions))
+    (free,) = loss.gather(features, (1.0,), positions)
+    assert free.equal(sample_columns(features, positions))
+
+
+def test_a_guide_chooses_the_nearest():
+    # Alone, ours are nearest to the first two of the style; guided, to the last two.
+    loss = STYLE_LOSSES["neighbours"]
+    ours = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    pool = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
+    alone, _ = loss.measure((ours,), (pool,))
+    assert float(alone) == 0
+    other = ours.flip(0)
+    guided, _ = loss.measure((ours, 1.0 * (other - ours)), (pool,))
+    assert float(guided) == pytest.approx(1)  # a right angle: 1 - cos 90 degrees
+
+
+def test_the_nearest_both_ways_in_chunks(monkeypatch):
+    ours, pool = random_features(50, 4), random_features(40, 4, seed=1)
+    table = torch.from_numpy(oracles.euclidean_table(ours.numpy(), pool.numpy()))
+    for chunk in (1024, 7):
+        monkeypatch.setattr(nearest, "_CHUNK", chunk)
+        there, back = nearest.find_both_nearest(ours, pool)
+        assert there.equal(table.argmin(1))
+        assert back.equal(table.argmin(0))
+
+
+def test_a_palette_is_compared_by_colours_alone():
+    loss = STYLE_LOSSES["palette"]
+    assert loss.groups(("a", "b")) == [("pixels",)]
+    ours, theirs = (random_features(20, 3, seed=s) for s in range(2))
+    value = loss.compare((ours,), (theirs,), seeded())
+    table = oracles.euclidean_table(ours.numpy(), theirs.numpy())
+    assert float(value) == pytest.approx(oracles.relaxed_cost(table))
+
+
 def test_the_cost_is_bounded_by_the_samples():
     loss = STYLE_LOSSES["neighbours"]
     features = torch.randn(1, 8, 200, 300, generator=seeded(), requires_grad=True)
     statistics = gather(loss, (features,))
-    assert statistics[0].shape == (4096, 8)
+    assert statistics[0].shape == (1024, 8)
     value = loss.compare(statistics, loss.blend([statistics], [1.0]), seeded())
     value.backward()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,16 @@ def test_gradient_descent_by_hand():
     torch.testing.assert_close(run.best, torch.full((1, 3, 2, 2), 0.5))
 
 
+@pytest.mark.parametrize("final_rate", [0, 0.5, 1])
+def test_a_falling_rate_by_hand(final_rate):
+    goal = Distance(1.0)
+    _, losses = go(goal, 3, optimizer="sgd", learning_rate=0.0625, final_rate=final_rate)
+    # Gradients 4 (2 x - 1) are -4, then -2, to which nine tenths of the one before are added: the
+    # second step goes 5.6 times the rate that is left of 0.0625, two thirds or five sixths.
+    second = 0.25 + 5.6 * 0.0625 * (1 - (1 - final_rate) / 3)
+    assert losses == pytest.approx([12 * (1 - 2 * x) ** 2 for x in (0, 0.25, second)], rel=1e-5)
+
+
 def test_each_step_is_numbered_from_the_history():
     goal = Distance(1.0)
     go(goal, 3, optimizer="adam")
@@ -139,13 +150,14 @@ def test_a_loss_that_is_no_number_says_at_which_step():
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "sgd", "rmsprop"])
 def test_a_state_that_was_kept_goes_on_as_if_it_had_not_been(optimizer):
-    options, goal = read_options(optimizer=optimizer, learning_rate=0.01), Distance(0.8)
+    options = read_options(optimizer=optimizer, learning_rate=0.01, final_rate=0.2)
+    goal = Distance(0.8)
     start = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(1))
     whole, run = prepare(start, options, {}), RunState()
     list(optimise(goal, *whole, 6, run, options))
     canvas, optimizer_ = prepare(start, options, {})
     first = RunState()
-    list(optimise(goal, canvas, optimizer_, 3, first, options))
+    list(islice(optimise(goal, canvas, optimizer_, 6, first, options), 3))
     state = {
         name: tensor.clone() for name, tensor in keep_tensors(canvas, optimizer_, None).items()
     }

@@ -100,3 +100,22 @@ def test_neither_style_nor_content_leaves_total_variation(how):
     assert first.style == first.content == 0
     assert first.total == pytest.approx(5 * first.tv, rel=1e-5)
     assert last.tv < first.tv
+
+
+def test_content_counts_more_at_coarser_sizes(compact):
+    plan = plan_for(compact, content_weight=3.0, coarse_content=2.0)
+    assert [plan.at_size(coarser).content_weight for coarser in (0, 1, 3)] == [3.0, 6.0, 24.0]
+    assert plan_for(compact).at_size(3).content_weight == 1.0
+
+
+@pytest.mark.parametrize(
+    ("guide", "loss", "kept"),
+    [
+        (0.3, "neighbours", {"relu1_1", "relu3_1"}),
+        (0.3, "gram", set()),
+        (0.0, "neighbours", set()),
+    ],
+)
+def test_a_guide_keeps_the_photograph_s_features(compact, guide, loss, kept):
+    plan = plan_for(compact, style_loss=[loss], guide=guide, content_weight=0.0)
+    assert set(plan.kept) == kept

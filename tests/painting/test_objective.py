@@ -727,3 +727,30 @@ def test_total_variation_of_a_tileable_picture_counts_over_the_edge(compact):
         total, parts = objective(objective.show(stripes), 0)
         assert float(parts["tv"]) == pytest.approx(edges * 40 * 3 / stripes.numel(), rel=1e-5)
         assert float(total) == pytest.approx(float(parts["tv"]), rel=1e-6)
+
+
+# --- guides and turned styles -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["neighbours", "neighbour-columns"])
+def test_a_whole_guide_finds_what_the_photograph_is_nearest_to(compact, loss):
+    # The photograph itself is the style: guided wholly by it, every place is drawn to its own.
+    content = pixels_of(48, 40, 1)
+    values: dict[str, Any] = {"style_loss": [loss], "content_weight": 0.0, "tv_weight": 0.0}
+    guided = see(compact, content, [content], guide=1.0, **values)
+    _, parts = guided(content, 0)
+    assert float(parts["style"]) == pytest.approx(0, abs=1e-6)
+    (first, *_) = style_terms(guided)
+    assert first.share == 1.0
+    free = see(compact, content, [content], **values)
+    other = pixels_of(48, 40, 3)
+    assert float(guided(other, 0)[1]["style"]) > float(free(other, 0)[1]["style"])
+
+
+def test_a_turned_style_is_four_in_equal_shares(compact):
+    content, style = pixels_of(48, 40, 1), pixels_of(40, 40, 2)
+    turns = [style.rot90(turn, (2, 3)) for turn in range(4)]
+    turned = see(compact, content, [style], turn_style=True)
+    four = see(compact, content, turns)
+    assert measure(turned)[0] == pytest.approx(measure(four)[0], rel=1e-5)
+    assert measure(turned)[0] != pytest.approx(measure(see(compact, content, [style]))[0], rel=1e-4)

@@ -13,7 +13,7 @@ from torch import Tensor
 from impasto.errors import MissingFileError, OptionError
 from impasto.images.reading import read_image
 from impasto.images.resizing import resize_pixels
-from impasto.painting.starts import STARTS, make_periodic, start_picture
+from impasto.painting.starts import STARTS, find_details, make_periodic, start_picture
 
 pytestmark = pytest.mark.arithmetic
 
@@ -39,13 +39,24 @@ def test_a_seed_is_a_start(name):
     content, style = pixels_of(40, 30, 1), pixels_of(30, 40, 2)
     first, same, other = (start_picture(name, content, style, seed=seed) for seed in (3, 3, 4))
     assert torch.equal(first, same)
-    assert torch.equal(first, other) == (name not in ("noise", "statistics"))
+    assert torch.equal(first, other) == (name in ("content", "details", "style", "grey"))
 
 
 def test_content_and_grey():
     content, style = pixels_of(40, 30, 1), pixels_of(30, 40, 2)
     assert torch.equal(start_picture("content", content, style), content)
     assert torch.equal(start_picture("grey", content, style), torch.full((1, 3, 30, 40), 0.5))
+
+
+def test_details_are_what_half_the_size_lacks():
+    # Means of four pixels, enlarged bilinearly: 0.25 and 0.75 of the way at the inner pixels.
+    content = torch.tensor([0.1, 0.3, 0.5, 0.9]).expand(1, 3, 4, 4).contiguous()
+    small = torch.tensor([0.2, 0.7])
+    between = torch.tensor([small[0], 0.325, 0.575, small[1]])
+    details = find_details(content)
+    torch.testing.assert_close(details, content - between.expand_as(content))
+    style = torch.full((1, 3, 5, 7), 0.5)
+    torch.testing.assert_close(start_picture("details", content, style), details + 0.5)
 
 
 def test_noise_is_white_and_around_grey():
@@ -56,6 +67,13 @@ def test_noise_is_white_and_around_grey():
     assert float(noise.var()) == pytest.approx(0.5**2 / 12, rel=0.05)
     beside = ((noise - 0.5)[..., 1:] * (noise - 0.5)[..., :-1]).mean()
     assert abs(float(beside)) < 0.05 * float(noise.var())
+
+
+def test_faint_noise_is_noise_with_a_deviation_of_one_grey_level():
+    content, style = torch.zeros(1, 3, 100, 120), pixels_of(30, 40)
+    noise, faint = (start_picture(name, content, style) - 0.5 for name in ("noise", "faint-noise"))
+    assert float(faint.std()) == pytest.approx(1 / 255, rel=0.03)
+    torch.testing.assert_close(faint / faint.std(), noise / noise.std(), rtol=0, atol=1e-3)
 
 
 def test_a_style_is_cut_and_not_squeezed():

@@ -49,7 +49,7 @@ class TextureOptions(StyleOptions):
     init: Annotated[str, File(names=START_NAMES)] = Field(
         default="statistics",
         description="What to start from: statistics (noise with the texture's colours and "
-        "spectrum), noise, grey, style (the texture itself), or a picture's path.",
+        "spectrum), noise, faint-noise, grey, style (the texture itself), or a picture's path.",
     )
     steps: int = LoopOptions.again("steps", 200)
     tv_weight: float = StyleOptions.again("tv_weight", 0.0)

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from impasto.images.tiles import Cells
-from impasto.losses.sampling import FeatureGroup, sample_features
+from impasto.losses.nearest import find_directions, least_norm
+from impasto.losses.sampling import FeatureGroup, sample_columns
 from impasto.losses.statistics import widen
-from impasto.losses.style import Statistics, find_directions, least_norm
+from impasto.losses.style_loss import Statistics
 
 
 def self_similarity_loss(ours: Tensor, theirs: Tensor) -> Tensor:
@@ -51,12 +52,16 @@ class ContentLoss(ABC):
         return [(layer,) for layer in layers]
 
     @abstractmethod
-    def hold(self, target: Tensor) -> Statistics:
+    def hold(self, target: FeatureGroup) -> Statistics:
         """Return what is needed of the whole target to compare with it."""
 
     @abstractmethod
     def gather(
-        self, features: Tensor, target: Tensor, positions: Tensor, cells: Cells | None = None
+        self,
+        features: FeatureGroup,
+        target: FeatureGroup,
+        positions: Tensor,
+        cells: Sequence[Cells] | None = None,
     ) -> Statistics:
         """Return how features differ, or those of a tile's ``cells``: what tiles give adds up."""
 
@@ -72,8 +77,8 @@ class ContentLoss(ABC):
         normalization: str = "relative",
     ) -> Tensor:
         """Return how far one group's features are from the target's: a scalar."""
-        sums = self.gather(features[0], target[0], positions)
-        return self.finish(sums, self.hold(target[0]), normalization)
+        sums = self.gather(features, target, positions)
+        return self.finish(sums, self.hold(target), normalization)
 
 
 class FeatureLoss(ContentLoss):
@@ -82,38 +87,44 @@ class FeatureLoss(ContentLoss):
     The first is eq. 1 of Gatys, Ecker and Bethge (2015).
     """
 
-    def hold(self, target: Tensor) -> Statistics:
-        target = widen(target)
+    def hold(self, target: FeatureGroup) -> Statistics:
+        whole = widen(target[0])
         # A flat target has no variance: there, a thousandth of its features' size counts as one.
-        least = 1e-6 * target.square().mean() + 1e-12
-        return (target.var(correction=0).maximum(least) * target.numel(),)
+        least = 1e-6 * whole.square().mean() + 1e-12
+        return (whole.var(correction=0).maximum(least) * whole.numel(),)
 
     def gather(
         self,
-        features: Tensor,
-        target: Tensor,
+        features: FeatureGroup,
+        target: FeatureGroup,
         positions: Tensor,  # noqa: ARG002
-        cells: Cells | None = None,  # noqa: ARG002
+        cells: Sequence[Cells] | None = None,  # noqa: ARG002
     ) -> Statistics:
-        return ((widen(features) - widen(target)).square().sum(),)
+        return ((widen(features[0]) - widen(target[0])).square().sum(),)
 
     def finish(self, sums: Statistics, held: Statistics, normalization: str) -> Tensor:
         return sums[0] / 2 if normalization == "paper" else sums[0] / held[0]
 
 
 class SelfSimilarityLoss(ContentLoss):
-    """How the places of a picture resemble each other; of each layer by itself."""
+    """How the places of a picture resemble each other, by columns of all layers."""
 
-    samples = 1024
+    samples = 512
 
-    def hold(self, target: Tensor) -> Statistics:  # noqa: ARG002
+    def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
+        return [tuple(layers)]
+
+    def hold(self, target: FeatureGroup) -> Statistics:  # noqa: ARG002
         return ()
 
     def gather(
-        self, features: Tensor, target: Tensor, positions: Tensor, cells: Cells | None = None
+        self,
+        features: FeatureGroup,
+        target: FeatureGroup,
+        positions: Tensor,
+        cells: Sequence[Cells] | None = None,
     ) -> Statistics:
-        where = None if cells is None else [cells]
-        ours, theirs = (sample_features((each,), positions, where) for each in (features, target))
+        ours, theirs = (sample_columns(each, positions, cells) for each in (features, target))
         return ours, theirs
 
     def finish(self, sums: Statistics, held: Statistics, normalization: str) -> Tensor:  # noqa: ARG002
@@ -134,19 +145,19 @@ class LaplacianLoss(ContentLoss):
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:  # noqa: ARG002
         return [("pixels",)]
 
-    def hold(self, target: Tensor) -> Statistics:
-        small = self.shrink(target)
+    def hold(self, target: FeatureGroup) -> Statistics:
+        small = self.shrink(target[0])
         least = 1e-6 * small.square().mean() + 1e-12
         return (laplacian(small).square().mean().maximum(least) * small.numel(),)
 
     def gather(
         self,
-        features: Tensor,
-        target: Tensor,
+        features: FeatureGroup,
+        target: FeatureGroup,
         positions: Tensor,  # noqa: ARG002
-        cells: Cells | None = None,  # noqa: ARG002  (of pixels it is always given all)
+        cells: Sequence[Cells] | None = None,  # noqa: ARG002  (of pixels it is always given all)
     ) -> Statistics:
-        ours, theirs = (laplacian(self.shrink(pixels)) for pixels in (features, target))
+        ours, theirs = (laplacian(self.shrink(group[0])) for group in (features, target))
         return ((ours - theirs).square().sum(),)
 
     def finish(self, sums: Statistics, held: Statistics, normalization: str) -> Tensor:

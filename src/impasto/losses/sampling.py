@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from impasto.errors import OptionError
 from impasto.images.tiles import Cells
@@ -75,4 +76,28 @@ def sample_features(
         inside = (y >= 0) & (y < tall) & (x >= 0) & (x < wide)
         found = widen(layer[0].permute(1, 2, 0)[y[inside], x[inside]])
         columns.append(found.new_zeros(len(positions), layer.shape[1]).index_put((inside,), found))
+    return torch.cat(columns, 1)
+
+
+def sample_columns(
+    features: FeatureGroup, positions: Tensor, cells: Sequence[Cells] | None = None
+) -> Tensor:
+    """Return features interpolated bilinearly, all layers side by side (n, sum of C).
+
+    Beyond the centres of a picture's outermost cells these go on as they are. What tiles lack of a
+    position counts as zeros, so that tiles add up to the whole.
+    """
+    columns = []
+    for i, layer in enumerate(features):
+        tall, wide = layer.shape[-2:]
+        height, width = cells[i].whole if cells else (tall, wide)
+        top, left = (cells[i].box.top, cells[i].box.left) if cells else (0, 0)
+        values = widen(layer)
+        at = positions.to(values)
+        y = (at[:, 0] * height - 0.5).clamp(0, height - 1) - top
+        x = (at[:, 1] * width - 0.5).clamp(0, width - 1) - left
+        # In units of grid_sample, -1 and 1 are a tile's own edges.
+        grid = torch.stack([(2 * x + 1) / wide - 1, (2 * y + 1) / tall - 1], 1)
+        found = functional.grid_sample(values, grid[None, None], align_corners=False)
+        columns.append(found[0, :, 0].T)  # (n, C)
     return torch.cat(columns, 1)

@@ -1,30 +1,22 @@
-"""Style losses: how far the statistics of some features are from those of a style.
-
-A loss says which layers it looks at together (``groups``), gathers statistics of their features,
-blends the statistics of several styles into a target, and compares. Features are (1, C, H, W), one
-for each layer of a group; the layer ``pixels`` is the picture itself. Weights are (1, 1, H, W), not
-negative, with sum one over the picture: a mask, alpha or region acts through them. What is summed
-by weights adds up over tiles; losses that compare lists of features look at ``samples`` positions
-(n, 2), drawn in proportion to the weights, as fractions (y, x) in [0, 1). One number instead of a
-tensor is the weight of every position.
-
-Two normalisations: ``relative`` divides by the target's own size, so that a weight means the same
-for every loss, layer, network and picture size (0: the same; 1: as far away as features of zeros,
-but for the cosines, which bound themselves); ``paper`` is what the paper prints.
-"""
+"""The table of style losses, and those that add up statistics or compare sorted features."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from impasto.images.tiles import Cells
-from impasto.losses.sampling import FeatureGroup, sample_features
+from impasto.losses.nearest import (
+    EarthMoverLoss,
+    NeighbourColumnsLoss,
+    NeighbourLoss,
+    PaletteLoss,
+    longest,
+)
+from impasto.losses.sampling import FeatureGroup
 from impasto.losses.statistics import (
     Gaussian,
     WeightedSums,
@@ -35,11 +27,8 @@ from impasto.losses.statistics import (
     sum_squares,
     widen,
 )
+from impasto.losses.style_loss import TINY, Statistics, StyleLoss
 
-Statistics = tuple[Tensor, ...]
-
-_TINY = 1e-12  # of sizes that divide: a black style divides by this
-_CHUNK = 1024  # rows of a table of distances that are held at once
 _DIRECTIONS = 128  # most projections of the sliced loss
 
 
@@ -56,7 +45,7 @@ def gram_loss(gram: Tensor, target: Tensor, normalization: str = "relative") -> 
     squares = (gram - target).square().sum()
     if normalization == "paper":
         return squares / (4 * target.shape[-1] * target.shape[-2])
-    return squares / target.square().sum().clamp_min(_TINY)
+    return squares / target.square().sum().clamp_min(TINY)
 
 
 def sum_blocks(shallow: Tensor, shape: Sequence[int]) -> Tensor:
@@ -95,102 +84,7 @@ def blend_quantiles(pools: Sequence[Tensor], shares: Sequence[float], count: int
     return torch.stack([s * q for s, q in zip(shares, ordered, strict=True)]).sum(0)
 
 
-def longest(pools: Sequence[Tensor], shares: Sequence[float]) -> int:
-    """Return the rows of the longest pool that has a share."""
-    return max(len(pool) for pool, share in zip(pools, shares, strict=True) if share > 0)
-
-
-def join_pools(pools: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
-    """Return one pool (n, C) with rows of each by its share, evenly spread over it."""
-    total = longest(pools, shares)
-    rows = []
-    for pool, share in zip(pools, shares, strict=True):
-        if share > 0:
-            count = max(round(share * total), 1)
-            spread = (torch.arange(count) * 2 + 1) * len(pool) // (2 * count)
-            rows.append(pool[spread.to(pool.device)])
-    return torch.cat(rows)
-
-
-def least_norm(pool: Tensor) -> Tensor:
-    """Return a thousandth of the usual norm: features of less have no direction to speak of."""
-    return 1e-3 * pool.square().sum(1).mean().sqrt() + _TINY
-
-
-def find_directions(features: Tensor, least: Tensor) -> Tensor:
-    """Return rows (n, C) of length one; those shorter than ``least`` stay shorter in proportion."""
-    norms: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
-    return features / norms.maximum(least)
-
-
-def find_nearest(rows: Tensor, pool: Tensor) -> Tensor:
-    """Return for each row (n, C) the pool's nearest (n,), by Euclid; in bounded memory."""
-    with torch.no_grad():
-        half = pool.square().sum(1) / 2  # |r - p|^2 / 2 = |r|^2 / 2 + |p|^2 / 2 - r p
-        return torch.cat([(half - part @ pool.T).argmin(1) for part in torch.split(rows, _CHUNK)])
-
-
-def cosine_distance(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Return half the squared distance of directions (n,): 1 - cos where both have length one.
-
-    Written so it is exactly 0 with a gradient of 0 where they agree, in features of zeros too.
-    """
-    return (ours - theirs).square().sum(1) / 2
-
-
 # --- losses -------------------------------------------------------------------------------------
-
-
-class StyleLoss(ABC):
-    """A way to compare statistics of features; it keeps nothing between calls."""
-
-    samples: int = 0  # how many positions it looks at; 0: all, by their weights
-    copies: bool = False  # whether it keeps copies of features in float32
-
-    def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
-        """Return the layers that are looked at together, of layers from shallow to deep."""
-        return [(layer,) for layer in layers]
-
-    def gather(
-        self,
-        features: FeatureGroup,
-        weights: tuple[Weights, ...],
-        positions: Tensor,
-        cells: Sequence[Cells] | None = None,
-    ) -> Statistics:
-        """Return statistics of one group, or of the ``cells`` of a tile.
-
-        They are sums, or features at ``positions``; those of the tiles add up to the whole's.
-        """
-        if self.samples:
-            return (sample_features(features, positions, cells),)
-        return self.sum_up(features, weights)
-
-    def sum_up(self, features: FeatureGroup, weights: tuple[Weights, ...]) -> Statistics:
-        """Return sums over all positions by their weights."""
-        raise NotImplementedError
-
-    def blend(self, targets: Sequence[Statistics], shares: Sequence[float]) -> Statistics:
-        """Return one target of several styles, shares summing to one: here the mean of all."""
-        return tuple(
-            torch.stack([share * t.detach() for share, t in zip(shares, parts, strict=True)]).sum(0)
-            for parts in zip(*targets, strict=True)
-        )
-
-    def compare(
-        self,
-        ours: Statistics,
-        target: Statistics,
-        draw: torch.Generator,  # noqa: ARG002  (the sliced loss draws directions)
-        normalization: str = "relative",
-    ) -> Tensor:
-        """Return how far our statistics are from the blended target: a scalar."""
-        relative, paper = self.measure(ours, target)
-        return paper if normalization == "paper" else relative
-
-    @abstractmethod
-    def measure(self, ours: Statistics, target: Statistics) -> tuple[Tensor, Tensor]:
-        """Return the loss in its two normalisations, ``relative`` and ``paper``."""
 
 
 class GramLoss(StyleLoss):
@@ -241,7 +135,7 @@ class MomentsLoss(StyleLoss):
     def measure(self, ours: Statistics, target: Statistics) -> tuple[Tensor, Tensor]:
         mean, deviation = target
         squares = (ours[0] - mean).square() + (self.deviation(ours) - deviation).square()
-        size = (mean.square() + deviation.square()).sum().clamp_min(_TINY)
+        size = (mean.square() + deviation.square()).sum().clamp_min(TINY)
         return squares.sum() / size, squares.mean()
 
     @staticmethod
@@ -249,7 +143,7 @@ class MomentsLoss(StyleLoss):
         """Return it by channel (C,), with what rounding may hide of it: its gradient is finite."""
         mean, square = statistics
         rounding = 8 * torch.finfo(mean.dtype).eps * square
-        return find_deviation(mean, square, rounding + _TINY**2)
+        return find_deviation(mean, square, rounding + TINY**2)
 
 
 class GaussianLoss(StyleLoss):
@@ -272,7 +166,7 @@ class GaussianLoss(StyleLoss):
     def measure(self, ours: Statistics, target: Statistics) -> tuple[Tensor, Tensor]:
         wanted = Gaussian(*target)
         distance = wanted.distance(ours[0], find_covariance(*ours))
-        return distance / wanted.size().clamp_min(_TINY), distance
+        return distance / wanted.size().clamp_min(TINY), distance
 
 
 class HistogramLoss(StyleLoss):
@@ -291,7 +185,7 @@ class HistogramLoss(StyleLoss):
     def measure(self, ours: Statistics, target: Statistics) -> tuple[Tensor, Tensor]:
         theirs = resample_quantiles(target[0], len(ours[0]))
         squares = (ours[0].sort(0).values - theirs).square()
-        return squares.mean() / theirs.square().mean().clamp_min(_TINY), squares.sum()
+        return squares.mean() / theirs.square().mean().clamp_min(TINY), squares.sum()
 
 
 class PixelHistogramLoss(HistogramLoss):
@@ -335,83 +229,6 @@ class SlicedLoss(HistogramLoss):
         return relative, total / ours[0].numel()
 
 
-class NeighbourLoss(StyleLoss):
-    """Each feature is drawn to the style's nearest (Li and Wand 2016; Kolkin et al. 2022, NNST).
-
-    As NNST: the nearest by cosine after both lists are centred, then the mean cosine distance to it
-    as it is; but of each layer by itself, as NNST's last pass, and with the nearest found anew at
-    each call. A cosine is relative already, so both normalisations are the same. Of several styles,
-    the pool has features of each by its share.
-    """
-
-    samples = 4096
-
-    def blend(self, targets: Sequence[Statistics], shares: Sequence[float]) -> Statistics:
-        return (join_pools([t[0].detach() for t in targets], shares),)
-
-    def measure(self, ours: Statistics, target: Statistics) -> tuple[Tensor, Tensor]:
-        features, pool = ours[0], target[0]  # (n, C), (m, C)
-        centred, apart = (f.detach() - f.detach().mean(0) for f in (features, pool))
-        least = least_norm(apart)
-        match = find_nearest(find_directions(centred, least), find_directions(apart, least))
-        least = least_norm(pool)
-        theirs = find_directions(pool, least)[match]
-        distance = cosine_distance(find_directions(features, least), theirs).mean()
-        return distance, distance
-
-
-class EarthMoverLoss(NeighbourLoss):
-    """STROTSS (Kolkin, Salavon and Shakhnarovich 2019) on columns of all layers.
-
-    Relaxed earth mover's distance by cosine, plus means and covariances (|m - m'|_1 / d and
-    |S - S'|_1 / d^2), plus the palette: the relaxed distance of colours by Euclid, with its
-    weight 1/alpha at the alpha of 1 where the paper's schedule would end. Deviations: the nearest
-    cell of each layer in the place of bilinear interpolation; and colours are not turned into
-    decorrelated channels, since distances do not see a rotation. Relative: the mean of the three,
-    moments in shares of the target's; cosines and colours are bounded as they are.
-    """
-
-    samples = 1024
-
-    def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
-        return [("pixels", *layers)]
-
-    def measure(self, ours: Statistics, target: Statistics) -> tuple[Tensor, Tensor]:
-        features, pool = ours[0], target[0]  # (n, 3 + C), (m, 3 + C)
-        least = least_norm(pool)
-        moved = relaxed_distance(
-            find_directions(features, least), find_directions(pool, least), cosine_distance
-        )
-        palette = relaxed_distance(features[:, :3], pool[:, :3], euclidean_distance)
-        relative, paper = compare_moments(features, pool)
-        return (moved + relative + palette) / 3, moved + paper + palette
-
-
-def euclidean_distance(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Return it row by row (n,), with a gradient of zero where they are the same."""
-    norms: Tensor = torch.linalg.vector_norm(ours - theirs, dim=1)
-    return norms
-
-
-def relaxed_distance(ours: Tensor, theirs: Tensor, distance: Callable[..., Tensor]) -> Tensor:
-    """Return the larger of two means: of ours to their nearest, and of theirs to ours."""
-    there = distance(ours, theirs[find_nearest(ours, theirs)]).mean()
-    back = distance(ours[find_nearest(theirs, ours)], theirs).mean()
-    return torch.maximum(there, back)
-
-
-def compare_moments(features: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:
-    """Compare means and covariances of rows (n, d) and (m, d) in L1: relative, and plain."""
-    mean, theirs = features.mean(0), pool.mean(0)
-    spread, wanted = (f.T.cov(correction=0) for f in (features, pool))  # (d, d)
-    means, spreads = (mean - theirs).abs(), (spread - wanted).abs()
-    size = theirs.abs().sum()
-    # A flat style has no covariance: there, a thousandth of its mean's square counts as one.
-    least = torch.maximum(wanted.abs().sum(), 1e-3 * size.square())
-    relative = means.sum() / size.clamp_min(_TINY) + spreads.sum() / least.clamp_min(_TINY)
-    return relative / 2, means.mean() + spreads.mean()
-
-
 STYLE_LOSSES: dict[str, StyleLoss] = {
     "gram": GramLoss(),
     "chained": ChainedLoss(),
@@ -419,7 +236,9 @@ STYLE_LOSSES: dict[str, StyleLoss] = {
     "gaussian": GaussianLoss(),
     "sliced": SlicedLoss(),
     "neighbours": NeighbourLoss(),
+    "neighbour-columns": NeighbourColumnsLoss(),
     "emd": EarthMoverLoss(),
+    "palette": PaletteLoss(),
     "histogram": HistogramLoss(),
     "histogram-pixels": PixelHistogramLoss(),
 }

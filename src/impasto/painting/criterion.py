@@ -33,7 +33,7 @@ class Criterion:
         """Return the positions that each term looks at."""
         return [
             self.extractor.draw(
-                term.loss,
+                term.loss.samples,
                 term.group,
                 term.masks[-1] if isinstance(term, StyleTerm) else 1.0,
                 self.size,

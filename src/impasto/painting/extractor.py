@@ -10,10 +10,8 @@ from torch import Tensor
 
 from impasto.errors import DeviceError
 from impasto.images.tiles import Cells, Tile, choose_grid, cut_picture, find_stride, whole_tile
-from impasto.losses.content import ContentLoss
 from impasto.losses.sampling import draw_positions
 from impasto.losses.statistics import Weights, widen
-from impasto.losses.style import StyleLoss
 from impasto.networks.vgg import Backbone
 from impasto.painting.loss_plan import PIXELS, Group, LossPlan
 
@@ -69,22 +67,25 @@ class Extractor:
         Gram matrices of F + shift are not sparse, and distinguish what is absent from what is
         there.
         """
-        by = self.plan.activation_shift
-        if not by:
+        if not self.plan.activation_shift:
             return seen
-        shifted = {n: f if n == PIXELS else widen(f) + by for n, f in seen.features.items()}
-        return TileFeatures(shifted, seen.cells)
+        return TileFeatures(self.shift_maps(seen.features), seen.cells)
+
+    def shift_maps(self, maps: FeatureMaps) -> FeatureMaps:
+        """Return features with the shift added, and the pixels as they are."""
+        by = self.plan.activation_shift
+        return {n: f if n == PIXELS or not by else widen(f) + by for n, f in maps.items()}
 
     def draw(
         self,
-        loss: StyleLoss | ContentLoss,
+        count: int,
         group: Group,
         weights: Weights,
         size: tuple[int, int],
         generator: torch.Generator,
     ) -> Tensor:
-        """Return the positions that a loss looks at, if it samples."""
-        if not loss.samples:
+        """Return so many positions for a loss to look at; none for one that does not sample."""
+        if not count:
             return _NOWHERE
         shape = self.find_cells(group[-1], whole_tile(*size), size).whole
-        return draw_positions(weights, loss.samples, generator, shape).to(self.device)
+        return draw_positions(weights, count, generator, shape).to(self.device)

@@ -32,6 +32,19 @@ class Sample:
     style: int  # its index among the styles
 
 
+def turn_sample(sample: Sample) -> list[Sample]:
+    """Return a style picture and its turns by 90, 180 and 270 degrees, in equal shares."""
+    return [
+        replace(
+            sample,
+            pixels=sample.pixels.rot90(turn, (2, 3)),
+            mask=None if sample.mask is None else sample.mask.rot90(turn, (2, 3)),
+            share=sample.share / 4,
+        )
+        for turn in range(4)
+    ]
+
+
 @dataclass(frozen=True)
 class Region:
     """A part of the photograph, and the samples that it is painted after."""
@@ -53,6 +66,7 @@ class SceneOptions:
     style_blend: tuple[float, ...] = ()
     style_size: tuple[int, ...] = ()
     style_scale: tuple[float, ...] = ()
+    turn_style: bool = False
     color: str = "style"
     recolor: bool = False
     only_color: bool = False

@@ -112,9 +112,12 @@ def optimise(
         measured.update({name: part.detach() for name, part in parts.items()})
         return total.detach()
 
+    rate = optimizer.param_groups[0]["lr"]
     average = run.tensors.get("average")
     average = None if average is None else average.to(canvas.values.device)
     while run.done < count and not has_settled(run, options.plateau):
+        left = 1 - (1 - options.final_rate) * run.done / count
+        optimizer.param_groups[0]["lr"] = rate * left
         with working_on(canvas.values.device):
             total = float(optimizer.step(measure))
             if not math.isfinite(total):

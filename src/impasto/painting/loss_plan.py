@@ -14,7 +14,8 @@ from typing import Generic, TypeVar
 from impasto.errors import OptionError, suggest
 from impasto.images.tiles import find_margin, lay_out
 from impasto.losses.content import CONTENT_LOSSES, ContentLoss
-from impasto.losses.style import STYLE_LOSSES, StyleLoss
+from impasto.losses.style import STYLE_LOSSES
+from impasto.losses.style_loss import StyleLoss
 from impasto.networks.vgg import Backbone
 from impasto.options import parse_weights
 from impasto.painting.options import ContentOptions, StyleOptions
@@ -50,6 +51,8 @@ class LossPlan:
     content: ContentPlan = ()
     style_weight: float = 0.0
     content_weight: float = 0.0
+    coarse_content: float = 1.0  # times its weight, from each size to the next coarser one
+    guide: float = 0.0
     tv_weight: float = 0.0
     tv_power: float = 2.0
     normalization: str = "relative"
@@ -72,6 +75,10 @@ class LossPlan:
     def margin(self) -> int:
         """How many pixels around a tile must be seen."""
         return find_margin(*self.tiling)
+
+    def at_size(self, coarser: int) -> LossPlan:
+        """Return the plan of a size, so many sizes coarser than the last."""
+        return replace(self, content_weight=self.content_weight * self.coarse_content**coarser)
 
     def list_edge_losses(self) -> list[str]:
         """Return the losses that see the picture's edges as ends."""
@@ -118,9 +125,15 @@ def plan_painting_losses(backbone: Backbone, options: ContentOptions) -> LossPla
     layers = weigh_layers(backbone, options.content_layer, options.layer_weights, 2.0)
     content = plan_losses(CONTENT_LOSSES, options.content_loss, layers)
     content = content if options.content_weight else ()
+    plan = plan_texture_losses(backbone, options, options.style_weight, content)
+    guides = [each.group for each in plan.style if each.loss.is_guided and options.guide]
+    guided = {name for group in guides for name in group} - {PIXELS}
     return replace(
-        plan_texture_losses(backbone, options, options.style_weight, content),
+        plan,
+        kept=tuple({*plan.kept, *guided}),
+        guide=options.guide,
         content_weight=options.content_weight,
+        coarse_content=options.coarse_content,
         normalize_gradients=options.normalize_gradients,
     )
 

@@ -16,7 +16,14 @@ from impasto.painting.extractor import Extractor
 from impasto.painting.loss_plan import LossPlan
 from impasto.painting.scene import View
 from impasto.painting.style_cache import Targets
-from impasto.painting.terms import StyleMeter, hold_content
+from impasto.painting.terms import (
+    ContentTerm,
+    StyleMeter,
+    StyleTerm,
+    guide_terms,
+    hold_content,
+    make_content_terms,
+)
 from impasto.painting.tiled_gradient import TiledTotal
 from impasto.system.devices import Machine, seeded
 from impasto.system.memory import is_out_of_memory
@@ -44,12 +51,14 @@ class Objective:
         self._window, self.tiles = window, self._cut(window)
         meter = StyleMeter(extractor, machine, targets or Targets())
         with torch.no_grad():
-            content = self._with_room(lambda: hold_content(extractor, view.content, self.tiles))
+            kept = self._with_room(lambda: hold_content(extractor, view.content, self.tiles))
             style = self._with_room(
                 lambda: meter.make_terms(view.regions, self._size, self._window)
             )
         painted = 1.0 if view.mask is None else float(view.mask.mean())
-        self.criterion = Criterion(extractor, [*style, *content], self._size, painted)
+        terms: list[StyleTerm | ContentTerm]
+        terms = [*guide_terms(extractor, style, kept), *make_content_terms(plan, kept)]
+        self.criterion = Criterion(extractor, terms, self._size, painted)
 
     def show(self, pixels: Tensor) -> Tensor:
         """Return what the losses see of a picture.

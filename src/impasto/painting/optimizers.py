@@ -28,6 +28,7 @@ class Optimizer(Protocol):
     """What the loop needs of an optimiser; torch's have it too."""
 
     state: Any  # {tensor: {name: what is remembered}}
+    param_groups: list[dict[str, Any]]  # one, with its learning rate "lr"
 
     def zero_grad(self, set_to_none: bool = True) -> None: ...
 
@@ -48,7 +49,7 @@ class BoundedLBFGS:
 
     def __init__(self, canvas: Canvas, rate: float) -> None:
         # Not a torch.optim.Optimizer: the first of those takes a second to import a compiler.
-        self.canvas, self.rate = canvas, rate
+        self.canvas, self.param_groups = canvas, [{"lr": rate}]
         self.state: dict[Tensor, dict[str, Tensor]] = {canvas.values: {}}
         large = canvas.values.numel() > LARGE_CANVAS
         self.history = HISTORY_OF_LARGE if large else HISTORY
@@ -143,7 +144,7 @@ class BoundedLBFGS:
             own = own * self.find_scale(good, bends, lengths[m : 2 * m], order)
             for i in reversed(order):
                 own[i] += shares[i] - curvatures[i] * (products[m + i] @ own)
-        own = (own * self.rate).to(self.canvas.values)
+        own = (own * self.param_groups[0]["lr"]).to(self.canvas.values)
         return own[:known], own[m : m + known], own[-1]
 
     @staticmethod

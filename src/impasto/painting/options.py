@@ -15,7 +15,7 @@ OptimizerName = Literal["lbfgs", "adam", "sgd", "rmsprop"]
 ColorName = Literal[
     "style", "content", "luminance", "histogram", "cholesky", "pca", "symmetric", "lab"
 ]
-START_NAMES = ("content", "style", "noise", "grey", "statistics")
+START_NAMES = ("content", "details", "style", "noise", "faint-noise", "grey", "statistics")
 
 
 class LoopOptions(MachineOptions):
@@ -38,6 +38,11 @@ class LoopOptions(MachineOptions):
     optimizer: OptimizerName = Field(default="lbfgs", description="The optimiser.")
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         default=None, description="Its step length; the optimiser's own default if not given."
+    )
+    final_rate: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=1.0,
+        description="Share of the step length that is left when a size's last steps are taken, "
+        "evenly less and less until then; 1: the same length throughout.",
     )
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0,
@@ -65,7 +70,8 @@ class StyleOptions(LoopOptions):
     style_loss: Weighted = Field(
         default=("gaussian",),
         description="What of the style counts, as NAME or NAME=WEIGHT; may be repeated: gram, "
-        "chained, moments, gaussian, sliced, neighbours, emd, histogram, histogram-pixels.",
+        "chained, moments, gaussian, sliced, neighbours, neighbour-columns, emd, palette, "
+        "histogram, histogram-pixels.",
     )
     style_layer: Weighted = Field(
         default=("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
@@ -137,6 +143,16 @@ class ContentOptions(StyleOptions):
     # --- what is minimised
     style_weight: Weight = Field(default=15.0, description="How strongly the style pulls.")
     content_weight: Weight = Field(default=1.0, description="How strongly the photograph pulls.")
+    coarse_content: Annotated[float, Field(gt=0, le=100)] = Field(
+        default=1.0,
+        description="Times the weight of the photograph, from each size to the next coarser one; "
+        "STROTSS: 2.",
+    )
+    guide: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0,
+        description="Share of the photograph's features, beside the painting's, by which the "
+        "losses neighbours and neighbour-columns find the style's nearest.",
+    )
     content_loss: Weighted = Field(
         default=("features",),
         description="What of the photograph counts, as NAME or NAME=WEIGHT; may be repeated: "
@@ -164,6 +180,10 @@ class ContentOptions(StyleOptions):
     style_scale: tuple[Scale, ...] = Field(
         default=(), description="Times that size: 0.5 for strokes half as large."
     )
+    turn_style: bool = Field(
+        default=False,
+        description="Show each style also turned by 90, 180 and 270 degrees: strokes go anywhere.",
+    )
     teach_mask: Annotated[tuple[str, ...], File()] = Field(
         default=(),
         description="Mask of each style picture, in their order: the part of it that teaches.",
@@ -189,6 +209,8 @@ class PaintOptions(ColorOptions, MaskOptions, ContentOptions):
     # --- what it starts from
     init: Annotated[str, File(names=(*START_NAMES, "last"))] = Field(
         default="content",
-        description="What to start from: content, style, noise, grey, statistics (noise with the "
-        "style's colours and spectrum), last (what OUTPUT holds), or a picture's path.",
+        description="What to start from: content, details (the photograph's finest, on the style's "
+        "mean colour; those of each size are added), style, noise, faint-noise, grey, statistics "
+        "(noise with the style's colours and spectrum), last (what OUTPUT holds), or a picture's "
+        "path.",
     )

@@ -24,6 +24,7 @@ from impasto.painting.inputs import (
     Sample,
     SceneOptions,
     fit_style,
+    turn_sample,
 )
 
 
@@ -140,16 +141,21 @@ class Scene:
         def fit_mask(mask: Tensor | None, size: tuple[int, int]) -> Tensor | None:
             return None if mask is None else resize_mask(mask, size).to(device)
 
-        def fit_sample(sample: Sample) -> Sample:
+        def fit_sample(sample: Sample) -> list[Sample]:
             long_side = self.options.find_style_side(sample.style, max(size), max(self.size))
             own = sample.pixels.shape[-1], sample.pixels.shape[-2]
             fitted = fit_style(*own, long_side, least)
             pixels = resize_pixels(sample.pixels, *fitted).to(device)
-            return replace(sample, pixels=pixels, mask=fit_mask(sample.mask, fitted))
+            seen = replace(sample, pixels=pixels, mask=fit_mask(sample.mask, fitted))
+            return turn_sample(seen) if self.options.turn_style else [seen]
 
         whole = self.whole
         regions = tuple(
-            replace(r, mask=fit_mask(r.mask, size), samples=tuple(map(fit_sample, r.samples)))
+            replace(
+                r,
+                mask=fit_mask(r.mask, size),
+                samples=tuple(each for s in r.samples for each in fit_sample(s)),
+            )
             for r in whole.regions
         )
         mask = fit_mask(whole.mask, size)

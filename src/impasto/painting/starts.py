@@ -11,12 +11,25 @@ from torch import Tensor
 from impasto.errors import OptionError, suggest
 from impasto.images.reading import read_image
 from impasto.images.resizing import resize_pixels
+from impasto.painting.canvas import resize_bilinear
 from impasto.system.devices import seeded
 
 
 def start_from_content(content: Tensor, _style: Tensor, _seed: int) -> Tensor:
     """Return the photograph itself."""
     return content
+
+
+def start_from_details(content: Tensor, style: Tensor, _seed: int) -> Tensor:
+    """Return the photograph's finest details on the style's mean colour (STROTSS)."""
+    return (find_details(content) + style.mean((2, 3), keepdim=True)).clamp(0, 1)
+
+
+def find_details(pixels: Tensor) -> Tensor:
+    """Return what a picture of half the size lacks."""
+    height, width = pixels.shape[-2:]
+    half = resize_bilinear(pixels, (math.ceil(height / 2), math.ceil(width / 2)))
+    return pixels - resize_bilinear(half, (height, width))
 
 
 def start_from_style(content: Tensor, style: Tensor, _seed: int) -> Tensor:
@@ -33,6 +46,15 @@ def start_from_noise(content: Tensor, _style: Tensor, seed: int) -> Tensor:
     """Return uniform noise around grey, half as wide as the range."""
     noise = torch.rand(content.shape, generator=seeded(seed))
     return (0.5 + (noise - 0.5) * 0.5).to(content.device)
+
+
+def start_from_faint_noise(content: Tensor, style: Tensor, seed: int) -> Tensor:
+    """Return noise as faint as that of Gatys' own code (DeepTextures): a deviation of 1/255.
+
+    Theirs is normal and around ImageNet's mean colour, ours uniform and around grey.
+    """
+    noise = start_from_noise(content, style, seed)  # deviation 1/2 / sqrt(12)
+    return 0.5 + (noise - 0.5) * (2 * math.sqrt(12) / 255)
 
 
 def start_from_grey(content: Tensor, _style: Tensor, _seed: int) -> Tensor:
@@ -77,8 +99,10 @@ def make_periodic(picture: Tensor) -> Tensor:
 
 STARTS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "content": start_from_content,
+    "details": start_from_details,
     "style": start_from_style,
     "noise": start_from_noise,
+    "faint-noise": start_from_faint_noise,
     "grey": start_from_grey,
     "statistics": start_from_statistics,
 }

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from impasto.errors import OptionError
-from impasto.losses.style import Statistics
+from impasto.losses.style_loss import Statistics
 from impasto.networks.weights import cache_folder
 from impasto.system.files import replacing
 

@@ -19,7 +19,7 @@ from impasto.painting.memory_plan import Costs, Level, Plan, grant_memory, large
 from impasto.painting.objective import Objective
 from impasto.painting.options import StyleOptions
 from impasto.painting.scene import Scene, View
-from impasto.painting.starts import check_start, make_periodic, start_picture
+from impasto.painting.starts import check_start, find_details, make_periodic, start_picture
 from impasto.painting.style_cache import Targets
 from impasto.system.checkpoints import Checkpoint
 
@@ -70,12 +70,15 @@ class StyleWork(PictureWork):
         if self.losses.tileable:
             # The content losses must not hold on to the photograph's jump from edge to edge.
             view = replace(view, content=make_periodic(view.content).clamp(0, 1))
-        objective = Objective(
-            self.backbone, self.machine, view, self.losses, self.targets, level.window
-        )
-        if level is self.levels[-1]:
+        coarser = len(self.levels) - 1 - list(self.levels).index(level)
+        losses = self.losses.at_size(coarser)
+        objective = Objective(self.backbone, self.machine, view, losses, self.targets, level.window)
+        if coarser == 0:
             self.scene.forget_whole()
-        return objective, self._choose_start(view)
+        start = self._choose_start(view)
+        if self.init == "details" and self.run.level > 0 and coarser:
+            start = (start + find_details(view.content)).clamp(0, 1)
+        return objective, start
 
     def _choose_start(self, view: View) -> Tensor:
         """Return the best of the size before or, at the first, what ``init`` names."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -13,11 +13,12 @@ from torch import Tensor
 from impasto.images.masks import normalise_weights, shrink_mask
 from impasto.images.tiles import Tile, whole_tile, wrap
 from impasto.losses.content import ContentLoss
+from impasto.losses.sampling import FeatureGroup
 from impasto.losses.statistics import Weights
-from impasto.losses.style import Statistics, StyleLoss
+from impasto.losses.style_loss import Statistics, StyleLoss
 from impasto.painting.extractor import Extractor, FeatureMaps, TileFeatures
 from impasto.painting.inputs import Region, Sample
-from impasto.painting.loss_plan import PIXELS, Group
+from impasto.painting.loss_plan import PIXELS, Group, LossPlan
 from impasto.painting.style_cache import Measured, Targets
 from impasto.system.checkpoints import fingerprint
 from impasto.system.devices import Machine, seeded
@@ -34,28 +35,36 @@ class StyleTerm:
     weight: float
     masks: tuple[Weights, ...]  # where it looks, at each layer: sums to 1
     target: Statistics
+    guide: FeatureGroup = ()  # the photograph's features, if they help to find the style's nearest
+    share: float = 0.0  # of the guide, beside our own features
 
     def gather(self, seen: TileFeatures, positions: Tensor) -> Statistics:
-        """Return the statistics of a tile."""
-        return gather_style(self.loss, self.group, self.masks, seen, positions)
+        """Return the statistics of a tile, and how far the guide pulls them."""
+        gathered = gather_style(self.loss, self.group, self.masks, seen, positions)
+        if not self.guide:
+            return gathered
+        cells = [seen.cells[name] for name in self.group]
+        guide = tuple(c.box.of(f) for c, f in zip(cells, self.guide, strict=True))
+        guiding = self.loss.sample(guide, self.masks, positions, cells)
+        return (*gathered, self.share * (guiding - gathered[0].detach()))
 
 
 @dataclass(frozen=True)
 class ContentTerm:
-    """One content loss at one layer."""
+    """One content loss over one group of layers."""
 
     loss: ContentLoss
     group: Group
     weight: float
-    target: Tensor
+    target: FeatureGroup
     held: Statistics  # what the loss needs to know of the whole target
 
     def gather(self, seen: TileFeatures, positions: Tensor) -> Statistics:
         """Return the statistics of a tile."""
-        (layer,) = self.group
-        cells = seen.cells[layer]
-        target = cells.box.of(self.target)
-        return self.loss.gather(seen.features[layer], target, positions, cells)
+        cells = [seen.cells[name] for name in self.group]
+        target = tuple(c.box.of(f) for c, f in zip(cells, self.target, strict=True))
+        ours = tuple(seen.features[name] for name in self.group)
+        return self.loss.gather(ours, target, positions, cells)
 
 
 def gather_style(
@@ -113,16 +122,15 @@ def add_statistics(sums: Gathered, more: Gathered) -> Gathered:
 # --- what terms compare with --------------------------------------------------------------------
 
 
-def hold_content(extractor: Extractor, content: Tensor, tiles: Sequence[Tile]) -> list[ContentTerm]:
-    """Return the content terms of a photograph, which is seen tile by tile."""
+def hold_content(extractor: Extractor, content: Tensor, tiles: Sequence[Tile]) -> FeatureMaps:
+    """Return the features that are kept of a photograph, which is seen tile by tile."""
     size = (content.shape[-2], content.shape[-1])
-    losses = extractor.plan.content
-    layers = {layer for each in losses for layer in each.group}
+    layers = set(extractor.plan.kept)
     wholes: FeatureMaps = {PIXELS: content}
     for tile in tiles:
         shown = tile.window.of(wrap(content, tile.margin))
         seen = extractor.extract(shown, layers, tile, size)
-        for name in layers - {PIXELS}:
+        for name in layers:
             part, cells = seen.features[name], seen.cells[name]
             if cells.is_whole:
                 wholes[name] = part
@@ -130,13 +138,34 @@ def hold_content(extractor: Extractor, content: Tensor, tiles: Sequence[Tile]) -
             if name not in wholes:
                 wholes[name] = part.new_empty(1, part.shape[1], *cells.whole)
             cells.box.of(wholes[name]).copy_(part)
+    return wholes
+
+
+def make_content_terms(plan: LossPlan, kept: FeatureMaps) -> list[ContentTerm]:
+    """Return the content terms of a photograph."""
     terms = []
-    for each in losses:
-        target = wholes[each.group[0]]
+    for each in plan.content:
+        target = tuple(kept[name] for name in each.group)
         terms.append(
             ContentTerm(each.loss, each.group, each.weight, target, each.loss.hold(target))
         )
     return terms
+
+
+def guide_terms(
+    extractor: Extractor, terms: Sequence[StyleTerm], kept: FeatureMaps
+) -> list[StyleTerm]:
+    """Return style terms that find their nearest by the photograph's features too, if asked."""
+    share = extractor.plan.guide
+    if not share:
+        return list(terms)
+    shifted = extractor.shift_maps(kept)
+    return [
+        replace(t, guide=tuple(shifted[name] for name in t.group), share=share)
+        if t.loss.is_guided
+        else t
+        for t in terms
+    ]
 
 
 class StyleMeter:
@@ -177,7 +206,8 @@ class StyleMeter:
         looks = []
         for each in self.plan.style:
             joined = join_masks(masks, each.group)
-            where = self.extractor.draw(each.loss, each.group, joined[-1], size, generator)
+            count = each.loss.pool or each.loss.samples
+            where = self.extractor.draw(count, each.group, joined[-1], size, generator)
             looks.append((each.loss, each.group, joined, where))
         measured: Measured = []
         for tile in tiles:
