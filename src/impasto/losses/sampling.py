@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from impasto.errors import OptionError
 from impasto.images.tiles import Cells
@@ -89,15 +88,27 @@ def sample_columns(
     """
     columns = []
     for i, layer in enumerate(features):
+        place = cells[i] if cells else None
+        height, width = place.whole if place else layer.shape[-2:]
+        top, left = (place.box.top, place.box.left) if place else (0, 0)
         tall, wide = layer.shape[-2:]
-        height, width = cells[i].whole if cells else (tall, wide)
-        top, left = (cells[i].box.top, cells[i].box.left) if cells else (0, 0)
-        values = widen(layer)
-        at = positions.to(values)
-        y = (at[:, 0] * height - 0.5).clamp(0, height - 1) - top
-        x = (at[:, 1] * width - 0.5).clamp(0, width - 1) - left
-        # In units of grid_sample, -1 and 1 are a tile's own edges.
-        grid = torch.stack([(2 * x + 1) / wide - 1, (2 * y + 1) / tall - 1], 1)
-        found = functional.grid_sample(values, grid[None, None], align_corners=False)
-        columns.append(found[0, :, 0].T)  # (n, C)
+        # In the whole picture's cells, so that tiles round as the whole does.
+        rows, shares_down = surround(positions[:, 0], height)
+        across, shares_across = surround(positions[:, 1], width)
+        y, x = rows[:, :, None] - top, across[:, None, :] - left  # (n, 2, 1), (n, 1, 2)
+        inside = (y >= 0) & (y < tall) & (x >= 0) & (x < wide)  # (n, 2, 2)
+        shares = (shares_down[:, :, None] * shares_across[:, None, :] * inside).flatten(1)
+        at = (y.clamp(0, tall - 1) * wide + x.clamp(0, wide - 1)).flatten(1)  # (n, 4)
+        found = layer[0].permute(1, 2, 0).flatten(0, 1)[at]  # (n, 4, C)
+        found = widen(found)
+        columns.append((found * shares[..., None].to(found)).sum(1))
     return torch.cat(columns, 1)
+
+
+def surround(places: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Return the two cells around each place (n, 2), and their shares by how near they are."""
+    at = (places * size - 0.5).clamp(0, size - 1)
+    low = at.floor()
+    part = at - low
+    cells = torch.stack([low, (low + 1).clamp_max(size - 1)], 1).long()
+    return cells, torch.stack([1 - part, part], 1)
