@@ -81,7 +81,8 @@ def paint_recipes(folder: Path) -> None:
     names = list(list_recipes())
     painted = []
     for name in names:
-        options = {"size": 384} | read_recipe_file(name)
+        options = read_recipe_file(name)
+        options["size"] = min(options.get("size", 384), 384)
         painted.append(cut(paint(folder / "coffee.png", folder / "waves.png", **options)))
     write_named(painted, names, "recipes")
 
