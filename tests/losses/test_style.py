@@ -204,7 +204,7 @@ def test_relative_losses_do_not_see_the_scale_of_features(name):
 
 @pytest.mark.parametrize(
     "name",
-    [n for n in STYLE_LOSSES if n not in ("emd", "palette", "neighbours", "neighbour-columns")],
+    [n for n in STYLE_LOSSES if n not in NEAREST],
 )
 def test_relative_losses_of_nothing_are_one(name):
     loss = STYLE_LOSSES[name]

@@ -258,6 +258,7 @@ def test_styles_that_are_seen_large_cost_what_they_are_seen_at(compact):
     assert seen(450, 1800, style_scale=[2]) == 900 * 700 * 12
     assert seen(450, 1800, style_size=[900]) == pytest.approx(225 * 175 * 12, abs=1)
     assert seen(450, 1800, style_size=[900], style_scale=[4]) == 900 * 700 * 12
+    assert seen(450, 1800, turn_style=True) == 4 * 450 * 350 * 12
     small = needed_for(compact, None, (300, 200))
     needs = [
         needed_for(compact, None, (300, 200), style_scale=[scale]) for scale in (1, 40, 60, 80)

@@ -69,7 +69,14 @@ def cosine_distance(ours: Tensor, theirs: Tensor) -> Tensor:
     return (ours - theirs).square().sum(1) / 2
 
 
-class NeighbourLoss(StyleLoss):
+class PooledLoss(StyleLoss):
+    """Features at positions, compared with a pool of the style's."""
+
+    def blend(self, targets: Sequence[Statistics], shares: Sequence[float]) -> Statistics:
+        return (join_pools([t[0].detach() for t in targets], shares),)
+
+
+class NeighbourLoss(PooledLoss):
     """Each feature is drawn to the style's nearest (Li and Wand 2016; Kolkin et al. 2022, NNST).
 
     As NNST: the nearest by cosine after both lists are centred, then the mean cosine distance to it
@@ -80,9 +87,6 @@ class NeighbourLoss(StyleLoss):
     """
 
     samples, pool, is_guided = 1024, 2048, True
-
-    def blend(self, targets: Sequence[Statistics], shares: Sequence[float]) -> Statistics:
-        return (join_pools([t[0].detach() for t in targets], shares),)
 
     def measure(self, ours: Statistics, target: Statistics) -> tuple[Tensor, Tensor]:
         features, pool = ours[0], target[0]  # (n, C), (m, C)
@@ -105,7 +109,7 @@ class NeighbourColumnsLoss(NeighbourLoss):
         return [tuple(layers)]
 
 
-class EarthMoverLoss(StyleLoss):
+class EarthMoverLoss(PooledLoss):
     """STROTSS (Kolkin, Salavon and Shakhnarovich 2019) on columns of all layers.
 
     Relaxed earth mover's distance by cosine, plus means and covariances: |m - m'|_1 / d and
@@ -118,9 +122,6 @@ class EarthMoverLoss(StyleLoss):
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
         return [("pixels", *layers)]
 
-    def blend(self, targets: Sequence[Statistics], shares: Sequence[float]) -> Statistics:
-        return (join_pools([t[0].detach() for t in targets], shares),)
-
     def measure(self, ours: Statistics, target: Statistics) -> tuple[Tensor, Tensor]:
         features, pool = ours[0], target[0]  # (n, 3 + C), (m, 3 + C)
         least = least_norm(pool)
@@ -131,13 +132,13 @@ class EarthMoverLoss(StyleLoss):
         return moved + relative, moved + paper
 
 
-class PaletteLoss(EarthMoverLoss):
+class PaletteLoss(PooledLoss):
     """The relaxed earth mover's distance of colours, by Euclid (STROTSS).
 
     Colours are not turned into decorrelated channels first, since distances do not see a rotation.
     """
 
-    interpolates, copies = False, False
+    samples, pool = 1024, 2048
 
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:  # noqa: ARG002
         return [("pixels",)]

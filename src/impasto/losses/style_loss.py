@@ -23,9 +23,7 @@ from torch import Tensor
 
 from impasto.images.tiles import Cells
 from impasto.losses.sampling import FeatureGroup, sample_columns, sample_features
-from impasto.losses.statistics import (
-    Weights,
-)
+from impasto.losses.statistics import Weights
 
 Statistics = tuple[Tensor, ...]
 
@@ -38,7 +36,7 @@ class StyleLoss(ABC):
     samples: int = 0  # how many positions it looks at; 0: all, by their weights
     pool: int = 0  # how many of the style; 0: as many
     interpolates: bool = False  # whether it looks between cells
-    is_guided: bool = False  # whether it finds what it compares with by the features themselves
+    is_guided: bool = False  # whether a guide may help it to find what it compares with
     copies: bool = False  # whether it keeps copies of features in float32
 
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:

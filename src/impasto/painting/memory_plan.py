@@ -162,7 +162,8 @@ class Costs:
         for i, style in enumerate(self.styles):
             scale = self.scene.find_style_side(i, long_side, whole) / max(style.size)
             read += 2 * _PICTURE * style.size[0] * style.size[1]
-            seen += _PICTURE * style.size[0] * style.size[1] * scale**2
+            turns = 4 if self.scene.turn_style else 1
+            seen += turns * _PICTURE * style.size[0] * style.size[1] * scale**2
         return int(read), int(seen)
 
     def of_window(self) -> float:

@@ -224,7 +224,10 @@ class StyleMeter:
         return [
             backbone.fingerprint(),
             backbone.pooling,
-            [(each.name, each.group) for each in plan.style],
+            [
+                (e.name, e.group, e.loss.samples, e.loss.pool, e.loss.interpolates)
+                for e in plan.style
+            ],
             plan.activation_shift,
             plan.seed,
             str(self.machine),
