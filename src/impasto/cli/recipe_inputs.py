@@ -81,7 +81,7 @@ def read_painting_recipe(recipe: str) -> PictureRecipe | None:
     """Read what a picture was made from and how; None if this is a recipe's name or file."""
     if Path(recipe).suffix.lower() in (".toml", ".json", "") or recipe in list_recipes():
         return None
-    from impasto.images.reading import read_recipe
+    from impasto.images.opening import read_recipe
 
     text = read_recipe(recipe)
     if text is None:

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from impasto.errors import ImageError, describe_reason
-from impasto.images.reading import RECIPE_KEY
+from impasto.images.opening import RECIPE_KEY
 from impasto.system.files import check_place, replace_file
 
 # Only formats that can carry the recipe, which is why BMP and GIF are not here.
