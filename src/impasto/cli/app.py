@@ -107,6 +107,11 @@ COMMANDS = {
         "styles.",
         "show_instant_help",
     ),
+    "serve": Command(
+        "serve",
+        "[--folder FOLDER] [--port PORT]",
+        "Serve the HTTP API, and work through its jobs; they survive whatever is killed.",
+    ),
     "paint": Command(
         "paint",
         "PHOTOGRAPH --style PICTURE [--output PAINTING]",

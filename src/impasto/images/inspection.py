@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,11 @@ def recognise(start: bytes) -> tuple[str, str] | None:
     return None
 
 
+def list_formats() -> dict[str, list[str]]:
+    """Return the formats that are known of each kind."""
+    return {kind: [name for name, _ in formats] for kind, formats in _STARTS.items()}
+
+
 @dataclass(frozen=True)
 class FileFacts:
     """What was found in a file."""
@@ -62,6 +68,7 @@ class FileFacts:
     height: int = 0
     recipe: str | None = None
     thumbnail: bytes | None = None  # a WebP picture
+    styles: tuple[str, ...] = ()  # that a model has learnt
 
 
 def inspect_file(path: Path, max_megapixels: float) -> FileFacts:
@@ -73,9 +80,7 @@ def inspect_file(path: Path, max_megapixels: float) -> FileFacts:
     kind, name = found
     if kind == "picture":
         return _inspect_picture(path, name, max_megapixels)
-    if kind == "model":
-        _check_tensors(path)
-    return FileFacts(kind, name)
+    return FileFacts(kind, name, styles=read_learnt_styles(path) if kind == "model" else ())
 
 
 def _inspect_picture(path: Path, name: str, max_megapixels: float) -> FileFacts:
@@ -94,20 +99,22 @@ def _inspect_picture(path: Path, name: str, max_megapixels: float) -> FileFacts:
     return FileFacts("picture", name, *size, read_recipe(path), encoded.getvalue())
 
 
-def _check_tensors(path: Path) -> None:
-    """Raise an error where a file of tensors does not begin with what it says of itself."""
+def read_learnt_styles(path: Path) -> tuple[str, ...]:
+    """Return the styles that a model has learnt, from what its file says of itself."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         try:
             header = json.loads(file.read(min(length, _LONGEST_HEADER)))
-        except (ValueError, RecursionError):
-            header = None
-    if not isinstance(header, dict):
-        raise ImageError("the model is damaged or cut short")
+            facts = json.loads(header.get("__metadata__", {}).get("impasto", "{}"))
+            return tuple(map(str, facts.get("styles", ())))
+        except (ValueError, RecursionError, AttributeError, TypeError):
+            raise ImageError("the model is damaged or cut short") from None
 
 
 def serve_inspections(pipe: Connection, max_megapixels: float) -> None:
     """Look into files as their paths come: the life of a process that inspects."""
+    import_module("impasto.images.opening")  # no file is to pay for this
+    pipe.send("ready")
     while True:
         path = pipe.recv()
         try:

@@ -209,6 +209,7 @@ def serve_tasks(pipe: Connection) -> None:
     signal.signal(signal.SIGTERM, lambda *_: line.ask("halt"))  # a system that shuts down
     threading.Thread(target=line.listen, daemon=True).start()
     threading.Thread(target=line.beat, daemon=True).start()
+    line.send(("beat", None))
     while True:
         function, task = line.calls.get()
         line.word = ""

@@ -10,7 +10,8 @@ from typing import Any, Literal, Self, get_args
 
 JobState = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
 JOB_STATES: tuple[JobState, ...] = get_args(JobState)
-ENDED_STATES: tuple[JobState, ...] = ("done", "failed", "cancelled")
+EndedState = Literal["done", "failed", "cancelled"]
+ENDED_STATES: tuple[EndedState, ...] = get_args(EndedState)
 Wish = Literal["cancel", "pause"]  # what is asked of a job that is running
 
 

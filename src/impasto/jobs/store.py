@@ -201,8 +201,8 @@ def change_job(run: sqlite3.Connection, job: str, **values: Any) -> None:
     run.execute(f"UPDATE jobs SET {named} WHERE id = :id", {**values, "id": job})
 
 
-_SAME = ("id", "state", "client", "label", "version", "place", "attempts", "created")
-_SAME += ("lease", "lease_until", "wish", "started", "ended", "seconds", "error")
+_SAME: tuple[str, ...] = ("id", "state", "client", "label", "version", "place", "attempts")
+_SAME += ("created", "lease", "lease_until", "wish", "started", "ended", "seconds", "error")
 
 
 def unpack_job(row: sqlite3.Row, results: Iterable[sqlite3.Row] = ()) -> Job:

@@ -90,7 +90,8 @@ def work_in_processes(
 class TalkingProcess:
     """A process that runs ``serve(pipe, *given)``, which takes messages and sends others.
 
-    It ends with this one, however that dies. What goes wrong in ``serve`` ends it.
+    The first that it sends says that it is ready. It ends with this one, however that dies. What
+    goes wrong in ``serve`` ends it.
     """
 
     def __init__(
@@ -185,7 +186,6 @@ def _talk(
             resource.setrlimit(resource.RLIMIT_DATA, (most_data, most_data))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(EOFError, OSError):  # the other end was closed
-        pipe.send("ready")
         serve(pipe, *given)
 
 
