@@ -143,6 +143,9 @@ for name, command in COMMANDS.items():
         help_formatter=import_later(command.module, command.panels) if command.panels else None,
         usage=f"Usage: impasto {name} {command.usage} [OPTIONS]",
     )
+app.command(
+    "impasto.cli.jobs:jobs", help="The queue of 'impasto serve': list, show, cancel, run-again."
+)
 app.command("impasto.cli.weights:weights", help="Weight files: list, fetch, import, verify, path.")
 
 # --- what there is ------------------------------------------------------------------------------

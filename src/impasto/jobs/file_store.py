@@ -74,7 +74,7 @@ class FileStore:
 
     def path(self, digest: str) -> Path:
         """Return where the file with a digest lies."""
-        return self._files / digest[:2] / digest
+        return locate_file(self.folder, digest)
 
     def has(self, digest: str) -> bool:
         """Return whether there is such a file."""
@@ -168,6 +168,11 @@ class FileStore:
     def free_bytes(self) -> int:
         """Return the bytes that are free on the disk."""
         return shutil.disk_usage(self.folder).free
+
+
+def locate_file(folder: Path, digest: str) -> Path:
+    """Return where a store's folder has the file with a digest."""
+    return folder / "files" / digest[:2] / digest
 
 
 def _sync_folder(folder: Path) -> None:

@@ -196,7 +196,11 @@ def read_job(run: sqlite3.Connection, job: str) -> sqlite3.Row:
 
 def change_job(run: sqlite3.Connection, job: str, **values: Any) -> None:
     """Set columns of a job's row, which gives it a new version."""
-    values["version"] = next_version(run)
+    set_columns(run, job, {**values, "version": next_version(run)})
+
+
+def set_columns(run: sqlite3.Connection, job: str, values: Mapping[str, Any]) -> None:
+    """Set columns of a job's row."""
     named = ", ".join(f"{name} = :{name}" for name in values)
     run.execute(f"UPDATE jobs SET {named} WHERE id = :id", {**values, "id": job})
 
