@@ -19,7 +19,7 @@ from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE_SECONDS = 30 * 24 * 3600
@@ -236,7 +236,7 @@ class Gate:
 
 
 def _refuse(status: int, why: str, headers: Mapping[str, str] | None = None) -> Response:
-    return PlainTextResponse(f"{why}\n", status, headers)
+    return JSONResponse({"error": why}, status, headers)
 
 
 def _adding_headers(send: Send) -> Send:

@@ -23,6 +23,7 @@ from impasto.studio import catalogue, job_routes, live, pages, uploads
 from impasto.studio.access import Access, Gate, is_loopback, list_hosts, read_secret, write_token
 from impasto.studio.limits import BodyGuard, StudioLimits, answer_error
 from impasto.studio.services import Services, serving
+from impasto.studio.session import ERRORS
 from impasto.studio.views import API
 
 _ABOUT = """Jobs that paint, over HTTP. Send `Authorization: Bearer TOKEN`, or the cookie that a
@@ -49,10 +50,9 @@ def make_app(services: Services, access: Access) -> FastAPI:
         lifespan=live_with_loop,
     )
     app.state.services, app.state.access = services, access
-    for routes in (pages.api_routes, uploads.routes, job_routes.routes):
-        app.include_router(routes, prefix=API)
-    for routes in (catalogue.routes, live.routes):
-        app.include_router(routes, prefix=API)
+    for module in (uploads, job_routes, catalogue, live):
+        app.include_router(module.routes, prefix=API, responses=ERRORS(401, 403))
+    app.include_router(pages.api_routes, prefix=API, responses=ERRORS(401, 403))
     app.include_router(pages.routes)
     app.add_exception_handler(ImpastoError, _answer_own)
     app.add_exception_handler(RequestValidationError, _answer_invalid)

@@ -12,6 +12,8 @@ from impasto.studio.services import Services
 
 _ABOUT = {
     400: "The request cannot be read.",
+    401: "Neither token nor cookie.",
+    403: "It comes from another page, or to another host.",
     404: "There is no such thing.",
     408: "The body came too slowly.",
     409: "The state does not allow it.",
