@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from impasto.errors import ImpastoError, OptionError, StorageFullError, describe_reason, shorten
-from impasto.studio import catalogue, job_routes, live, pages, uploads
+from impasto.studio import catalogue, job_routes, live, page_files, pages, uploads
 from impasto.studio.access import Access, Gate, is_loopback, list_hosts, read_secret, write_token
 from impasto.studio.limits import BodyGuard, StudioLimits, answer_error
 from impasto.studio.services import Services, serving
@@ -54,6 +54,7 @@ def make_app(services: Services, access: Access) -> FastAPI:
         app.include_router(module.routes, prefix=API, responses=ERRORS(401, 403))
     app.include_router(pages.api_routes, prefix=API, responses=ERRORS(401, 403))
     app.include_router(pages.routes)
+    app.include_router(page_files.routes)
     app.add_exception_handler(ImpastoError, _answer_own)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(StarletteHTTPException, _answer_http)
