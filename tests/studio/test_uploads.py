@@ -16,7 +16,7 @@ from conftest import draw_picture
 from PIL import Image, features
 from served import API, send_file
 
-from impasto.images.inspection import Inspector, recognise
+from impasto.images.inspection import Inspector, recognise_format
 from impasto.painting.painter import paint
 from impasto.studio.limits import StudioLimits
 
@@ -335,8 +335,8 @@ def test_ten_thousand_mutated_files_leave_the_server_alive_and_small(api):
 
 def test_beginnings_are_told_apart():
     for kind in FORMATS:
-        found = recognise(encode(kind)[:64])
+        found = recognise_format(encode(kind)[:64])
         assert found == ("picture", kind.lower())
-    assert recognise(b"\0\0\0\x20ftypisom") == ("film", "mp4")
-    assert recognise(b"\x1a\x45\xdf\xa3") == ("film", "webm")
-    assert recognise(b"") is None
+    assert recognise_format(b"\0\0\0\x20ftypisom") == ("film", "mp4")
+    assert recognise_format(b"\x1a\x45\xdf\xa3") == ("film", "webm")
+    assert recognise_format(b"") is None

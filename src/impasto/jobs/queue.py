@@ -12,8 +12,8 @@ from impasto.errors import JobStateError, MissingJobError, QueueFullError, short
 from impasto.jobs.job import ENDED_STATES, Job, JobOrder, JobState, Wish
 from impasto.jobs.store import (
     Connection,
+    JobRow,
     JobStore,
-    Row,
     change_job,
     find_unused,
     next_version,
@@ -87,7 +87,7 @@ class JobQueue:
 
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[Job]:
         rows = self.store.read(query, values)
-        results: dict[str, list[Row]] = {row["id"]: [] for row in rows}
+        results: dict[str, list[JobRow]] = {row["id"]: [] for row in rows}
         for first in range(0, len(rows), 500):
             ids = [row["id"] for row in rows[first : first + 500]]
             marks = ", ".join("?" * len(ids))

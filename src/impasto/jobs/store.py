@@ -25,7 +25,7 @@ from impasto.errors import (
 from impasto.jobs.job import Job, JobOrder, JobResult
 
 Connection = sqlite3.Connection
-Row = sqlite3.Row
+JobRow = sqlite3.Row
 _Outcome = TypeVar("_Outcome")
 
 STORE_FILE = "jobs.sqlite"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from impasto.errors import ImpastoError, StorageFullError
-from impasto.images.inspection import Inspector, recognise
+from impasto.images.inspection import Inspector, recognise_format
 from impasto.jobs.executors import JobExecutor, ProcessExecutor, TaskLimits
 from impasto.jobs.file_store import FileStore
-from impasto.jobs.job import ENDED_STATES, JobInput
+from impasto.jobs.job import ENDED_STATES, Job, JobInput
 from impasto.jobs.leases import Leases
 from impasto.jobs.queue import JobQueue
 from impasto.jobs.runner import ActiveJob, JobRunner
@@ -24,6 +24,7 @@ from impasto.options import format_memory
 from impasto.studio.events import EventLog
 from impasto.studio.instant_painter import InstantPainter
 from impasto.studio.limits import StudioLimits
+from impasto.studio.messages import JobInfo
 from impasto.studio.sources import SourceFinder
 from impasto.studio.views import show_job, show_step
 from impasto.system.files import make_folder, working_in
@@ -120,8 +121,12 @@ class Services:
         changed = self.queue.list_changed(self._told)
         self._told = version
         for job in changed:
-            self.events.publish("job", show_job(self, job).model_dump(mode="json"))
+            self.events.publish("job", self.show(job).model_dump(mode="json"))
         self.events.publish("queue", {"counts": self.queue.count(), "order": self.list_order()})
+
+    def show(self, job: Job, turn: int | None = None) -> JobInfo:
+        """Return what clients are told of a job."""
+        return show_job(job, self.runner.find(job.id), turn)
 
     def list_order(self) -> list[str]:
         """Return the first of those that wait, in their order."""
@@ -205,7 +210,7 @@ class Services:
     def is_picture(path: Path) -> bool:
         """Return whether a file begins as a picture."""
         with path.open("rb") as file:
-            found = recognise(file.read(64))
+            found = recognise_format(file.read(64))
         return found is not None and found[0] == "picture"
 
     def name_file(self, given: JobInput) -> str:

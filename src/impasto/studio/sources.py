@@ -16,7 +16,7 @@ from typing import Any, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from impasto.errors import MissingJobError, OptionError, shorten, suggest
-from impasto.images.inspection import START_BYTES, recognise
+from impasto.images.inspection import START_BYTES, recognise_format
 from impasto.jobs.file_store import FileStore
 from impasto.jobs.job import JobInput, JobOrder
 from impasto.jobs.queue import JobQueue
@@ -195,7 +195,7 @@ class SourceFinder:
         assert found.digest is not None
         try:
             with self.files.path(found.digest).open("rb") as file:
-                known = recognise(file.read(START_BYTES))
+                known = recognise_format(file.read(START_BYTES))
         except FileNotFoundError:
             raise MissingJobError(f"{where}: the file was deleted") from None
         if known is None or (known[0] != kind and not (kind == "film" and known[1] == "gif")):
