@@ -142,10 +142,11 @@ class Inspector:
         """Return what is found in a file; raise an error for one that takes too much."""
         with self._turn:
             if self._process is None:
-                self._process = TalkingProcess(
+                begun = TalkingProcess(
                     serve_inspections, self.max_megapixels, most_data=self.memory, nice=5
                 )
-                self._process.wait_until_ready()
+                begun.wait_until_ready()
+                self._process = begun
             self._process.send(str(path))
             try:
                 answer = self._process.receive(self.seconds)
