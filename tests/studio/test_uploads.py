@@ -174,13 +174,14 @@ def test_a_painting_s_recipe_is_read_with_the_uploads_that_it_was_made_from(
     api, photo, picture, tmp_path
 ):
     painted = tmp_path / "painted.png"
-    paint(photo, picture, {"size": 48, "steps": 2, "layout": "planes"}).save(painted)
+    options = {"size": 48, "steps": 2, "precision": "float32", "layout": "planes"}
+    paint(photo, picture, options).save(painted)
     content = send_file(api, photo)
     upload = send_file(api, painted)
     assert api.get(f"{API}/uploads/{upload}").json()["has_recipe"]
     recipe = api.get(f"{API}/uploads/{upload}/recipe").json()
     assert recipe["operation"] == "paint"
-    assert recipe["options"] == {"size": 48, "steps": 2, "layout": "planes"}
+    assert recipe["options"] == options
     assert [each["upload"] for each in recipe["inputs"]["content"]] == [content]
     assert [(e["name"], e["upload"]) for e in recipe["inputs"]["style"]] == [(picture.name, None)]
     assert api.get(f"{API}/uploads/{content}/recipe").status_code == 404

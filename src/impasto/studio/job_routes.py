@@ -48,7 +48,7 @@ def submit_job(
     here: Here, client: Client, asked: JobRequest, idempotency_key: _Key = None
 ) -> Response:
     """Accept a job: once this is answered, it will be done, whatever is killed meanwhile."""
-    here.check_disk()
+    here.check_room()
     order = here.sources.make_order(asked)
     job, is_new = here.queue.submit(order, client=client, key=idempotency_key, label=asked.label)
     if is_new:

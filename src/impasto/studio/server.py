@@ -32,6 +32,7 @@ from impasto.studio.views import API
 
 _ABOUT = """Jobs that paint, over HTTP. Send `Authorization: Bearer TOKEN`, or the cookie that a
 link of `impasto serve` sets. Errors are `{"error": "one line"}`."""
+_MOST_CONNECTIONS = 500
 _STOPPING = 2  # seconds that answers have to come to their end
 
 
@@ -168,6 +169,7 @@ def serve_studio(
                 ws="websockets-sansio",
                 ws_max_size=MOST_FRAME_BYTES + 1024,
                 timeout_keep_alive=30,
+                limit_concurrency=_MOST_CONNECTIONS,
                 timeout_graceful_shutdown=_STOPPING,
                 ssl_certfile=place.certificate,
                 ssl_keyfile=place.key,

@@ -65,6 +65,7 @@ class SourceFinder:
         self, queue: JobQueue, uploads: UploadList, files: FileStore, limits: StudioLimits
     ) -> None:
         self.queue, self.uploads, self.files, self.limits = queue, uploads, files, limits
+        self._samples: dict[str, str] = {}  # digests of those that were asked for
 
     def make_order(self, asked: JobRequest) -> JobOrder:
         """Return the order of a job, checked as far as can be without doing it."""
@@ -158,9 +159,10 @@ class SourceFinder:
                 raise OptionError(
                     f"unknown sample {source.sample!r}{suggest(source.sample, samples)}"
                 )
-            path = samples[source.sample]
-            digest = self.files.keep_bytes(path.read_bytes())
-            return JobInput(f"{source.sample}{path.suffix}", digest)
+            path, known = samples[source.sample], self._samples.get(source.sample, "")
+            if not self.files.has(known):
+                known = self._samples[source.sample] = self.files.keep_bytes(path.read_bytes())
+            return JobInput(f"{source.sample}{path.suffix}", known)
         return self._find_result(source)
 
     def _find_result(self, source: ResultSource) -> JobInput:

@@ -93,10 +93,11 @@ def _keep(here: Services, incoming: IncomingFile, name: str) -> Upload:
     """Look into a file that has come, give it its place, and accept it."""
     here.check_room(incoming.size)
     facts = here.inspector.inspect(incoming.path)
-    digest = here.files.keep(incoming)
-    if facts.thumbnail is not None:
-        here.keep_thumbnail(digest, facts.thumbnail)
-    return here.uploads.add(name, digest, incoming.size, facts.kind, _pack_facts(facts))
+    with here.files.turn:
+        digest = here.files.keep(incoming)
+        if facts.thumbnail is not None:
+            here.keep_thumbnail(digest, facts.thumbnail)
+        return here.uploads.add(name, digest, incoming.size, facts.kind, _pack_facts(facts))
 
 
 def _pack_facts(facts: FileFacts) -> dict[str, Any]:
