@@ -70,6 +70,10 @@ class StorageFullError(ImpastoError, OSError):
     """A disk or a quota without room for what is to be kept."""
 
 
+class StoreError(ImpastoError, OSError):
+    """A store of jobs that cannot be read or written at the moment."""
+
+
 class LostProcessError(ImpastoError, RuntimeError):
     """A process that died at its work, which another may do."""
 

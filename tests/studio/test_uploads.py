@@ -16,7 +16,7 @@ from conftest import draw_picture
 from PIL import Image, features
 from served import API, send_file
 
-from impasto.images.inspection import Inspector, recognise
+from impasto.images.inspection import Inspector, recognise_format
 from impasto.painting.painter import paint
 from impasto.studio.limits import StudioLimits
 
@@ -174,13 +174,14 @@ def test_a_painting_s_recipe_is_read_with_the_uploads_that_it_was_made_from(
     api, photo, picture, tmp_path
 ):
     painted = tmp_path / "painted.png"
-    paint(photo, picture, {"size": 48, "steps": 2, "layout": "planes"}).save(painted)
+    options = {"size": 48, "steps": 2, "precision": "float32", "layout": "planes"}
+    paint(photo, picture, options).save(painted)
     content = send_file(api, photo)
     upload = send_file(api, painted)
     assert api.get(f"{API}/uploads/{upload}").json()["has_recipe"]
     recipe = api.get(f"{API}/uploads/{upload}/recipe").json()
     assert recipe["operation"] == "paint"
-    assert recipe["options"] == {"size": 48, "steps": 2, "layout": "planes"}
+    assert recipe["options"] == options
     assert [each["upload"] for each in recipe["inputs"]["content"]] == [content]
     assert [(e["name"], e["upload"]) for e in recipe["inputs"]["style"]] == [(picture.name, None)]
     assert api.get(f"{API}/uploads/{content}/recipe").status_code == 404
@@ -335,8 +336,8 @@ def test_ten_thousand_mutated_files_leave_the_server_alive_and_small(api):
 
 def test_beginnings_are_told_apart():
     for kind in FORMATS:
-        found = recognise(encode(kind)[:64])
+        found = recognise_format(encode(kind)[:64])
         assert found == ("picture", kind.lower())
-    assert recognise(b"\0\0\0\x20ftypisom") == ("film", "mp4")
-    assert recognise(b"\x1a\x45\xdf\xa3") == ("film", "webm")
-    assert recognise(b"") is None
+    assert recognise_format(b"\0\0\0\x20ftypisom") == ("film", "mp4")
+    assert recognise_format(b"\x1a\x45\xdf\xa3") == ("film", "webm")
+    assert recognise_format(b"") is None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from pydantic import Field
@@ -15,6 +14,9 @@ from impasto.cli.console import print_line, say, unwrapped
 from impasto.errors import OptionError
 from impasto.options import Memory, Options, parse_memory
 from impasto.system.optional import require
+
+if TYPE_CHECKING:
+    from impasto.studio.limits import StudioLimits
 
 
 class KeepFlags(Options):
@@ -78,11 +80,18 @@ def serve_command(
     need = "the server needs FastAPI, uvicorn and websockets"
     for library in ("fastapi", "uvicorn", "websockets"):
         require(library, need, extra="studio")
-    from impasto.studio.limits import StudioLimits
     from impasto.studio.server import Place, serve_studio
 
-    limits = replace(
-        StudioLimits(),
+    place = Place(host, port, tuple(name or ()), certificate, key, token_file)
+    serve_studio(folder or find_home(), place, _tell, _read_limits(keep), slots=keep.jobs)
+    say("stopped; what was not done goes on when it is served again")
+
+
+def _read_limits(keep: KeepFlags) -> StudioLimits:
+    """Return the limits that flags ask for."""
+    from impasto.studio.limits import StudioLimits
+
+    return StudioLimits(
         quota=parse_memory(keep.quota),
         keep_days=keep.keep_days,
         queue=keep.queue,
@@ -91,9 +100,6 @@ def serve_command(
         job_memory=None if keep.job_memory is None else parse_memory(keep.job_memory),
         job_seconds=None if keep.job_hours is None else keep.job_hours * 3600,
     )
-    place = Place(host, port, tuple(name or ()), certificate, key, token_file)
-    serve_studio(folder or find_home(), place, _tell, limits, slots=keep.jobs)
-    say("stopped; what was not done goes on when it is served again")
 
 
 def _tell(line: str) -> None:

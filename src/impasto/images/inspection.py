@@ -44,7 +44,7 @@ _STARTS: dict[str, tuple[tuple[str, Callable[[bytes], bool]], ...]] = {
 }
 
 
-def recognise(start: bytes) -> tuple[str, str] | None:
+def recognise_format(start: bytes) -> tuple[str, str] | None:
     """Return (kind, format) of a file that begins so; None if it is nothing that is known."""
     for kind, formats in _STARTS.items():
         for name, begins in formats:
@@ -74,7 +74,7 @@ class FileFacts:
 def inspect_file(path: Path, max_megapixels: float) -> FileFacts:
     """Decode a file as far as can be; raise an error where it is damaged or too large."""
     with path.open("rb") as file:
-        found = recognise(file.read(START_BYTES))
+        found = recognise_format(file.read(START_BYTES))
     if found is None:
         raise ImageError("the file is of no kind that is known")
     kind, name = found
@@ -142,10 +142,11 @@ class Inspector:
         """Return what is found in a file; raise an error for one that takes too much."""
         with self._turn:
             if self._process is None:
-                self._process = TalkingProcess(
+                begun = TalkingProcess(
                     serve_inspections, self.max_megapixels, most_data=self.memory, nice=5
                 )
-                self._process.wait_until_ready()
+                begun.wait_until_ready()
+                self._process = begun
             self._process.send(str(path))
             try:
                 answer = self._process.receive(self.seconds)

@@ -147,15 +147,16 @@ class ProcessExecutor(JobExecutor):
 
     def _execute(self, slot: _Slot, future: TaskFuture, call: Any) -> object:
         """Do one task, passing on its messages; a process that breaks a limit is ended."""
-        if slot.process is None:
-            slot.process = TalkingProcess(serve_tasks, nice=self.nice)
-            slot.process.wait_until_ready()
-        slot.began = slot.heard = time.monotonic()
-        slot.process.send(call)
+        process = slot.process
         try:
-            return self._listen(slot, slot.process, future)
+            if process is None:
+                process = slot.process = TalkingProcess(serve_tasks, nice=self.nice)
+                process.wait_until_ready()
+            slot.began = slot.heard = time.monotonic()
+            process.send(call)
+            return self._listen(slot, process, future)
         except EOFError:
-            how = slot.process.describe_end()
+            how = "was ended" if process is None else process.describe_end()
             self._end(slot)
             raise LostProcessError(how) from None
         except (LimitError, LostProcessError):

@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -67,7 +68,10 @@ class FileStore:
         self.folder = folder
         self._files, self._parts = folder / "files", folder / "parts"
         self._thumbnails, self._work = folder / "thumbnails", folder / "work"
-        for each in (self._files, self._parts, self._thumbnails, self._work):
+        self._named = folder / "named"
+        # Held while a file is kept and then told to the store, and while one is deleted.
+        self.turn = threading.RLock()
+        for each in (self._files, self._parts, self._thumbnails, self._work, self._named):
             each.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     # --- files
@@ -125,11 +129,13 @@ class FileStore:
         for digest in digests:
             self.path(digest).unlink(missing_ok=True)
             self.thumbnail(digest).unlink(missing_ok=True)
+            shutil.rmtree(self._named / digest, ignore_errors=True)
 
     def sweep(self, known: Collection[str]) -> int:
         """Delete what a process that was killed has left: all but the known; return how many."""
-        shutil.rmtree(self._parts, ignore_errors=True)
-        self._parts.mkdir(mode=0o700)
+        for folder in (self._parts, self._named):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
         found = [path.name for path in self._files.glob("*/*")]
         found += [path.stem for path in self._thumbnails.iterdir()]
         lost = {name for name in found if name not in known}
@@ -164,6 +170,12 @@ class FileStore:
                 raise
             except OSError:
                 shutil.copyfile(self.path(digest), path)
+
+    def name(self, digest: str, name: str) -> Path:
+        """Return a path of a kept file that ends in the name that its user knows."""
+        path = self._named / digest / name
+        self.lend(digest, path)
+        return path
 
     def free_bytes(self) -> int:
         """Return the bytes that are free on the disk."""

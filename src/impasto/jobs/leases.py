@@ -15,7 +15,7 @@ from typing import Any
 from impasto.errors import JobStateError
 from impasto.jobs.job import Job, JobResult, JobState, Wish
 from impasto.jobs.queue import IN_TURN, JobQueue
-from impasto.jobs.store import Connection, Row, change_job, next_version, read_job, set_columns
+from impasto.jobs.store import Connection, JobRow, change_job, next_version, read_job, set_columns
 
 MOST_ATTEMPTS = 3  # begun without coming further, before a job is given up
 MOST_STEPS = 2000  # of a job that are kept; of more, every second one
@@ -160,7 +160,7 @@ class Leases:
             self._give_back(run, row, 0.0, charged=False)
         return [row["id"] for row in rows]
 
-    def _give_back(self, run: Connection, row: Row, seconds: float, *, charged: bool) -> None:
+    def _give_back(self, run: Connection, row: JobRow, seconds: float, *, charged: bool) -> None:
         after: dict[str | None, JobState] = {None: "queued", "pause": "paused"}
         state = after.get(row["wish"], "cancelled")
         if state == "cancelled":
@@ -178,7 +178,7 @@ class Leases:
         )
 
     def _end(
-        self, run: Connection, row: Row, state: JobState, seconds: float, **values: Any
+        self, run: Connection, row: JobRow, state: JobState, seconds: float, **values: Any
     ) -> None:
         change_job(
             run,
@@ -193,7 +193,7 @@ class Leases:
         )
 
 
-def _check_lease(run: Connection, job: Job) -> Row:
+def _check_lease(run: Connection, job: Job) -> JobRow:
     """Return the job's row, if it still is the caller's."""
     row = read_job(run, job.id)
     if row["state"] != "running" or row["lease"] != job.lease:

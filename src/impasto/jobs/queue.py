@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from impasto.errors import JobStateError, MissingJobError, QueueFullError, shorten
 from impasto.jobs.job import ENDED_STATES, Job, JobOrder, JobState, Wish
 from impasto.jobs.store import (
     Connection,
+    JobRow,
     JobStore,
-    Row,
     change_job,
     find_unused,
     next_version,
@@ -33,9 +33,20 @@ ORDER BY turn, served, place
 class JobQueue:
     """The queue: what clients ask of it."""
 
-    def __init__(self, store: JobStore, *, longest: int = 1000, share: int | None = None) -> None:
-        """``longest`` is how many jobs may wait, and ``share`` how many of one client."""
-        self.store = store
+    def __init__(
+        self,
+        store: JobStore,
+        *,
+        longest: int = 1000,
+        share: int | None = None,
+        has_file: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """Open the queue of a store.
+
+        ``longest`` is how many jobs may wait, and ``share`` how many of one client; ``has_file``
+        says whether the file with a digest is there.
+        """
+        self.store, self.has_file = store, has_file
         self.longest, self.share = longest, share or longest
 
     # --- looking
@@ -87,7 +98,7 @@ class JobQueue:
 
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[Job]:
         rows = self.store.read(query, values)
-        results: dict[str, list[Row]] = {row["id"]: [] for row in rows}
+        results: dict[str, list[JobRow]] = {row["id"]: [] for row in rows}
         for first in range(0, len(rows), 500):
             ids = [row["id"] for row in rows[first : first + 500]]
             marks = ", ".join("?" * len(ids))
@@ -126,6 +137,8 @@ class JobQueue:
         (own,) = run.execute(f"{waiting} AND client = ?", (client,)).fetchone()
         if all_waiting >= self.longest or own >= self.share:
             raise QueueFullError(f"{all_waiting} jobs are waiting already; try again later")
+        if not all(map(self.has_file, order.list_digests())):
+            raise MissingJobError("a file that the job needs was deleted")
         job, version = secrets.token_hex(10), next_version(run)
         run.execute(
             "INSERT INTO jobs (id, packed, state, client, label, version, place, attempts, "

@@ -20,6 +20,7 @@ from impasto.errors import (
     LostProcessError,
     MissingJobError,
     StorageFullError,
+    StoreError,
 )
 from impasto.jobs.executors import JobExecutor, TaskFuture
 from impasto.jobs.file_store import FileStore, telling_full
@@ -80,14 +81,19 @@ class JobRunner:
     def begin(self) -> list[str]:
         """Take up what an earlier process left, and start; return what was taken up."""
         taken_up = self.leases.recover()
-        waiting = {
-            job.id for job in self.leases.queue.list_jobs(("queued", "paused"), most=1_000_000)
-        }
-        for job in self.files.list_work():
-            if job not in waiting:
-                self.files.remove_work(job)
+        self._clear_work()
         self._thread.start()
         return taken_up
+
+    def _clear_work(self) -> None:
+        """Remove what is half done of jobs that will not go on: those cancelled as they waited."""
+        left = self.files.list_work()
+        if not left:
+            return
+        going_on = {j.id for j in self.leases.queue.list_jobs(("queued", "paused", "running"))}
+        for job in left:
+            if job not in going_on:
+                self.files.remove_work(job)
 
     def wake(self) -> None:
         """Look at the queue now: something has changed there."""
@@ -126,12 +132,16 @@ class JobRunner:
                 self._take_jobs()
             except StorageFullError:
                 self._full_until = time.monotonic() + _FULL_PAUSE
+            except StoreError:
+                pass  # for the moment
             self._wake.wait(_OFTEN)
             self._wake.clear()
             for active in self._list_active():
                 self._keep_up(active)
-            if self.leases.expire():
-                self.on_change()
+            with suppress(StoreError, StorageFullError):
+                self._clear_work()
+                if self.leases.expire():
+                    self.on_change()
 
     def _take_jobs(self) -> None:
         """Begin jobs as long as there is room for one."""
@@ -171,7 +181,7 @@ class JobRunner:
             if active.future is not None:
                 active.future.kill()
             return
-        except StorageFullError:
+        except (StoreError, StorageFullError):
             return  # what was measured is not what was accepted
         if wish and active.future is not None:
             active.future.stop(wish)
@@ -220,7 +230,7 @@ class JobRunner:
                 self._settle_error(active, error, seconds)
         except (JobStateError, MissingJobError):
             pass  # it was given to another
-        except StorageFullError:
+        except (StoreError, StorageFullError):
             self._give_back_full(active.job, seconds)
         finally:
             with self._lock:
@@ -231,18 +241,14 @@ class JobRunner:
     def _settle_outcome(self, job: Job, outcome: TaskOutcome, seconds: float) -> None:
         if not outcome.is_done:
             self.leases.give_back(job, seconds=seconds)
-            if self.leases.queue.get(job.id).state == "cancelled":
-                self.files.remove_work(job.id)
             return
         folder = self.files.work_folder(job.id) / OUTPUT
-        results = [
-            JobResult(
-                made.name, self.files.keep_file(folder / made.name), made.size, made.width,
-                made.height,
-            )
-            for made in outcome.files
-        ]  # fmt: skip
-        self.leases.finish(job, results, seconds=seconds, notes=outcome.notes)
+        with self.files.turn:
+            results = [
+                JobResult(m.name, self.files.keep_file(folder / m.name), m.size, m.width, m.height)
+                for m in outcome.files
+            ]
+            self.leases.finish(job, results, seconds=seconds, notes=outcome.notes)
         self.files.remove_work(job.id)  # only now: until then, a kill costs a few seconds
 
     def _settle_error(self, active: ActiveJob, error: BaseException, seconds: float) -> None:
@@ -258,8 +264,6 @@ class JobRunner:
         else:
             text = str(error) if isinstance(error, ImpastoError) else f"{error!r}"
             self.leases.fail(job, text, seconds=seconds)
-        if self.leases.queue.get(job.id).state in ("failed", "cancelled"):
-            self.files.remove_work(job.id)
 
     def _give_back_full(self, job: Job, seconds: float) -> None:
         """Let a job wait until there is room for what comes of it."""

@@ -10,6 +10,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -19,13 +20,14 @@ from impasto.errors import (
     MissingJobError,
     OptionError,
     StorageFullError,
+    StoreError,
     describe_reason,
     shorten,
 )
 from impasto.jobs.job import Job, JobOrder, JobResult
 
 Connection = sqlite3.Connection
-Row = sqlite3.Row
+JobRow = sqlite3.Row
 _Outcome = TypeVar("_Outcome")
 
 STORE_FILE = "jobs.sqlite"
@@ -128,8 +130,11 @@ class JobStore:
 
     def read(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
         """Return the rows that a query finds."""
-        with self._lock:
-            return self._connection.execute(query, values).fetchall()
+        try:
+            with self._lock:
+                return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise _describe_failure(error) from None
 
     def write(self, change: Callable[[sqlite3.Connection], _Outcome]) -> _Outcome:
         """Make a change, and return what it returns once that is on the disk.
@@ -169,15 +174,22 @@ class JobStore:
         except Exception as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
-                return StorageFullError(f"cannot keep it: {describe_reason(error)}")
-            return error
+            return _describe_failure(error)
         return None
 
     def shrink(self) -> None:
         """Take what was deleted out of the journal too."""
-        with self._lock:
+        with self._lock, suppress(sqlite3.Error):  # another process reads; it is done next time
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _describe_failure(error: Exception) -> Exception:
+    """Return what the database says, as an error of ours."""
+    if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
+        return StorageFullError(f"cannot keep it: {describe_reason(error)}")
+    if isinstance(error, sqlite3.Error):
+        return StoreError(f"the store of jobs: {describe_reason(error)}")
+    return error
 
 
 def next_version(run: sqlite3.Connection) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from impasto.errors import JobStateError, MissingJobError, shorten
@@ -80,6 +80,13 @@ class UploadList:
             return find_unused(run, [row["digest"]])
 
         return self.store.write(change)
+
+    def release(self, digests: Iterable[str], remove: Callable[[set[str]], None]) -> None:
+        """Have files removed that nothing has any more.
+
+        That is looked at once more, and no job is accepted meanwhile.
+        """
+        self.store.write(lambda run: remove(find_unused(run, digests)))
 
     def list_stale(self, since: float) -> list[str]:
         """Return uploads that are older, and that no job has."""

@@ -40,20 +40,20 @@ from impasto.studio.sources import is_several, list_samples, read_bundled
 from impasto.studio.uploads import answer_thumbnail
 from impasto.studio.views import API
 
-routes = APIRouter(tags=["catalogue"])
+catalogue_routes = APIRouter(tags=["catalogue"])
 _ENTRY = Annotated[Name, InPath()]
 
 
 # --- operations ---------------------------------------------------------------------------------
 
 
-@routes.get("/operations")
+@catalogue_routes.get("/operations")
 def list_operations() -> OperationList:
     """List what can be done."""
     return OperationList(operations=[_describe(name) for name in OPERATIONS])
 
 
-@routes.get("/operations/{name}", responses=ERRORS(404, 422))
+@catalogue_routes.get("/operations/{name}", responses=ERRORS(404, 422))
 def get_operation(name: _ENTRY) -> OperationSchema:
     """Tell of an operation, with the JSON schema of its options."""
     if name not in OPERATIONS:
@@ -117,13 +117,13 @@ def _read_recipes() -> dict[str, RecipeInfo]:
     }
 
 
-@routes.get("/recipes")
+@catalogue_routes.get("/recipes")
 def list_all_recipes() -> RecipeList:
     """List the recipes that come with Impasto; an upload's own is at its address."""
     return RecipeList(recipes=list(_read_recipes().values()))
 
 
-@routes.get("/recipes/{name}", responses=ERRORS(404, 422))
+@catalogue_routes.get("/recipes/{name}", responses=ERRORS(404, 422))
 def get_recipe(name: _ENTRY) -> RecipeInfo:
     """Tell what a recipe sets."""
     if name not in _read_recipes():
@@ -134,7 +134,7 @@ def get_recipe(name: _ENTRY) -> RecipeInfo:
 # --- pictures to begin with ---------------------------------------------------------------------
 
 
-@routes.get("/styles")
+@catalogue_routes.get("/styles")
 def list_styles_to_choose() -> StyleList:
     """List styles to begin with: sample pictures, and what the network of painters has learnt."""
     from impasto.samples.style_pictures import STYLE_PICTURES
@@ -172,7 +172,7 @@ def _list_learnt() -> tuple[StyleInfo, ...]:
     )
 
 
-@routes.get("/photographs")
+@catalogue_routes.get("/photographs")
 def list_photographs_to_choose() -> PhotographList:
     """List free photographs to begin with."""
     from impasto.samples.photographs import PHOTOGRAPHS
@@ -194,7 +194,7 @@ def list_photographs_to_choose() -> PhotographList:
     )
 
 
-@routes.get("/samples/{name}/content", responses=FILE_ANSWER | ERRORS(404, 422))
+@catalogue_routes.get("/samples/{name}/content", responses=FILE_ANSWER | ERRORS(404, 422))
 def get_sample(request: Request, name: _ENTRY) -> Response:
     """Send a sample picture."""
     path = list_samples().get(name)
@@ -203,7 +203,7 @@ def get_sample(request: Request, name: _ENTRY) -> Response:
     return answer_file(request, path, path.name, f"sample-{name}-{path.stat().st_size}")
 
 
-@routes.get("/samples/{name}/thumbnail", responses=FILE_ANSWER | ERRORS(404, 422, 507))
+@catalogue_routes.get("/samples/{name}/thumbnail", responses=FILE_ANSWER | ERRORS(404, 422, 507))
 def get_sample_thumbnail(request: Request, here: Here, name: _ENTRY) -> Response:
     """Send a sample picture's small version, a WebP."""
     return answer_thumbnail(request, here, _keep_sample(here, name))

@@ -76,8 +76,9 @@ class InstantPainter:
 
     def _paint(self, task: InstantTask) -> InstantOutcome:
         if self._process is None:
-            self._process = TalkingProcess(serve_instants, self.threads)
-            self._process.wait_until_ready()
+            begun = TalkingProcess(serve_instants, self.threads)
+            begun.wait_until_ready()
+            self._process = begun
         self._process.send(task)
         try:
             answer = self._process.receive(self.limits.instant_seconds)

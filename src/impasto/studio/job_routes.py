@@ -22,9 +22,9 @@ from impasto.studio.messages import (
 from impasto.studio.services import Services
 from impasto.studio.session import ERRORS, FILE_ANSWER, Client, Here
 from impasto.studio.uploads import answer_thumbnail
-from impasto.studio.views import API, show_job, show_step
+from impasto.studio.views import API, show_step
 
-routes = APIRouter(prefix="/jobs", tags=["jobs"])
+jobs_routes = APIRouter(prefix="/jobs", tags=["jobs"])
 _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "It has not changed."}}
 _Key = Annotated[
     str | None,
@@ -34,10 +34,11 @@ _Key = Annotated[
         description="The same key is the same job, however often it is sent.",
     ),
 ]
+_FILE = FILE_ANSWER | ERRORS(404, 422)
 ResultName = Annotated[str, Path(max_length=500)]
 
 
-@routes.post(
+@jobs_routes.post(
     "",
     status_code=202,
     response_model=JobInfo,
@@ -47,7 +48,7 @@ def submit_job(
     here: Here, client: Client, asked: JobRequest, idempotency_key: _Key = None
 ) -> Response:
     """Accept a job: once this is answered, it will be done, whatever is killed meanwhile."""
-    here.check_disk()
+    here.check_room()
     order = here.sources.make_order(asked)
     job, is_new = here.queue.submit(order, client=client, key=idempotency_key, label=asked.label)
     if is_new:
@@ -56,7 +57,7 @@ def submit_job(
 
 
 def _answer_job(here: Services, job: Job, *, status: int = 200) -> Response:
-    shown = show_job(here, job)
+    shown = here.show(job)
     headers = {"Location": f"{API}/jobs/{job.id}", "ETag": _tag(shown)}
     return JSONResponse(shown.model_dump(mode="json"), status, headers)
 
@@ -67,7 +68,7 @@ def _tag(shown: JobInfo) -> str:
     return f'"{shown.version}-{step}-{shown.preview_step}"'
 
 
-@routes.get("", response_model=JobList, responses=_UNCHANGED | ERRORS(404, 422))
+@jobs_routes.get("", response_model=JobList, responses=_UNCHANGED | ERRORS(404, 422))
 def list_jobs(
     request: Request,
     here: Here,
@@ -79,7 +80,7 @@ def list_jobs(
     event = here.events.last_id  # before looking: what is told twice does no harm
     found = here.queue.list_jobs(state or (), most=most + 1, before=before)
     turns = {job: turn for turn, job in enumerate(here.queue.list_queue(), 1)}
-    jobs = [show_job(here, job, turns.get(job.id)) for job in found[:most]]
+    jobs = [here.show(job, turns.get(job.id)) for job in found[:most]]
     more = found[most - 1].id if len(found) > most else None
     tag = f'"{here.queue.store_version()}-{event}"'
     if is_known(request, tag):
@@ -88,19 +89,19 @@ def list_jobs(
     return JSONResponse(answer.model_dump(mode="json"), headers={"ETag": tag})
 
 
-@routes.get("/{job}", response_model=JobInfo, responses=_UNCHANGED | ERRORS(404, 422))
+@jobs_routes.get("/{job}", response_model=JobInfo, responses=_UNCHANGED | ERRORS(404, 422))
 def get_job(request: Request, here: Here, job: Id) -> Response:
     """Tell of one job."""
     found = here.queue.get(job)
     turns = here.queue.list_queue() if found.state == "queued" else []
-    shown = show_job(here, found, turns.index(job) + 1 if job in turns else None)
+    shown = here.show(found, turns.index(job) + 1 if job in turns else None)
     headers = {"ETag": _tag(shown)}
     if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return JSONResponse(shown.model_dump(mode="json"), headers=headers)
 
 
-@routes.delete("/{job}", status_code=204, responses=ERRORS(404, 409, 422))
+@jobs_routes.delete("/{job}", status_code=204, responses=ERRORS(404, 409, 422))
 def delete_job(here: Here, job: Id) -> Response:
     """Delete a job with its files, previews and losses; one that runs is cancelled first."""
     here.delete_job(job)
@@ -110,7 +111,7 @@ def delete_job(here: Here, job: Id) -> Response:
 # --- steering -----------------------------------------------------------------------------------
 
 
-@routes.post("/{job}/cancel", response_model=JobInfo, responses=ERRORS(404, 409, 422))
+@jobs_routes.post("/{job}/cancel", response_model=JobInfo, responses=ERRORS(404, 409, 422))
 def cancel_job(here: Here, job: Id) -> Response:
     """Cancel a job: at once if it waits, else where nothing is half done."""
     found = here.queue.ask(job, "cancel")
@@ -118,7 +119,7 @@ def cancel_job(here: Here, job: Id) -> Response:
     return _answer_job(here, found)
 
 
-@routes.post("/{job}/pause", response_model=JobInfo, responses=ERRORS(404, 409, 422))
+@jobs_routes.post("/{job}/pause", response_model=JobInfo, responses=ERRORS(404, 409, 422))
 def pause_job(here: Here, job: Id) -> Response:
     """Let a job wait; what it has done stays."""
     found = here.queue.ask(job, "pause")
@@ -126,7 +127,7 @@ def pause_job(here: Here, job: Id) -> Response:
     return _answer_job(here, found)
 
 
-@routes.post("/{job}/resume", response_model=JobInfo, responses=ERRORS(404, 409, 422))
+@jobs_routes.post("/{job}/resume", response_model=JobInfo, responses=ERRORS(404, 409, 422))
 def resume_job(here: Here, job: Id) -> Response:
     """Let a paused job go on where it was."""
     found = here.queue.resume(job)
@@ -134,7 +135,7 @@ def resume_job(here: Here, job: Id) -> Response:
     return _answer_job(here, found)
 
 
-@routes.post(
+@jobs_routes.post(
     "/{job}/again", status_code=202, response_model=JobInfo, responses=ERRORS(404, 422, 429, 507)
 )
 def run_job_again(here: Here, client: Client, job: Id) -> Response:
@@ -144,7 +145,7 @@ def run_job_again(here: Here, client: Client, job: Id) -> Response:
     return _answer_job(here, found, status=202)
 
 
-@routes.post(
+@jobs_routes.post(
     "/{job}/move", response_model=JobInfo, responses=ERRORS(400, 404, 408, 409, 413, 415, 422)
 )
 def move_job(here: Here, job: Id, asked: MoveRequest) -> Response:
@@ -154,7 +155,7 @@ def move_job(here: Here, job: Id, asked: MoveRequest) -> Response:
     return _answer_job(here, found)
 
 
-@routes.post("/{job}/only", responses=ERRORS(404, 422))
+@jobs_routes.post("/{job}/only", responses=ERRORS(404, 422))
 def cancel_other_jobs(here: Here, job: Id) -> JobIds:
     """Cancel all jobs that wait or run, but for this one; tell which."""
     cancelled = here.queue.cancel_others(job)
@@ -165,7 +166,7 @@ def cancel_other_jobs(here: Here, job: Id) -> JobIds:
 # --- what comes of them -------------------------------------------------------------------------
 
 
-@routes.get("/{job}/history", responses=ERRORS(404, 422))
+@jobs_routes.get("/{job}/history", responses=ERRORS(404, 422))
 def get_history(here: Here, job: Id) -> HistoryAnswer:
     """Tell what was measured at each step."""
     here.queue.get(job)
@@ -176,7 +177,7 @@ def get_history(here: Here, job: Id) -> HistoryAnswer:
     return HistoryAnswer(steps=[show_step(steps[number]) for number in sorted(steps)])
 
 
-@routes.get("/{job}/preview", responses=FILE_ANSWER | ERRORS(404, 422))
+@jobs_routes.get("/{job}/preview", responses=_FILE)
 def get_preview(request: Request, here: Here, job: Id) -> Response:
     """Send the picture as it stands, a WebP; its ETag is the step."""
     active = here.runner.find(job)
@@ -187,7 +188,7 @@ def get_preview(request: Request, here: Here, job: Id) -> Response:
     return answer_bytes(request, active.preview, "image/webp", tag)
 
 
-@routes.get("/{job}/results/{name:path}", responses=FILE_ANSWER | ERRORS(404, 422))
+@jobs_routes.get("/{job}/results/{name:path}", responses=_FILE)
 def get_result(request: Request, here: Here, job: Id, name: ResultName) -> Response:
     """Send a file that a job made."""
     found = _find_result(here, job, name)
@@ -195,7 +196,7 @@ def get_result(request: Request, here: Here, job: Id, name: ResultName) -> Respo
     return answer_file(request, here.files.path(found.digest), name, found.digest)
 
 
-@routes.get("/{job}/thumbnails/{name:path}", responses=FILE_ANSWER | ERRORS(404, 422))
+@jobs_routes.get("/{job}/thumbnails/{name:path}", responses=_FILE)
 def get_result_thumbnail(request: Request, here: Here, job: Id, name: ResultName) -> Response:
     """Send the small version of a picture that a job made, a WebP."""
     return answer_thumbnail(request, here, _find_result(here, job, name).digest)
@@ -219,7 +220,7 @@ def _name_result(here: Services, result: JobResult, job: str) -> str:
     return f"{'-'.join(names)[:120] or stem}{dot}{suffix}"
 
 
-@routes.get("/{job}/inputs/{name}/{number}/content", responses=FILE_ANSWER | ERRORS(404, 422))
+@jobs_routes.get("/{job}/inputs/{name}/{number}/content", responses=_FILE)
 def get_input(
     request: Request, here: Here, job: Id, name: str, number: Annotated[int, Path(ge=0, le=9999)]
 ) -> Response:
@@ -229,7 +230,9 @@ def get_input(
     return answer_file(request, here.files.path(digest), found.name, digest)
 
 
-@routes.get("/{job}/inputs/{name}/{number}/thumbnail", responses=FILE_ANSWER | ERRORS(404, 422))
+@jobs_routes.get(
+    "/{job}/inputs/{name}/{number}/thumbnail", responses=FILE_ANSWER | ERRORS(404, 422)
+)
 def get_input_thumbnail(
     request: Request, here: Here, job: Id, name: str, number: Annotated[int, Path(ge=0, le=9999)]
 ) -> Response:
@@ -244,7 +247,7 @@ def _find_job_input(here: Services, job: str, name: str, number: int) -> JobInpu
     return values[number]
 
 
-@routes.delete("", responses=ERRORS(422))
+@jobs_routes.delete("", responses=ERRORS(422))
 def delete_jobs(
     here: Here,
     state: Annotated[list[EndedState], Query(min_length=1, description="How they ended.")],

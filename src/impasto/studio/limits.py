@@ -23,6 +23,7 @@ from impasto.errors import (
     OptionError,
     QueueFullError,
     StorageFullError,
+    StoreError,
 )
 
 
@@ -63,6 +64,7 @@ _STATUSES: tuple[tuple[type[ImpastoError], int], ...] = (
     (JobStateError, 409),
     (QueueFullError, 429),
     (StorageFullError, 507),
+    (StoreError, 503),
     (LimitError, 422),
     (LostProcessError, 503),
     (DependencyError, 501),

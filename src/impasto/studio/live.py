@@ -20,7 +20,7 @@ from impasto.studio.messages import InstantRequest, LiveSettings, WordSource
 from impasto.studio.services import Services
 from impasto.studio.session import ERRORS, Here
 
-routes = APIRouter(tags=["live"])
+live_routes = APIRouter(tags=["live"])
 MOST_FRAME_BYTES = 2 << 20
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -43,7 +43,7 @@ _MEDIA = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 # --- events -------------------------------------------------------------------------------------
 
 
-@routes.get("/events", responses=_EVENTS | ERRORS(422, 429), response_class=StreamingResponse)
+@live_routes.get("/events", responses=_EVENTS | ERRORS(422, 429), response_class=StreamingResponse)
 async def follow_events(
     here: Here,
     last_event_id: Annotated[str | None, Header(max_length=100)] = None,
@@ -63,7 +63,7 @@ async def follow_events(
 # --- one pass -----------------------------------------------------------------------------------
 
 
-@routes.post(
+@live_routes.post(
     "/instant",
     responses=_PICTURE | ERRORS(400, 404, 408, 409, 413, 415, 422, 429, 503, 507),
     response_class=Response,
@@ -122,7 +122,7 @@ def _place_options(here: Services, given: dict[str, Any]) -> dict[str, Any]:
 # --- a camera -----------------------------------------------------------------------------------
 
 
-@routes.websocket("/live")
+@live_routes.websocket("/live")
 async def paint_camera(socket: WebSocket) -> None:
     """Paint a camera's pictures.
 

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from impasto.errors import MissingJobError
 from impasto.studio.file_answers import is_known
 
-routes = APIRouter()
+page_file_routes = APIRouter()
 FOLDER = Path(str(resources.files("impasto"))) / "studio" / "page"
 _MEDIA = {
     ".html": "text/html; charset=utf-8",
@@ -30,13 +30,13 @@ def list_page_files() -> dict[str, Path]:
     return {path.relative_to(FOLDER).as_posix(): path for path in found}
 
 
-@routes.get("/", include_in_schema=False)
+@page_file_routes.get("/", include_in_schema=False)
 def show_studio(request: Request) -> Response:
     """Send the page itself."""
     return _send(request, "index.html")
 
 
-@routes.get("/studio/{name:path}", include_in_schema=False)
+@page_file_routes.get("/studio/{name:path}", include_in_schema=False)
 def get_page_file(request: Request, name: str) -> Response:
     """Send a module, a style sheet or a picture of the page."""
     return _send(request, name)

@@ -14,8 +14,8 @@ from impasto.studio.session import Here
 from impasto.studio.uploads import list_kinds
 from impasto.studio.views import API
 
-routes = APIRouter()
-api_routes = APIRouter(tags=["server"])
+page_routes = APIRouter()
+server_routes = APIRouter(tags=["server"])
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">{more}</head>
@@ -30,7 +30,7 @@ def write_page(title: str, body: str, *, more: str = "", status: int = 200) -> H
     return HTMLResponse(_PAGE.format(title=escape(title), body=body, more=more), status)
 
 
-@routes.get(ENTRANCE, include_in_schema=False)
+@page_routes.get(ENTRANCE, include_in_schema=False)
 def enter(request: Request, ticket: Annotated[str, Query(max_length=100)] = "") -> Response:
     """Let a browser in by a link that works once."""
     access: Access = request.app.state.access
@@ -44,7 +44,7 @@ def enter(request: Request, ticket: Annotated[str, Query(max_length=100)] = "") 
     return answer
 
 
-@routes.get(f"{API}/docs", include_in_schema=False)
+@page_routes.get(f"{API}/docs", include_in_schema=False)
 def show_docs(request: Request) -> Response:
     """Show all routes on one page that loads nothing."""
     schema = request.app.openapi()
@@ -69,7 +69,7 @@ def _describe_route(method: str, path: str, facts: dict[str, Any]) -> str:
 # --- the server itself --------------------------------------------------------------------------
 
 
-@api_routes.get("")
+@server_routes.get("")
 def show_server(request: Request, here: Here) -> StudioInfo:
     """Tell of the server: its version, what it keeps, and what clients may take."""
     from importlib.metadata import version
@@ -97,7 +97,7 @@ def show_server(request: Request, here: Here) -> StudioInfo:
     )
 
 
-@api_routes.post("/links", status_code=201)
+@server_routes.post("/links", status_code=201)
 def make_link(request: Request) -> LinkInfo:
     """Make a link that lets another browser in once: a telephone, for example."""
     access: Access = request.app.state.access
@@ -105,7 +105,7 @@ def make_link(request: Request) -> LinkInfo:
     return LinkInfo(link=f"{access.scheme}://{host}{access.make_link()}", seconds=LINK_SECONDS)
 
 
-@api_routes.get("/openapi.json", include_in_schema=False)
+@server_routes.get("/openapi.json", include_in_schema=False)
 def show_schema(request: Request) -> dict[str, Any]:
     """Send the API's description."""
     schema: dict[str, Any] = request.app.openapi()

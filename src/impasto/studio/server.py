@@ -19,15 +19,21 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from impasto.errors import ImpastoError, OptionError, StorageFullError, describe_reason, shorten
-from impasto.studio import catalogue, job_routes, live, page_files, pages, uploads
 from impasto.studio.access import Access, Gate, is_loopback, list_hosts, read_secret, write_token
+from impasto.studio.catalogue import catalogue_routes
+from impasto.studio.job_routes import jobs_routes
 from impasto.studio.limits import BodyGuard, StudioLimits, answer_error
+from impasto.studio.live import MOST_FRAME_BYTES, live_routes
+from impasto.studio.page_files import page_file_routes
+from impasto.studio.pages import page_routes, server_routes
 from impasto.studio.services import Services, serving
 from impasto.studio.session import ERRORS
+from impasto.studio.uploads import upload_routes
 from impasto.studio.views import API
 
 _ABOUT = """Jobs that paint, over HTTP. Send `Authorization: Bearer TOKEN`, or the cookie that a
 link of `impasto serve` sets. Errors are `{"error": "one line"}`."""
+_MOST_CONNECTIONS = 500
 _STOPPING = 2  # seconds that answers have to come to their end
 
 
@@ -50,11 +56,10 @@ def make_app(services: Services, access: Access) -> FastAPI:
         lifespan=live_with_loop,
     )
     app.state.services, app.state.access = services, access
-    for module in (uploads, job_routes, catalogue, live):
-        app.include_router(module.routes, prefix=API, responses=ERRORS(401, 403))
-    app.include_router(pages.api_routes, prefix=API, responses=ERRORS(401, 403))
-    app.include_router(pages.routes)
-    app.include_router(page_files.routes)
+    for routes in (server_routes, upload_routes, jobs_routes, catalogue_routes, live_routes):
+        app.include_router(routes, prefix=API, responses=ERRORS(401, 403))
+    app.include_router(page_routes)
+    app.include_router(page_file_routes)
     app.add_exception_handler(ImpastoError, _answer_own)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(StarletteHTTPException, _answer_http)
@@ -164,8 +169,9 @@ def serve_studio(
                 proxy_headers=False,
                 lifespan="on",
                 ws="websockets-sansio",
-                ws_max_size=live.MOST_FRAME_BYTES + 1024,
+                ws_max_size=MOST_FRAME_BYTES + 1024,
                 timeout_keep_alive=30,
+                limit_concurrency=_MOST_CONNECTIONS,
                 timeout_graceful_shutdown=_STOPPING,
                 ssl_certfile=place.certificate,
                 ssl_keyfile=place.key,

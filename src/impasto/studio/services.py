@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from impasto.errors import ImpastoError, StorageFullError
-from impasto.images.inspection import Inspector, recognise
+from impasto.images.inspection import Inspector, recognise_format
 from impasto.jobs.executors import JobExecutor, ProcessExecutor, TaskLimits
 from impasto.jobs.file_store import FileStore
-from impasto.jobs.job import ENDED_STATES, JobInput
+from impasto.jobs.job import ENDED_STATES, Job, JobInput
 from impasto.jobs.leases import Leases
 from impasto.jobs.queue import JobQueue
 from impasto.jobs.runner import ActiveJob, JobRunner
@@ -24,11 +24,12 @@ from impasto.options import format_memory
 from impasto.studio.events import EventLog
 from impasto.studio.instant_painter import InstantPainter
 from impasto.studio.limits import StudioLimits
+from impasto.studio.messages import JobInfo
 from impasto.studio.sources import SourceFinder
 from impasto.studio.views import show_job, show_step
 from impasto.system.files import make_folder, working_in
 
-_NAMED = "named"  # the folder of files that are painted from at once
+_OFTEN = 1.0  # seconds between two counts of what is kept
 _LOOK = 0.5  # seconds between two looks at what another process has changed
 _CLEAN = 600.0  # seconds between two looks at what is too old
 _RESERVE = 50 << 20  # bytes of disk that uploads leave free
@@ -48,10 +49,13 @@ class Services:
     ) -> None:
         self.folder, self.limits = folder, limits or StudioLimits()
         self.uploading = 0  # clients, at the moment
+        self._used, self._counted = 0, float("-inf")  # bytes, and when they were counted
         most = self.limits
         self.files = FileStore(folder)
         self.store = JobStore(folder)
-        self.queue = JobQueue(self.store, longest=most.queue, share=most.client_queue)
+        self.queue = JobQueue(
+            self.store, longest=most.queue, share=most.client_queue, has_file=self.files.has
+        )
         self.uploads = UploadList(self.store)
         self.sources = SourceFinder(self.queue, self.uploads, self.files, most)
         self.events = EventLog()
@@ -120,8 +124,12 @@ class Services:
         changed = self.queue.list_changed(self._told)
         self._told = version
         for job in changed:
-            self.events.publish("job", show_job(self, job).model_dump(mode="json"))
+            self.events.publish("job", self.show(job).model_dump(mode="json"))
         self.events.publish("queue", {"counts": self.queue.count(), "order": self.list_order()})
+
+    def show(self, job: Job, turn: int | None = None) -> JobInfo:
+        """Return what clients are told of a job."""
+        return show_job(job, self.runner.find(job.id), turn)
 
     def list_order(self) -> list[str]:
         """Return the first of those that wait, in their order."""
@@ -140,7 +148,10 @@ class Services:
 
     def check_room(self, size: int = 0) -> None:
         """Raise an error where there is no room for an upload of that size."""
-        used = self.uploads.count_bytes()
+        now = time.monotonic()
+        if size or now - self._counted > _OFTEN:
+            self._used, self._counted = self.uploads.count_bytes(), now
+        used = self._used
         if used + size > self.limits.quota:
             raise StorageFullError(
                 f"{format_memory(used)} are kept, of {format_memory(self.limits.quota)} that may "
@@ -157,16 +168,20 @@ class Services:
         """Delete a job with all that is its own."""
         freed = self.queue.delete(job)
         self.files.remove_work(job)
-        self.files.remove(freed)
-        self.store.shrink()
+        self._remove(freed)
         self.events.publish("deleted", {"job": job})
         self.changed()
 
     def delete_upload(self, upload: str) -> None:
         """Delete an upload, and its file unless a job has it."""
-        self.files.remove(self.uploads.delete(upload))
-        self.store.shrink()
+        self._remove(self.uploads.delete(upload))
         self.events.publish("deleted", {"upload": upload})
+
+    def _remove(self, digests: set[str]) -> None:
+        """Delete files that nothing has any more, from the journal of the store too."""
+        with self.files.turn:
+            self.uploads.release(digests, self.files.remove)
+        self.store.shrink()
 
     def clean(self) -> int:
         """Delete what is older than it may be; return how much."""
@@ -193,6 +208,8 @@ class Services:
         if found.thumbnail is None:
             return None
         self.keep_thumbnail(digest, found.thumbnail)
+        if not source.is_file():  # it was deleted meanwhile
+            path.unlink(missing_ok=True)
         return path
 
     def keep_thumbnail(self, digest: str, content: bytes) -> None:
@@ -205,18 +222,14 @@ class Services:
     def is_picture(path: Path) -> bool:
         """Return whether a file begins as a picture."""
         with path.open("rb") as file:
-            found = recognise(file.read(64))
+            found = recognise_format(file.read(64))
         return found is not None and found[0] == "picture"
 
     def name_file(self, given: JobInput) -> str:
         """Return a path of a kept file that ends in its name, or the word that it is."""
         if given.digest is None:
             return given.name
-        folder = self.files.work_folder(_NAMED) / given.digest
-        path = folder / clean_name(given.name)
-        if not path.exists():
-            self.files.lend(given.digest, path)
-        return str(path)
+        return str(self.files.name(given.digest, clean_name(given.name)))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from impasto.errors import MissingJobError, OptionError, shorten, suggest
-from impasto.images.inspection import START_BYTES, recognise
+from impasto.images.inspection import START_BYTES, recognise_format
 from impasto.jobs.file_store import FileStore
 from impasto.jobs.job import JobInput, JobOrder
 from impasto.jobs.queue import JobQueue
@@ -65,6 +65,7 @@ class SourceFinder:
         self, queue: JobQueue, uploads: UploadList, files: FileStore, limits: StudioLimits
     ) -> None:
         self.queue, self.uploads, self.files, self.limits = queue, uploads, files, limits
+        self._samples: dict[str, str] = {}  # digests of those that were asked for
 
     def make_order(self, asked: JobRequest) -> JobOrder:
         """Return the order of a job, checked as far as can be without doing it."""
@@ -158,9 +159,10 @@ class SourceFinder:
                 raise OptionError(
                     f"unknown sample {source.sample!r}{suggest(source.sample, samples)}"
                 )
-            path = samples[source.sample]
-            digest = self.files.keep_bytes(path.read_bytes())
-            return JobInput(f"{source.sample}{path.suffix}", digest)
+            path, known = samples[source.sample], self._samples.get(source.sample, "")
+            if not self.files.has(known):
+                known = self._samples[source.sample] = self.files.keep_bytes(path.read_bytes())
+            return JobInput(f"{source.sample}{path.suffix}", known)
         return self._find_result(source)
 
     def _find_result(self, source: ResultSource) -> JobInput:
@@ -195,7 +197,7 @@ class SourceFinder:
         assert found.digest is not None
         try:
             with self.files.path(found.digest).open("rb") as file:
-                known = recognise(file.read(START_BYTES))
+                known = recognise_format(file.read(START_BYTES))
         except FileNotFoundError:
             raise MissingJobError(f"{where}: the file was deleted") from None
         if known is None or (known[0] != kind and not (kind == "film" and known[1] == "gif")):

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from impasto.errors import MissingJobError
-from impasto.images.inspection import START_BYTES, FileFacts, recognise
+from impasto.images.inspection import START_BYTES, FileFacts, recognise_format
 from impasto.jobs.file_store import IncomingFile
 from impasto.jobs.job import Upload
 from impasto.jobs.task import clean_name
@@ -23,7 +23,7 @@ from impasto.studio.services import Services
 from impasto.studio.session import ERRORS, FILE_ANSWER, Here
 from impasto.studio.views import show_upload
 
-routes = APIRouter(prefix="/uploads", tags=["uploads"])
+upload_routes = APIRouter(prefix="/uploads", tags=["uploads"])
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -53,7 +53,7 @@ def _taking_part(here: Services) -> Iterator[None]:
         here.uploading -= 1
 
 
-@routes.put("", responses=ERRORS(400, 408, 413, 415, 422, 429, 507), openapi_extra=_BODY)
+@upload_routes.put("", responses=ERRORS(400, 408, 413, 415, 422, 429, 507), openapi_extra=_BODY)
 async def upload_file(
     request: Request,
     here: Here,
@@ -84,7 +84,7 @@ async def _receive(request: Request, here: Services, incoming: IncomingFile) -> 
 
 
 def _check_start(start: bytes) -> None:
-    found = recognise(start)
+    found = recognise_format(start)
     if found is None or found[0] not in list_kinds():
         raise RefusalError(415, "the file is no picture, film or model of a kind that is read")
 
@@ -93,10 +93,11 @@ def _keep(here: Services, incoming: IncomingFile, name: str) -> Upload:
     """Look into a file that has come, give it its place, and accept it."""
     here.check_room(incoming.size)
     facts = here.inspector.inspect(incoming.path)
-    digest = here.files.keep(incoming)
-    if facts.thumbnail is not None:
-        here.keep_thumbnail(digest, facts.thumbnail)
-    return here.uploads.add(name, digest, incoming.size, facts.kind, _pack_facts(facts))
+    with here.files.turn:
+        digest = here.files.keep(incoming)
+        if facts.thumbnail is not None:
+            here.keep_thumbnail(digest, facts.thumbnail)
+        return here.uploads.add(name, digest, incoming.size, facts.kind, _pack_facts(facts))
 
 
 def _pack_facts(facts: FileFacts) -> dict[str, Any]:
@@ -110,7 +111,7 @@ def _pack_facts(facts: FileFacts) -> dict[str, Any]:
     }
 
 
-@routes.get("", responses=ERRORS(404, 422))
+@upload_routes.get("", responses=ERRORS(404, 422))
 def list_uploads(
     here: Here,
     most: Annotated[int, Query(ge=1, le=500)] = 100,
@@ -122,27 +123,27 @@ def list_uploads(
     return UploadPage(uploads=[show_upload(each) for each in found[:most]], more=more)
 
 
-@routes.get("/{upload}", responses=ERRORS(404, 422))
+@upload_routes.get("/{upload}", responses=ERRORS(404, 422))
 def get_upload(here: Here, upload: Id) -> UploadInfo:
     """Tell of one upload."""
     return show_upload(here.uploads.get(upload))
 
 
-@routes.delete("/{upload}", status_code=204, responses=ERRORS(404, 409, 422))
+@upload_routes.delete("/{upload}", status_code=204, responses=ERRORS(404, 409, 422))
 def delete_upload(here: Here, upload: Id) -> Response:
     """Delete an upload; its file stays as long as a job has it."""
     here.delete_upload(upload)
     return Response(status_code=204)
 
 
-@routes.get("/{upload}/content", responses=FILE_ANSWER | ERRORS(404, 422))
+@upload_routes.get("/{upload}/content", responses=FILE_ANSWER | ERRORS(404, 422))
 def get_upload_content(request: Request, here: Here, upload: Id) -> Response:
     """Send an upload's bytes."""
     found = here.uploads.get(upload)
     return answer_file(request, here.files.path(found.digest), found.name, found.digest)
 
 
-@routes.get("/{upload}/thumbnail", responses=FILE_ANSWER | ERRORS(404, 422))
+@upload_routes.get("/{upload}/thumbnail", responses=FILE_ANSWER | ERRORS(404, 422))
 def get_upload_thumbnail(request: Request, here: Here, upload: Id) -> Response:
     """Send a picture's small version, a WebP."""
     found = here.uploads.get(upload)
@@ -157,7 +158,7 @@ def answer_thumbnail(request: Request, here: Services, digest: str) -> Response:
     return answer_file(request, path, "thumbnail.webp", f"small-{digest}")
 
 
-@routes.get("/{upload}/recipe", responses=ERRORS(404, 422))
+@upload_routes.get("/{upload}/recipe", responses=ERRORS(404, 422))
 def get_upload_recipe(here: Here, upload: Id) -> UploadRecipe:
     """Tell the recipe that a painting carries, and which uploads it was made from."""
     found = here.uploads.get(upload)

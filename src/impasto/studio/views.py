@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
-from impasto.images.inspection import recognise
+from impasto.images.inspection import recognise_format
 from impasto.jobs.job import Job, JobInput, JobResult, Upload
+from impasto.jobs.runner import ActiveJob
 from impasto.studio.messages import InputInfo, JobInfo, ResultInfo, StepInfo, UploadInfo
-
-if TYPE_CHECKING:
-    from impasto.studio.services import Services
 
 API = "/api/v1"
 
@@ -49,9 +47,9 @@ def show_step(packed: Mapping[str, Any]) -> StepInfo:
     )
 
 
-def show_job(services: Services, job: Job, turn: int | None = None) -> JobInfo:
-    """Return what is told of a job, the last step that it took included."""
-    at, active = f"{API}/jobs/{job.id}", services.runner.find(job.id)
+def show_job(job: Job, active: ActiveJob | None, turn: int | None = None) -> JobInfo:
+    """Return what is told of a job, and of the last step that it took, if it is worked on."""
+    at = f"{API}/jobs/{job.id}"
     progress = (active.progress if active else None) or job.progress
     has_preview = active is not None and active.preview is not None
     return JobInfo(
@@ -128,5 +126,5 @@ _MEDIA = {
 
 def find_media(start: bytes) -> str | None:
     """Return the type of a file that a browser may show; None for all that is only handed over."""
-    found = recognise(start)
+    found = recognise_format(start)
     return _MEDIA.get(found[1]) if found else None

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from impasto.errors import DeviceError, ImpastoError
+from impasto.errors import DeviceError, ImpastoError, LostProcessError
 from impasto.system.files import read_first_line
 
 if TYPE_CHECKING:
@@ -115,7 +115,9 @@ class TalkingProcess:
         try:
             self.receive(seconds)
         except EOFError:
-            raise DeviceError(f"a process {self.describe_end()} as it started") from None
+            how = self.describe_end()
+            self.close()
+            raise LostProcessError(how) from None
 
     def send(self, message: object) -> None:
         """Send a message; a process that is dead gets none."""
