@@ -198,6 +198,7 @@ function suffix(name) {
 
 /** @param {number} bytes */
 export function saySize(bytes) {
+  if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(1)} GB`;
   if (bytes < 1e6) return `${Math.max(1, Math.round(bytes / 1000))} kB`;
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }

@@ -20,6 +20,8 @@ const METHODS = [
   ["instant", "In one pass", "seconds; what the preview shows"],
   ["paint", "Step by step", "minutes; finer, all recipes"],
 ];
+const SHOWN_ELSEWHERE = ["style_weight", "style_scale", "color", "size", "mask", "style_mask",
+  "blend", "style_blend", "model", "strength"];
 const SIZES = [256, 512, 1024, 2048];
 let mode = recall("mode", "divided");
 /** @type {Draft | null} */
@@ -177,13 +179,12 @@ function panel(/** @type {Draft} */ draft) {
   const known = state.operations[operation];
   const properties = known.options?.properties ?? {};
   const isPainter = PAINTERS.includes(operation);
-  const main = isPainter ? ["style_weight", "style_scale", "color", "size", "recipe", "mask",
-    "style_mask", "blend", "style_blend", "model"] : [];
+  const main = isPainter ? SHOWN_ELSEWHERE : findFirst(properties);
   return html`<section class="panel" aria-label="Settings">
     ${isPainter ? painterOptions(draft, properties) : html`
       <header class="task"><h2>${sayTask(operation)}</h2><p>${known.about}</p></header>
       ${known.inputs.filter((each) => each.kind !== "picture").map((each) => otherInput(draft, each))}
-      ${firstOptions(draft, properties)}`}
+      <div class="fields">${main.map((each) => field(draft, each, properties[each]))}</div>`}
     <details class="all" ?open=${!isPainter}><summary>All options</summary>
       ${known.options ? optionForm(draft, properties, main) : html`<p>Loading …</p>`}
     </details>
@@ -191,16 +192,12 @@ function panel(/** @type {Draft} */ draft) {
   </section>`;
 }
 
-/** Options that are an operation's own: they come first. */
-function firstOptions(
-  /** @type {Draft} */ draft,
-  /** @type {Record<string, any>} */ properties,
-) {
+/** Return the options that are an operation's own: they come first. */
+function findFirst(/** @type {Record<string, any>} */ properties) {
   const names = Object.keys(properties);
   const group = names.length ? properties[names[names.length - 1]]["x-group"] : "";
   const own = names.filter((each) => properties[each]["x-group"] === group).slice(0, 4);
-  if ("size" in properties && !own.includes("size")) own.push("size");
-  return html`<div class="fields">${own.map((each) => field(draft, each, properties[each]))}</div>`;
+  return "size" in properties && !own.includes("size") ? [...own, "size"] : own;
 }
 
 function painterOptions(
