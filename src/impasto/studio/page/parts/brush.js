@@ -28,7 +28,7 @@ export function dab(mask, width, height, at, { size, softness, value }) {
 }
 
 /**
- * Draw the brush along a line.
+ * Draw the brush along a line, whose beginning has been pressed already.
  * @param {Uint8ClampedArray} mask @param {number} width @param {number} height
  * @param {Place} from @param {Place} to @param {Brush} brush
  */

@@ -25,14 +25,16 @@ export function chart(steps, label) {
   if (steps.length < 2 || !names.length) return nothing;
   const values = steps.flatMap((each) => names.map((name) => each.measured[name]))
     .filter((each) => each > 0);
-  const low = Math.log10(Math.min(...values));
-  const high = Math.max(Math.log10(Math.max(...values)), low + 0.01);
+  values.sort((a, b) => a - b);
+  // A first step may be near to nothing; it should not press all others together.
+  const low = Math.log10(values[Math.floor(values.length * 0.03)]);
+  const high = Math.max(Math.log10(values[values.length - 1]), low + 0.01);
   const first = steps[0].number;
   const last = Math.max(steps.at(-1)?.number ?? 1, first + 1);
   const x = (/** @type {number} */ step) =>
     SIDE + ((step - first) / (last - first)) * (WIDTH - SIDE - 6);
   const y = (/** @type {number} */ value) =>
-    6 + ((high - Math.log10(value)) / (high - low)) * (HEIGHT - FOOT - 12);
+    6 + ((high - Math.max(Math.log10(value), low)) / (high - low)) * (HEIGHT - FOOT - 12);
   const curve = (/** @type {string} */ name) => steps
     .filter((each) => each.measured[name] > 0)
     .map((each) => `${x(each.number).toFixed(1)},${y(each.measured[name]).toFixed(1)}`)

@@ -88,6 +88,8 @@ class MaskEditor {
     this.canvas.width = this.width;
     this.canvas.height = this.height;
     this.dialog.showModal();
+    new ResizeObserver(() => this.fitPane()).observe(/** @type {Element} */ (this.canvas.parentElement));
+    this.fitPane();
     this.canvas.focus();
     this.paint();
   }
@@ -144,9 +146,18 @@ class MaskEditor {
       </div>`, this.dialog);
   }
 
+  /** Make the canvas as large as its pane lets it be. */
+  fitPane() {
+    const pane = this.canvas?.parentElement;
+    if (!pane || !this.canvas) return;
+    const scale = Math.min(pane.clientWidth / this.width, pane.clientHeight / this.height);
+    this.canvas.style.width = `${Math.floor(this.width * scale)}px`;
+    this.canvas.style.height = `${Math.floor(this.height * scale)}px`;
+  }
+
   /** Show the photograph with the mask as a tint, and the brush where keys move it. */
   paint() {
-    const context = this.canvas?.getContext("2d");
+    const context = this.canvas?.getContext("2d", { willReadFrequently: true });
     if (!context) return;
     context.drawImage(this.photo, 0, 0, this.width, this.height);
     const shown = context.getImageData(0, 0, this.width, this.height);

@@ -84,7 +84,7 @@ export class PictureViewer extends HTMLElement {
     const pair = this.dataset.mode === "divided";
     for (const layer of /** @type {NodeListOf<HTMLElement>} */ (this.querySelectorAll(".layer"))) {
       layer.style.transform = `translate(${this.x}px, ${this.y}px) scale(${this.zoom})`;
-      layer.classList.toggle("pixels", this.zoom * this.fit() >= 2);
+      layer.classList.toggle("pixels", this.zoom > 1 && this.zoom * this.fit() >= 3);
     }
     const panes = /** @type {HTMLElement | null} */ (this.querySelector(".panes"));
     if (!panes || !pair) {
@@ -100,27 +100,35 @@ export class PictureViewer extends HTMLElement {
     frames[1].style.clipPath = `inset(0 0 0 ${at}px)`;
     const line = /** @type {HTMLElement} */ (panes.querySelector(".divider"));
     Object.assign(line.style, { left: `${at}px`, top: `${box.top}px`, height: `${box.height}px` });
+    for (const tag of /** @type {NodeListOf<HTMLElement>} */ (panes.querySelectorAll(".tag"))) {
+      const inset = panes.clientHeight - box.top - box.height;
+      const side = tag.classList.contains("first") ? "left" : "right";
+      const away = side === "left" ? box.left : panes.clientWidth - box.left - box.width;
+      Object.assign(tag.style, { bottom: `${inset + 8}px`, [side]: `${away + 8}px` });
+    }
   }
 
   /** Where the visible part of the picture lies in the panes. */
   #pictureBox() {
     const panes = /** @type {HTMLElement} */ (this.querySelector(".panes"));
     const image = /** @type {HTMLImageElement} */ (this.querySelector("img"));
-    const outer = panes.getBoundingClientRect();
-    const inner = image.getBoundingClientRect();
-    const left = Math.max(0, inner.left - outer.left);
-    const right = Math.min(outer.width, inner.right - outer.left);
-    const top = Math.max(0, inner.top - outer.top);
-    const bottom = Math.min(outer.height, inner.bottom - outer.top);
+    const scale = this.fit(image) * this.zoom;
+    const [width, height] = [image.naturalWidth * scale, image.naturalHeight * scale];
+    const middle = { x: panes.clientWidth / 2 + this.x, y: panes.clientHeight / 2 + this.y };
+    const left = Math.max(0, middle.x - width / 2);
+    const top = Math.max(0, middle.y - height / 2);
+    const right = Math.min(panes.clientWidth, middle.x + width / 2);
+    const bottom = Math.min(panes.clientHeight, middle.y + height / 2);
     return { left, top, width: Math.max(0, right - left), height: Math.max(0, bottom - top) };
   }
 
-  /** Pixels of the screen for one of the picture, where it just fits. */
-  fit() {
+  /** Pixels of the screen for one of a picture (the largest, if none is named), as it just fits. */
+  fit(/** @type {HTMLImageElement | undefined} */ image = undefined) {
     const images = [...this.querySelectorAll("img")].filter((each) => each.naturalWidth);
-    const image = images.sort((a, b) => b.naturalWidth - a.naturalWidth)[0];
-    if (!image) return 1;
-    return image.offsetWidth / image.naturalWidth || 1;
+    const found = image ?? images.sort((a, b) => b.naturalWidth - a.naturalWidth)[0];
+    if (!found?.naturalWidth) return 1;
+    const { offsetWidth, offsetHeight, naturalWidth, naturalHeight } = found;
+    return Math.min(offsetWidth / naturalWidth, offsetHeight / naturalHeight) || 1;
   }
 
   /** @param {number} zoom @param {number} [x] @param {number} [y] of what stays where it is */
