@@ -79,7 +79,7 @@ def test_a_photograph_is_painted_and_downloaded(visit, tmp_path):
     tile(page, "waves").click()
     page.get_by_text(re.compile(r"preview, \d+ ms")).wait_for()
     set_long_side(page, 48)
-    page.get_by_text("All options").click()
+    page.get_by_text("All options", exact=True).click()
     page.get_by_label("Search the options").fill("optimisation steps")
     page.get_by_label("Steps", exact=True).fill("5")
     page.keyboard.press("Tab")
@@ -256,7 +256,7 @@ def test_nothing_is_found_by_axe(browser, server, painted, size, scheme):
     found = {"empty": scan(page)}
     tile(page, "cat").click()
     tile(page, "waves").click()
-    page.get_by_text("All options").click()
+    page.get_by_text("All options", exact=True).click()
     for view in [*VIEWS, f"work/{painted['id']}", f"compare/{painted['id']}/{painted['id']}"]:
         visit.go(view)
         page.locator("main h1").first.wait_for(state="attached")
