@@ -32,6 +32,7 @@ from impasto.system.files import make_folder, working_in
 LISTED = 24  # results of a job that are told where many jobs are
 _OFTEN = 1.0  # seconds between two counts of what is kept
 _LOOK = 0.5  # seconds between two looks at what another process has changed
+_GATHER = 0.1  # seconds in which changes are gathered
 _CLEAN = 600.0  # seconds between two looks at what is too old
 _RESERVE = 50 << 20  # bytes of disk that uploads leave free
 
@@ -110,6 +111,7 @@ class Services:
         cleaned = time.monotonic()
         while not self._closing.is_set():
             self._news.wait(_LOOK)
+            self._closing.wait(_GATHER)
             self._news.clear()
             with suppress(ImpastoError):
                 self._publish_changes()
