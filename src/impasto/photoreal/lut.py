@@ -24,8 +24,8 @@ from impasto.system.files import check_place, replace_file
 LUT_SIZE = 33
 LUT_SUFFIX = ".cube"
 _LARGEST_LUT, _LARGEST_TEXT = 129, 2**27  # nodes along an axis; bytes
-_SMOOTHNESS = 1e-3  # weight of differences between neighbouring nodes, in pixels of the photograph
-_ROUNDS = 60  # of conjugate gradients
+_SMOOTHNESS = 1e-4  # weight of differences between neighbouring nodes, in pixels of the photograph
+_ROUNDS = 100  # of conjugate gradients
 
 
 @dataclass(frozen=True)
