@@ -13,6 +13,7 @@ from impasto.photoreal.color_maps import (
     RegionMaps,
     average_maps,
     decode_colors,
+    draw_in,
     encode_colors,
     find_map,
     find_region_maps,
@@ -75,3 +76,14 @@ def test_maps_are_averaged_and_laid_on_by_masks():
     masks = torch.tensor([[[[1.0, 0.5]], [[0.0, 0.5]]]])  # all of the first; half of each
     mapped = encode_colors(RegionMaps.of([up, down]).apply(pixels, masks))
     assert mapped[0, 0, 0].tolist() == pytest.approx([1, 0], abs=1e-5)
+
+
+def test_what_lies_beyond_black_and_white_is_drawn_in():
+    pixels = torch.tensor([0.0, 0.01, 0.5, 1.0]).view(1, 1, 1, 4)
+    assert torch.allclose(draw_in(pixels, pixels), pixels, atol=1e-6)
+    # At a knee of 0.03: 0.03^2 / (0.06 + 0.03) = 0.01; and the same from white.
+    dark = torch.full((1, 1, 1, 1), -0.03)
+    assert float(draw_in(dark, pixels[..., 2:3])) == pytest.approx(0.01)
+    assert float(draw_in(1 - dark, pixels[..., 2:3])) == pytest.approx(0.99)
+    ramp = torch.linspace(-0.05, 1.05, 500).view(1, 1, 1, -1)
+    assert float(draw_in(ramp, torch.full_like(ramp, 0.5)).diff().min()) > 0

@@ -46,7 +46,9 @@ def test_red_runs_fastest_and_colours_between_are_linear(tmp_path):
 
 def test_a_domain_is_kept_to(tmp_path):
     path = tmp_path / "x.cube"
-    path.write_text(SMALL.replace("0 0 0\n", "DOMAIN_MIN 0.5 0.5 0.5\nDOMAIN_MAX 2 2 2\n0 0 0\n", 1))
+    path.write_text(
+        SMALL.replace("0 0 0\n", "DOMAIN_MIN 0.5 0.5 0.5\nDOMAIN_MAX 2 2 2\n0 0 0\n", 1)
+    )
     assert look_up(read_lut(path), 0.2, 0.5, 0.875) == pytest.approx([0, 0, 0.25])
 
 

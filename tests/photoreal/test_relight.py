@@ -89,7 +89,10 @@ def test_transparency_stays_and_hides_its_colours(draw_scene):
 
 def test_pictures_to_be_like_are_blended(draw_scene):
     photo = draw_scene(0.4)
-    one, two = draw_scene(0.5, 1) * 0.5, draw_scene(0.5, 2) * torch.tensor([1, 0.8, 0.5]).view(3, 1, 1)
+    one, two = (
+        draw_scene(0.5, 1) * 0.5,
+        draw_scene(0.5, 2) * torch.tensor([1, 0.8, 0.5]).view(3, 1, 1),
+    )
     first, second = (relight(photo, each, regions=1) for each in (one, two))
     options = {"regions": 1}
     only = relight(photo, [one, two], like_blend=(1, 0), **options)
@@ -113,7 +116,7 @@ def test_pairs_send_a_region_to_another(draw_scene):
     assert float((usual[:, :, :27].mean((0, 2, 3)) - ground).abs().max()) > 0.12
     with pytest.raises(OptionError, match="pair 3=1: there are regions 1 to 2, and no 3"):
         relight(photo, other, regions=2, pair=("3=1",))
-    with pytest.raises(OptionError, match="pair: .* is wrong: give two numbers of regions, as in"):
+    with pytest.raises(OptionError, match=r"pair: .* is wrong: give two numbers of regions, as in"):
         RelightOptions.read({"pair": ("2-5",)})
     with pytest.raises(OptionError, match="paired twice"):
         RelightOptions.read({"pair": ("2=5", "2=4")})
@@ -143,7 +146,9 @@ def test_maps_are_held_for_a_scene(draw_scene):
     frame = draw_scene(0.55)
     assert torch.equal(held.apply(frame), held.apply(frame))
     truth = darken_sky(frame, 0.55)
-    assert float((held.apply(frame) - truth).abs().mean()) < 0.4 * float((frame - truth).abs().mean())
+    assert float((held.apply(frame) - truth).abs().mean()) < 0.4 * float(
+        (frame - truth).abs().mean()
+    )
 
 
 def test_a_ramp_of_10_bits_has_no_band(tmp_path, draw_scene):

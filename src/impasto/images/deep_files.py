@@ -11,7 +11,7 @@ import zlib
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, ImageFile
 
 DEEP_FORMATS = ("PNG", "TIFF")  # those that hold 16 bits and a recipe
 DEEP_SCALE = 65535
@@ -28,12 +28,12 @@ _LEVEL = 4  # of zlib: the low bytes are noise, on which more is lost time
 _Entry = tuple[int, int, int, bytes]  # tag, type, count, values
 
 
-def select_low_bytes(image: Image.Image) -> bool:
+def select_low_bytes(image: ImageFile.ImageFile) -> bool:
     """Make an image that is not decoded yet give the low bytes of its 16-bit values.
 
     Return whether it has such values: if not, it stays as it is.
     """
-    tiles = [_select_low(tile) for tile in getattr(image, "tile", ())]
+    tiles = [_select_low(tile) for tile in image.tile]
     if not tiles or None in tiles or "transparency" in image.info:
         return False
     image.tile = tiles
@@ -52,7 +52,8 @@ def _select_low(tile: Any) -> Any:
 
 def join_bytes(high: np.ndarray, low: np.ndarray) -> np.ndarray:
     """Return values of 16 bits from their bytes, uint8 both."""
-    return (high.astype(np.uint16) << 8) | low
+    values: np.ndarray = (high.astype(np.uint16) << 8) | low
+    return values
 
 
 # --- PNG ----------------------------------------------------------------------------------------

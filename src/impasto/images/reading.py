@@ -21,7 +21,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError, _imaging, features
+from PIL import (
+    ExifTags,
+    Image,
+    ImageCms,
+    ImageFile,
+    ImageOps,
+    UnidentifiedImageError,
+    _imaging,
+    features,
+)
 from torch import Tensor
 
 from impasto.errors import ImageError, ImpastoError, MissingFileError, describe_reason
@@ -171,7 +180,7 @@ def _open_file(path: Path) -> BinaryIO:
 
 
 @contextmanager
-def _decoding(file: BinaryIO, name: str) -> Iterator[Image.Image]:
+def _decoding(file: BinaryIO, name: str) -> Iterator[ImageFile.ImageFile]:
     """Yield the PIL image of an open file of which only the header has been read."""
     with _setting_pil_aside(name), Image.open(file, formats=READABLE) as image:
         yield image

@@ -17,19 +17,40 @@ from torch import Tensor
 from impasto.images.color_transfer import color_statistics, optimal_map
 
 _MARGIN = 0.05  # how far beyond black and white lie the colours that nothing reaches
+_KNEE = 0.03  # from black and from white, where colours that a map takes beyond are drawn in
 _RIDGE = 4e-3  # added to variances of coded colours: even areas have no noise to enlarge
 _MOST_GAIN = 3.0  # by which a map may spread or squeeze colours
 _FULL_SHARE = 0.01  # of a picture: a region that has this much gets half of its own map
 
 
 def encode_colors(pixels: Tensor) -> Tensor:
-    """Return colours on a line without ends, so that no affine map leaves what can be shown."""
+    """Return colours on a line that goes far beyond black and white.
+
+    An affine map bends highlights and shadows there as a grader's curve does.
+    """
     return torch.logit(_MARGIN + (1 - 2 * _MARGIN) * pixels)
 
 
 def decode_colors(coded: Tensor) -> Tensor:
-    """Return the colours in [0, 1] of coded ones."""
-    return ((torch.sigmoid(coded) - _MARGIN) / (1 - 2 * _MARGIN)).clamp_(0, 1)
+    """Return the colours of coded ones, at most the margin beyond [0, 1]."""
+    return (torch.sigmoid(coded) - _MARGIN) / (1 - 2 * _MARGIN)
+
+
+def draw_in(colors: Tensor, pixels: Tensor) -> Tensor:
+    """Return colours within [0, 1], given those of the pixels that they were.
+
+    Near black and white they are bent: levels that were apart stay apart, where a clamp would make
+    a flat spot of them. What did not move does not move here: a pixel's own level is its knee.
+    """
+    bent = _bend(colors, pixels)
+    return (1 - _bend(1 - bent, 1 - pixels)).clamp_(0, 1)
+
+
+def _bend(colors: Tensor, pixels: Tensor) -> Tensor:
+    """Return colours above 0: below the knee a hyperbola, with the same slope there."""
+    knee = pixels.clamp(max=_KNEE)
+    bent = knee.square() / (2 * knee - colors).clamp_min(1e-9)
+    return torch.where(colors < knee, bent, colors)
 
 
 @dataclass(frozen=True)
@@ -117,4 +138,4 @@ class RegionMaps:
                 total = mapped
             else:
                 total.addcmul_(mapped, masks[0, k].flatten())
-        return decode_colors(total).view_as(pixels)
+        return draw_in(decode_colors(total).view_as(pixels), pixels)

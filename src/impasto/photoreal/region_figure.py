@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
+from impasto.figures.text import Font, load_font
 from impasto.images.resizing import fit_size, resize_pixels
 from impasto.images.writing import to_pil
 from impasto.photoreal.relight import Fit, Sighted, enlarge_shares
@@ -57,14 +58,19 @@ def _draw_panel(picture: Sighted) -> Image.Image:
     edge[:, 1:] |= region.diff(dim=1) != 0
     edge[1:] |= region.diff(dim=0) != 0
     image = to_pil(torch.where(edge, 1.0, tinted))
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(max(14, size[1] // 14))
+    draw, font = ImageDraw.Draw(image), load_font(max(14, size[1] // 14))
     for number in range(masks.shape[1]):
         inside = (region == number).float()
         if float(inside.mean()) >= _SMALLEST:
-            place = _find_widest(inside)
-            look = {"fill": "black", "stroke_width": 3, "stroke_fill": "white"}
-            draw.text(place, str(number + 1), font=font, anchor="mm", **look)
+            _write_number(draw, _find_widest(inside), number + 1, font)
     return image
+
+
+def _write_number(
+    draw: ImageDraw.ImageDraw, place: tuple[int, int], number: int, font: Font
+) -> None:
+    text = str(number)
+    draw.text(place, text, "black", font, "mm", stroke_width=3, stroke_fill="white")
 
 
 def _find_widest(inside: Tensor) -> tuple[int, int]:

@@ -42,7 +42,7 @@ from impasto.photoreal.segments import RegionModel, find_regions, look_at_pictur
 from impasto.photoreal.smoothing import GuidedMasks, guide_masks
 from impasto.recipes import write_recipe
 from impasto.system.devices import choose_machine, working_on
-from impasto.work import Request, Step
+from impasto.work import Request, Step, finish
 
 _MEASURED = 512  # long side at which colours are measured
 _GUIDED = 256  # long side at which masks are fitted to edges
@@ -234,7 +234,9 @@ def measure_regions(picture: Sighted) -> tuple[list[ColorGaussian], ColorGaussia
         assert weights is not None
         empty = not bool(weights.any())
         regions.append(
-            ColorGaussian(torch.zeros(3), torch.eye(3), 0.0) if empty else gather_colors(coded, weights)
+            ColorGaussian(torch.zeros(3), torch.eye(3), 0.0)
+            if empty
+            else gather_colors(coded, weights)
         )
     return regions, gather_colors(coded, picture.weights)
 
@@ -318,7 +320,9 @@ class Relight:
             after = self.fit.relighting.apply_with(seen, self.fit.masks)
         if mask is not None:
             after = composite(after, photo.pixels, mask)
-        pictures = {"content": photo, "like": self.likes} if self.likes else {"content": photo}
+        pictures: dict[str, Picture | Sequence[Picture]] = {"content": photo}
+        if self.likes:
+            pictures["like"] = self.likes
         recipe = write_recipe("relight", *describe_pictures(pictures), options)
         return Painting(after, photo.alpha, [], recipe, [], depth=photo.depth)
 
@@ -359,3 +363,12 @@ class Relight:
         if self.fit is None:
             raise ImageError("there are no regions: the photograph was not relit after a picture")
         return self.fit
+
+
+def relight(
+    content: ImageSource,
+    like: ImageSource | Sequence[ImageSource],
+    options: RelightOptions | Mapping[str, Any] | None = None,
+) -> Painting:
+    """Return the picture ``content`` in the light of the picture ``like``, or of several."""
+    return finish(Relight(content, like, options))
