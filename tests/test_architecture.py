@@ -22,7 +22,7 @@ LEVELS = (
     ("recipes", "losses"),
     ("painting",),
     ("instant",),
-    ("datasets", "video"),
+    ("datasets", "video", "photoreal"),
     ("lab",),
     ("operations",),
     ("jobs",),

@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from impasto.painting.painter import paint as paint
     from impasto.painting.result import Painting as Painting
     from impasto.painting.style_cache import Targets as Targets
+    from impasto.photoreal.options import RelightOptions as RelightOptions
+    from impasto.photoreal.relight import Relight as Relight
+    from impasto.photoreal.relight import relight as relight
     from impasto.work import Step as Step
 
 # Torch reads this when it is imported: huge pages for large tensors, where the system has them.
@@ -85,6 +88,9 @@ _ROOMS = {
     "PaintOptions": "painting.options",
     "Picture": "images.picture",
     "read_image": "images.reading",
+    "Relight": "photoreal.relight",
+    "relight": "photoreal.relight",
+    "RelightOptions": "photoreal.options",
     "Step": "painting.result",
     "Study": "lab.studies",
     "study": "lab.studies",

@@ -25,9 +25,10 @@ from impasto.lab.options import (
 )
 from impasto.options import Options
 from impasto.painting.options import PaintOptions
+from impasto.photoreal.options import RelightOptions
 from impasto.work import Request, Work
 
-Kind = Literal["picture", "labelled set", "folder", "model", "name"]
+Kind = Literal["picture", "labelled set", "folder", "model", "name", "table"]
 Output = Literal["picture", "folder", "model", "file"]
 
 
@@ -115,6 +116,17 @@ OPERATIONS = {
         "picture",
         "instant.painter:Impression",
         "painted",
+    ),
+    "relight": Operation(
+        RelightOptions,
+        (
+            PHOTO,
+            Input("like", "picture", "the pictures whose light it takes", 0, None),
+            Input("lut", "table", "a table of colours to take instead", least=0),
+        ),
+        "picture",
+        "photoreal.relight:Relight",
+        "relit",
     ),
     "train": Operation(
         TrainOptions,

@@ -107,6 +107,12 @@ COMMANDS = {
         "styles.",
         "show_instant_help",
     ),
+    "relight": Command(
+        "relight",
+        "PHOTOGRAPH --like PICTURE [--output PICTURE]",
+        "Give a photograph the light and the colours of another one, region by region.",
+        "show_relight_help",
+    ),
     "paint": Command(
         "paint",
         "PHOTOGRAPH --style PICTURE [--output PAINTING]",

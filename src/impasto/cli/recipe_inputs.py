@@ -121,6 +121,18 @@ def find_input(
     return find_recipe_pictures(painted, kind, str(recipe))[0]
 
 
+def find_likes(
+    given: Sequence[str] | None, recipe: str | None, tell: Callable[[str], None] = say
+) -> list[str]:
+    """Return the pictures to be like that are named, or those that a recipe's picture was."""
+    check_named(*(given or ()))
+    painted = read_painting_recipe(recipe) if recipe is not None else None
+    compare_named(given or (), painted, "like", recipe, tell)
+    if given or painted is None or not painted.inputs.get("like"):
+        return list(given or ())
+    return find_recipe_pictures(painted, "like", str(recipe))
+
+
 def name_inputs(
     content: Sequence[str],
     style: Sequence[str] | None,
@@ -212,6 +224,6 @@ def write_command(painted: PictureRecipe, recipe: str) -> str:
     words = ["impasto", find_maker(painted)]
     for kind, names in painted.inputs.items():
         for name in names:
-            flag = ["--style"] if kind == "style" and "content" in painted.inputs else []
+            flag = [f"--{kind}"] if kind != "content" and "content" in painted.inputs else []
             words += [*flag, f"PATH/{Path(name).name}"]
     return shlex.join([*words, "--recipe", recipe])
