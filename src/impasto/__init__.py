@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from impasto.painting.painter import paint as paint
     from impasto.painting.result import Painting as Painting
     from impasto.painting.style_cache import Targets as Targets
+    from impasto.video.animation import Animation as Animation
+    from impasto.video.animation import animate as animate
+    from impasto.video.options import AnimateOptions as AnimateOptions
     from impasto.work import Step as Step
 
 # Torch reads this when it is imported: huge pages for large tensors, where the system has them.
@@ -60,6 +63,9 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 # Where each public name lives: torch is imported when the first of them is used, not before.
 _ROOMS = {
+    "animate": "video.animation",
+    "AnimateOptions": "video.options",
+    "Animation": "video.animation",
     "augment": "datasets.augmentation",
     "Augmentation": "datasets.augmentation",
     "AugmentOptions": "datasets.options",

@@ -107,6 +107,12 @@ COMMANDS = {
         "styles.",
         "show_instant_help",
     ),
+    "animate": Command(
+        "video",
+        "FILM --style PICTURE [--output FILM]",
+        "Paint a film in the manner of a picture: steady, sharp, with its sound.",
+        "show_video_help",
+    ),
     "paint": Command(
         "paint",
         "PHOTOGRAPH --style PICTURE [--output PAINTING]",

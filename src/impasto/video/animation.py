@@ -6,13 +6,14 @@ command goes on from the last shard that was done.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -28,7 +29,7 @@ from impasto.system.processes import work_in_processes
 from impasto.video.encoding import check_film_output
 from impasto.video.frame_painters import Look
 from impasto.video.joining import Joining
-from impasto.video.measures import Steadiness, StyleGauge, Sums
+from impasto.video.measures import Steadiness, Sums
 from impasto.video.options import AnimateOptions
 from impasto.video.scenes import FilmPlan, FilmScan, Shard
 from impasto.video.shards import (
@@ -86,7 +87,7 @@ class Animation:
         self.job = job
         self.painter = self.studio.painter
         self.notes = [*self.studio.notes, *self.painter.notes]
-        self.frames_done, self.total = 0, self.studio.reader.facts.frames
+        self.frames_done, self._painted, self.total = 0, 0, self.studio.reader.facts.frames
         self.finished, self.steadiness = False, Steadiness.of(Sums())
         self._began, self._marks = time.perf_counter(), [(0.0, 0)]
 
@@ -116,9 +117,7 @@ class Animation:
             names["style"], digests = list(self.job.styles), {}
         facts = self.studio.reader.facts
         inputs = {"film": facts.name, **names}
-        return write_recipe(
-            "animate", inputs, {"film": self._digest, **digests}, self.options
-        )
+        return write_recipe("animate", inputs, {"film": self._digest, **digests}, self.options)
 
     def result(self) -> AnimatedFilm:
         """Return what there is of it so far."""
@@ -132,6 +131,16 @@ class Animation:
             list(self.notes),
             measured,
         )
+
+    @property
+    def seconds(self) -> float:
+        """Since the work began."""
+        return time.perf_counter() - self._began
+
+    @property
+    def speed(self) -> float:
+        """Frames a second, of those that this run has painted."""
+        return self._painted / max(self.seconds, 1e-6)
 
     # --- the work
 
@@ -185,7 +194,9 @@ class Animation:
                 looks.append(self._measure(scan.plan, frames, count))
             yield self._look_step(seen)
         if not len(scan.plan):
-            raise ImageError(f"{self.studio.reader.facts.name!r}: no frame lies between these times")
+            raise ImageError(
+                f"{self.studio.reader.facts.name!r}: no frame lies between these times"
+            )
         if scan.plan.damaged:
             packets = plural(scan.plan.damaged, "packet")
             self.notes.append(f"damaged: {packets} left out, the rest is painted")
@@ -218,6 +229,7 @@ class Animation:
             with closing(_generate(self.studio.paint_shard(shard))) as frames:
                 for count in frames:
                     self.frames_done = before + count
+                    self._painted += 1
                     if self.frames_done < self.total:
                         yield self._step()
 
@@ -230,6 +242,7 @@ class Animation:
             for outcome in outcomes:
                 if outcome.shard is not None:
                     self.frames_done += len(outcome.shard)
+                    self._painted += len(outcome.shard)
                 if self.frames_done < self.total:
                     yield self._step()
 
@@ -299,7 +312,7 @@ class Animation:
 
 def close_times(times: Sequence[int], count: int) -> list[int]:
     """Return the first frames' times, and when the last of them ends."""
-    steps = sorted(b - a for a, b in zip(times, times[1:], strict=False))
+    steps = sorted(b - a for a, b in itertools.pairwise(times))
     usual = steps[len(steps) // 2] if steps else 1
     end = times[count] if count < len(times) else times[count - 1] + max(1, usual)
     return [*times[:count], end]
@@ -332,4 +345,6 @@ def animate(
 ) -> AnimatedFilm:
     """Paint a film in the manner of a picture, or of several, and write it to ``output``."""
     styles = [style] if isinstance(style, str | os.PathLike) else list(style)
-    return finish(Animation(film, styles, AnimateOptions.parse(options), output, jobs=jobs), on_step)
+    return finish(
+        Animation(film, styles, AnimateOptions.parse(options), output, jobs=jobs), on_step
+    )

@@ -33,8 +33,8 @@ class TravellingStrokes:
         self.fade = max(1, min(round(FADE / every), self.period))
         self.turns = choose_turns(height, width, self.period)
         self.fine: np.ndarray | None = None
-        self.coarse = np.zeros(0, np.float32)
-        self.owed = np.zeros(0, np.float32)  # where strokes are missing since the last painting
+        self.coarse: np.ndarray = np.zeros(0, np.float32)
+        self.owed: np.ndarray = np.zeros(0, np.float32)  # where strokes are missing since the last painting
 
     def __call__(
         self,
@@ -57,7 +57,8 @@ class TravellingStrokes:
         if painted is not None:
             self._renew(number // self.every, painted - colored)
         shown = self.cv2.add(self.cv2.add(colored, self.coarse), self.fine)
-        return np.clip(shown, 0, 1, out=shown)
+        clipped: np.ndarray = np.clip(shown, 0, 1)
+        return clipped
 
     def split(self, strokes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the coarse part and the fine one."""

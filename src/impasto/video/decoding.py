@@ -37,6 +37,7 @@ _NO_TIME = 0.1  # seconds that browsers show a frame for that has none
 _HIGH_DEFINITION = 720  # lines, from which colours are those of BT.709 where a film does not say
 _BT709, _BT601 = 1, 5  # libav's numbers of matrices
 _RGB, _UNSAID = 0, 2
+_FAILURES = 8  # in a row, after which a container is at its end
 _MOST_PIXELS = 2**28  # of a frame: 16384 x 16384
 
 
@@ -74,9 +75,9 @@ class FilmReader(ABC):
     damaged: int = 0  # packets that could not be decoded, in the last reading
 
     @abstractmethod
-    def read(self, size: tuple[int, int] | None = None, *, start: int | None = None) -> Iterator[
-        FilmFrame
-    ]:
+    def read(
+        self, size: tuple[int, int] | None = None, *, start: int | None = None
+    ) -> Iterator[FilmFrame]:
         """Yield frames at a size (width, height), or the film's own.
 
         With ``start``, a timestamp, they may begin at any frame up to that one; their numbers are
@@ -255,30 +256,37 @@ def _is_cover(stream: Any) -> bool:
 
 def _has_alpha_tag(stream: Any) -> bool:
     """Return whether a VP9 has a second picture for transparency, as its container says."""
-    return stream.metadata.get("alpha_mode") == "1"
+    return bool(stream.metadata.get("alpha_mode") == "1")
 
 
 def _decode(container: Any, stream: Any, damaged: list[None]) -> Iterator[Any]:
     """Yield a stream's frames; what cannot be decoded is put down as damaged and left out."""
     av = require("av", "films need PyAV", extra="video")
-    packets = container.demux(stream)
     decoder = _choose_decoder(av, stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.error.FFmpegError:
-            damaged.append(None)
-            break
-        if packet is None:
-            return
+    for packet in _demux(av, container, stream, damaged):
         try:
             yield from decoder.decode(packet) if decoder else packet.decode()
         except av.error.FFmpegError:
             damaged.append(None)
-    try:  # the container broke off: what the decoder still holds
+    try:  # where the container broke off: what the decoder still holds
         yield from (decoder or stream.codec_context).decode(None)
     except (av.error.FFmpegError, EOFError):
         return
+
+
+def _demux(av: Any, container: Any, stream: Any, damaged: list[None]) -> Iterator[Any]:
+    """Yield a stream's packets; after an error, those that can still be found."""
+    failures = 0
+    while failures < _FAILURES:
+        try:
+            for packet in container.demux(stream):
+                failures = 0
+                yield packet
+        except av.error.FFmpegError:
+            damaged.append(None)
+            failures += 1
+        else:
+            return
 
 
 def _choose_decoder(av: Any, stream: Any) -> Any:
@@ -308,7 +316,10 @@ class AnimationReader(FilmReader):
             )
 
     def read(
-        self, size: tuple[int, int] | None = None, *, start: int | None = None  # noqa: ARG002
+        self,
+        size: tuple[int, int] | None = None,
+        *,
+        start: int | None = None,  # noqa: ARG002
     ) -> Iterator[FilmFrame]:
         """Yield frames from the first: each may be drawn on the one before."""
         with _reading(self.path), Image.open(self.path) as image:

@@ -138,8 +138,12 @@ def choose_encoding(
     if codec is not None and codec not in form.codecs:
         hint = suggest(codec, form.codecs)
         raise OptionError(f"codec {codec!r} does not go into {where}{hint}")
-    usual = form.clear if alpha and form.clear else next(
-        (name for name in form.codecs if CODECS[name].encoder in av.codecs_available), None
+    usual = (
+        form.clear
+        if alpha and form.clear
+        else next(
+            (name for name in form.codecs if CODECS[name].encoder in av.codecs_available), None
+        )
     )
     name = codec or usual
     if name is None or CODECS[name].encoder not in av.codecs_available:
@@ -207,8 +211,7 @@ class PieceWriter:
             if alpha is not None:
                 pixels = (pixels * (alpha[..., None] / 255)).round().astype(pixels.dtype)
         picture = self.av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=form)
-        picture = picture.reformat(format=self.encoding.pixels, dst_colorspace=BT709)
-        return picture
+        return picture.reformat(format=self.encoding.pixels, dst_colorspace=BT709)
 
     def close(self) -> None:
         """Encode what is left, and end the file."""

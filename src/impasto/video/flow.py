@@ -87,7 +87,7 @@ class MotionFinder:
 
     def _shrink(self, grey: Array) -> Array:
         if self.small == self.size:
-            return grey
+            return np.ascontiguousarray(grey)
         height, width = self.small
         small: Array = self.cv2.resize(grey, (width, height), interpolation=self.cv2.INTER_AREA)
         return small

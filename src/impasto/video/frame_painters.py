@@ -107,7 +107,11 @@ class InstantClip:
         return {name: tensor.cpu().clone() for name, tensor in found.items()}
 
     def paint(
-        self, frame: Tensor, look: Look, moment: Moment, prior: PriorFrame | None  # noqa: ARG002
+        self,
+        frame: Tensor,
+        look: Look,
+        moment: Moment,
+        prior: PriorFrame | None,  # noqa: ARG002
     ) -> tuple[Tensor, Tensor]:
         """Paint a frame by what is held."""
         if self.held is None:
@@ -211,9 +215,7 @@ class PaintClip:
 
         styles = self.styles[moment.style]
         shares = torch.tensor(share_out(self.paint_options.style_blend, len(styles))).double()
-        means, covariances = zip(
-            *(color_statistics(style.pixels) for style in styles), strict=True
-        )
+        means, covariances = zip(*(color_statistics(style.pixels) for style in styles), strict=True)
         mean = torch.stack(means).mul(shares[:, None]).sum(0)
         covariance = torch.stack(covariances).mul(shares[:, None, None]).sum(0)
         return StyleBlend(torch.zeros(0), mean, covariance)
@@ -221,9 +223,7 @@ class PaintClip:
 
 def read_paint_options(options: FramesOptions) -> PaintOptions:
     """Return the options of 'impasto paint' that a film's ask for."""
-    values: dict[str, Any] = {
-        name: getattr(options, name) for name in _OF_BOTH if name != "size"
-    }
+    values: dict[str, Any] = {name: getattr(options, name) for name in _OF_BOTH if name != "size"}
     values |= {"plateau": 0.0, "recolor": False}
     if options.style_weight is not None:
         values["style_weight"] = options.style_weight

@@ -7,6 +7,7 @@ the film had; those of sound that repeat or go back are mended.
 from __future__ import annotations
 
 import heapq
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from PIL import Image
 
 from impasto.errors import ImageError, ImpastoError, describe_reason, plural
 from impasto.images.reading import RECIPE_KEY
-from impasto.images.writing import write_image
+from impasto.images.writing import make_exif, write_image
 from impasto.system.files import make_folder, replacing
 from impasto.system.optional import require
 from impasto.video.decoding import FilmFacts, open_container
@@ -129,15 +130,13 @@ class Joining:
 
     # --- sound and subtitles
 
-    def _open_tracks(
-        self, av: Any, source: Any, out: Any, form: FilmFormat
-    ) -> dict[int, _Track]:
+    def _open_tracks(self, av: Any, source: Any, out: Any, form: FilmFormat) -> dict[int, _Track]:
         """Return what takes the packets of each stream that goes in, by the stream's number."""
         tracks: dict[int, _Track] = {}
         for stream in (*source.streams.audio, *source.streams.subtitles):
             name = stream.codec_context.name if stream.codec_context else "unknown"
             what = "sound" if stream.type == "audio" else "subtitles"
-            if _goes_in(av, stream, out, form):
+            if _goes_in(stream, out, form):
                 tracks[stream.index] = _Copy(stream, out.add_stream_from_template(stream))
             elif what == "sound" and form.sound:
                 tracks[stream.index] = _Encode(av, stream, out, form.sound)
@@ -147,9 +146,7 @@ class Joining:
         self.tracks = tracks
         return tracks
 
-    def _list_tracks(
-        self, source: Any, tracks: dict[int, _Track]
-    ) -> Iterator[tuple[float, Any]]:
+    def _list_tracks(self, source: Any, tracks: dict[int, _Track]) -> Iterator[tuple[float, Any]]:
         """Yield the packets of sound and subtitles, from the time on at which the film begins."""
         begin = (self.facts.origin + self.shift) * self.unit
         end = begin + self.times[-1] * self.unit if self.is_cut else None
@@ -180,7 +177,7 @@ class Joining:
     def _spans(self) -> list[int]:
         """Return how long each frame is shown, in milliseconds."""
         edges = [round(time * self.unit * 1000) for time in self.times]
-        return [max(1, after - before) for before, after in zip(edges, edges[1:], strict=False)]
+        return [max(1, after - before) for before, after in itertools.pairwise(edges)]
 
     def _frames(self) -> Iterator[np.ndarray]:
         for path in self.pieces:
@@ -188,24 +185,21 @@ class Joining:
 
     def _animate(self, beside: Path) -> None:
         """Write a .gif or .webp that loops."""
-        spans, images = self._spans(), map(Image.fromarray, self._frames())
+        spans = self._spans()
+        images = (Image.fromarray(frame) for frame in self._frames())
         how: dict[str, Any] = {"quality": 85, "method": 2}
         if beside.suffix.lower() == ".gif":
             edges = [round(sum(spans[:n]) / _GIF_UNIT) for n in range(len(spans) + 1)]
-            spans = [_GIF_UNIT * max(1, b - a) for a, b in zip(edges, edges[1:], strict=False)]
+            spans = [_GIF_UNIT * max(1, b - a) for a, b in itertools.pairwise(edges)]
             every = max(1, len(spans) // _SAMPLED)
             some = [frame for n, frame in enumerate(self._frames()) if n % every == 0]
             palette = choose_palette(some)
             images = (Image.fromarray(frame).quantize(palette=palette) for frame in self._frames())
             how = {"comment": f"{RECIPE_KEY} {self.recipe}".encode()} if self.recipe else {}
         elif self.recipe is not None:
-            from impasto.images.writing import make_exif
-
-            how["exif"] = make_exif(self.recipe)
+            how["exif"] = make_exif(self.recipe, "WEBP")
         first = next(images)
-        first.save(
-            beside, save_all=True, append_images=images, duration=spans, loop=0, **how
-        )
+        first.save(beside, save_all=True, append_images=images, duration=spans, loop=0, **how)
 
     def _fill_folder(self, folder: Path) -> None:
         """Write pictures ``000001.png``, and so on."""
@@ -217,12 +211,13 @@ class Joining:
             write_image(path, values[:, :3], alpha=alpha, recipe=self.recipe)
 
 
-def _goes_in(av: Any, stream: Any, out: Any, form: FilmFormat) -> bool:
+def _goes_in(stream: Any, out: Any, form: FilmFormat) -> bool:
     """Return whether a container takes the packets of a stream."""
     context = stream.codec_context
     if context is None or stream.type == "subtitle":
         text = {"mp4": ("mov_text",), "mov": ("mov_text",), "webm": ("webvtt",)}
-        known = text.get(form.container or "", ("subrip", "ass", "ssa", "webvtt", "hdmv_pgs_subtitle"))
+        usual = ("subrip", "ass", "ssa", "webvtt", "hdmv_pgs_subtitle")
+        known = text.get(form.container or "", usual)
         return context is not None and context.name in known
     return context.name in out.supported_codecs
 

@@ -57,8 +57,8 @@ class FramesOptions(OnePassOptions):
         "paint', which takes a hundred times as long.",
     )
     steady: bool = Field(
-        default=True, description="Let strokes travel with what moves; or else paint each frame "
-        "by itself.",
+        default=True,
+        description="Let strokes travel with what moves; or else paint each frame by itself.",
     )
     renew: Annotated[int, Field(ge=2, le=240)] = Field(
         default=24,

@@ -65,9 +65,7 @@ class FilmPlan:
         """
         begin, end = self.scene(frame)
         mine = [n for n, first in enumerate(self.window_cuts) if begin <= first < end]
-        middles = [
-            (self.window_cuts[n] + min(self.window_cuts[n] + WINDOW, end)) / 2 for n in mine
-        ]
+        middles = [(self.window_cuts[n] + min(self.window_cuts[n] + WINDOW, end)) / 2 for n in mine]
         after = bisect_right(middles, frame)
         if after in (0, len(mine)):
             return [(mine[min(after, len(mine) - 1)], 1.0)]
@@ -111,7 +109,7 @@ class CutFinder:
         grey = to_grey(shrink_frame(pixels, _SIDE))
         before, self.before = self.before, grey
         if before is None or self.finder is None:
-            self.finder = MotionFinder(*grey.shape, preset="ultrafast")
+            self.finder = MotionFinder(grey.shape[0], grey.shape[1], "ultrafast")
             return True
         gap = self.finder.find_gap(before, grey)
         # Where frames are said twice, nothing is left; that is no measure of the next.

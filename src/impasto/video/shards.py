@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -69,9 +69,7 @@ class FilmStudio:
         options = job.options
         rate = None if options.rate is None else Fraction(options.rate).limit_denominator(1001)
         deep = options.depth > 8
-        self.reader: FilmReader = open_film(
-            job.film, rate=rate, seconds=options.seconds, deep=deep
-        )
+        self.reader: FilmReader = open_film(job.film, rate=rate, seconds=options.seconds, deep=deep)
         facts, self.output = self.reader.facts, Path(job.output)
         self.deep = deep and facts.depth > 8
         width, height = choose_size(facts, options.size, even=False)
@@ -139,7 +137,8 @@ class FilmStudio:
     @cached_property
     def plan(self) -> FilmPlan:
         """The plan, as it lies in the folder."""
-        return FilmPlan.unpack(json.loads((Path(self.job.folder) / "plan.json").read_text())["plan"])
+        content = json.loads((Path(self.job.folder) / "plan.json").read_text())
+        return FilmPlan.unpack(content["plan"])
 
     @cached_property
     def looks(self) -> list[Look]:
@@ -182,7 +181,9 @@ class FilmStudio:
 
     # --- frames
 
-    def paint_frames(self, first: int, end: int) -> Iterator[tuple[FilmFrame, np.ndarray, Sums]]:
+    def paint_frames(
+        self, first: int, end: int
+    ) -> Generator[tuple[FilmFrame, np.ndarray, Sums], None, None]:
         """Yield frames, painted, from a frame on at which nothing is known of those before."""
         options, plan = self.options, self.plan
         height, width = self.size[1], self.size[0]
@@ -197,16 +198,18 @@ class FilmStudio:
                 since = frame.number - max(plan.scene(frame.number)[0], 0)
                 is_due = motion is None or since % options.every == 0
                 colored, painted = self._paint(
-                    frame.number, pixels, before if options.steady and not steady else None,
+                    frame.number,
+                    pixels,
+                    before if options.steady and not steady else None,
                     is_painted=is_due or options.measure or not steady,
                 )
-                shown = painted
+                shown = colored if painted is None else painted
                 if steady:
                     shown = strokes(since, motion, colored, painted if is_due else None)
                 sums = Sums()
                 if meter is not None and painted is not None:
-                    is_cut = frame.number == plan.scene(frame.number)[0]
-                    sums = meter(frame.pixels, shown, painted, is_cut=is_cut)
+                    begins = frame.number == plan.scene(frame.number)[0]
+                    sums = meter(frame.pixels, shown, painted, is_cut=begins)
                     if frame.number % GAUGED == 0:
                         self._gauge(sums, colored, painted, shown)
                 yield frame, shown, sums
