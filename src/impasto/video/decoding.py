@@ -263,7 +263,7 @@ def _decode(container: Any, stream: Any, damaged: list[None]) -> Iterator[Any]:
     """Yield a stream's frames; what cannot be decoded is put down as damaged and left out."""
     av = require("av", "films need PyAV", extra="video")
     decoder = _choose_decoder(av, stream)
-    for packet in _demux(av, container, stream, damaged):
+    for packet in demux_all(container, stream, damaged):
         try:
             yield from decoder.decode(packet) if decoder else packet.decode()
         except av.error.FFmpegError:
@@ -274,12 +274,13 @@ def _decode(container: Any, stream: Any, damaged: list[None]) -> Iterator[Any]:
         return
 
 
-def _demux(av: Any, container: Any, stream: Any, damaged: list[None]) -> Iterator[Any]:
-    """Yield a stream's packets; after an error, those that can still be found."""
+def demux_all(container: Any, streams: Any, damaged: list[None]) -> Iterator[Any]:
+    """Yield the packets of one stream or several; after an error, those that can still be found."""
+    av = require("av", "films need PyAV", extra="video")
     failures = 0
     while failures < _FAILURES:
         try:
-            for packet in container.demux(stream):
+            for packet in container.demux(streams):
                 failures = 0
                 yield packet
         except av.error.FFmpegError:

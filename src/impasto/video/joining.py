@@ -25,7 +25,7 @@ from impasto.images.reading import RECIPE_KEY
 from impasto.images.writing import make_exif, write_image
 from impasto.system.files import make_folder, replacing
 from impasto.system.optional import require
-from impasto.video.decoding import FilmFacts, open_container
+from impasto.video.decoding import FilmFacts, demux_all, open_container
 from impasto.video.encoding import FILM_FORMATS, FilmFormat, read_piece
 from impasto.video.film import choose_palette
 
@@ -82,7 +82,7 @@ class Joining:
             own = first.streams.video[0]
             video = out.add_stream_from_template(own)
             video.time_base = self.unit
-            queues = [self._list_video(video, own.average_rate)]
+            queues = [self._list_video(video, self.facts.rate)]
             if self.sound and self.facts.container is not None:
                 source = stack.enter_context(open_container(self.facts.container))
                 tracks = self._open_tracks(av, source, out, form)
@@ -150,8 +150,8 @@ class Joining:
         """Yield the packets of sound and subtitles, from the time on at which the film begins."""
         begin = (self.facts.origin + self.shift) * self.unit
         end = begin + self.times[-1] * self.unit if self.is_cut else None
-        for packet in source.demux([source.streams[index] for index in tracks]):
-            track = tracks[packet.stream_index]
+        for packet in demux_all(source, [source.streams[index] for index in tracks], []):
+            track = tracks[packet.stream.index]
             if packet.pts is not None:
                 at = packet.pts * packet.time_base
                 span = (packet.duration or 0) * packet.time_base
