@@ -36,9 +36,7 @@ def test_frames_come_in_order_and_in_time(tmp_path, suffix):
 
 def test_uneven_times_are_kept(tmp_path):
     times = [0, 40, 90, 100, 300, 310]
-    path = write_clip(
-        tmp_path / "film.mp4", draw_pan(6), times=times, time_base=Fraction(1, 1000)
-    )
+    path = write_clip(tmp_path / "film.mp4", draw_pan(6), times=times, time_base=Fraction(1, 1000))
     film = open_film(path)
     assert [float(f.time * film.facts.time_base) for f in film.read()] == pytest.approx(
         [time / 1000 for time in times]
@@ -121,9 +119,7 @@ def test_a_still_needs_a_length(photo):
 def test_transparency_comes_along(tmp_path):
     values = np.dstack([draw_picture(64, 48), np.full((48, 64), 128, np.uint8)])
     images = [Image.fromarray(values), Image.fromarray(values[::-1].copy())]
-    images[0].save(
-        tmp_path / "film.webp", save_all=True, append_images=images[1:], lossless=True
-    )
+    images[0].save(tmp_path / "film.webp", save_all=True, append_images=images[1:], lossless=True)
     first = next(iter(open_film(tmp_path / "film.webp").read()))
     assert first.alpha is not None
     assert abs(first.alpha.astype(int) - 128).max() <= 1

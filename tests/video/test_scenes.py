@@ -41,7 +41,13 @@ def test_noise_alone_is_no_cut():
 
 @pytest.mark.parametrize(
     ("length", "cuts"),
-    [(10, [0]), (600, [0]), (1000, [0, 300, 310, 900]), (257, [0]), (5000, list(range(0, 5000, 7)))],
+    [
+        (10, [0]),
+        (600, [0]),
+        (1000, [0, 300, 310, 900]),
+        (257, [0]),
+        (5000, list(range(0, 5000, 7))),
+    ],
 )
 def test_shards_cover_a_film_once(length, cuts):
     shards = plan_of(length, cuts).list_shards(48)

@@ -34,7 +34,9 @@ class TravellingStrokes:
         self.turns = choose_turns(height, width, self.period)
         self.fine: np.ndarray | None = None
         self.coarse: np.ndarray = np.zeros(0, np.float32)
-        self.owed: np.ndarray = np.zeros(0, np.float32)  # where strokes are missing since the last painting
+        self.owed: np.ndarray = np.zeros(
+            0, np.float32
+        )  # where strokes are missing since the last painting
 
     def __call__(
         self,
