@@ -56,6 +56,9 @@ if TYPE_CHECKING:
     from impasto.photoreal.options import RelightOptions as RelightOptions
     from impasto.photoreal.relight import Relight as Relight
     from impasto.photoreal.relight import relight as relight
+    from impasto.video.animation import Animation as Animation
+    from impasto.video.animation import animate as animate
+    from impasto.video.options import AnimateOptions as AnimateOptions
     from impasto.work import Step as Step
 
 # Torch reads this when it is imported: huge pages for large tensors, where the system has them.
@@ -63,6 +66,9 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 # Where each public name lives: torch is imported when the first of them is used, not before.
 _ROOMS = {
+    "animate": "video.animation",
+    "AnimateOptions": "video.options",
+    "Animation": "video.animation",
     "augment": "datasets.augmentation",
     "Augmentation": "datasets.augmentation",
     "AugmentOptions": "datasets.options",

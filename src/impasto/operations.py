@@ -26,10 +26,11 @@ from impasto.lab.options import (
 from impasto.options import Options
 from impasto.painting.options import PaintOptions
 from impasto.photoreal.options import RelightOptions
+from impasto.video.options import AnimateOptions
 from impasto.work import Request, Work
 
-Kind = Literal["picture", "labelled set", "folder", "model", "name", "table"]
-Output = Literal["picture", "folder", "model", "file"]
+Kind = Literal["picture", "film", "labelled set", "folder", "model", "name", "table"]
+Output = Literal["picture", "film", "folder", "model", "file"]
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,16 @@ OPERATIONS = {
         "picture",
         "photoreal.relight:Relight",
         "relit",
+    ),
+    "animate": Operation(
+        AnimateOptions,
+        (
+            Input("film", "film", "a film, a folder of numbered pictures, or one picture"),
+            Input("style", "picture", "the styles; with a model, names of its own", 0, None),
+        ),
+        "film",
+        "video.animation:Animation",
+        "painted",
     ),
     "train": Operation(
         TrainOptions,

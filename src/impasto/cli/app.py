@@ -113,6 +113,12 @@ COMMANDS = {
         "Give a photograph the light and the colours of another one, region by region.",
         "show_relight_help",
     ),
+    "animate": Command(
+        "video",
+        "FILM --style PICTURE [--output FILM]",
+        "Paint a film in the manner of a picture: steady, sharp, with its sound.",
+        "show_video_help",
+    ),
     "paint": Command(
         "paint",
         "PHOTOGRAPH --style PICTURE [--output PAINTING]",

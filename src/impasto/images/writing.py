@@ -128,14 +128,19 @@ def _encode(image: Image.Image, kind: str, recipe: str | None, quality: int) -> 
         settings["pnginfo"] = PngInfo()
         settings["pnginfo"].add_itxt(RECIPE_KEY, recipe)
     elif recipe is not None:
-        exif = Image.Exif()
-        # PIL writes no EXIF directory into a TIFF, but any tag into its main one.
-        tags = exif if kind == "TIFF" else exif.get_ifd(ExifTags.IFD.Exif)
-        tags[ExifTags.Base.UserComment] = _encode_comment(recipe)
-        settings["exif"] = exif
+        settings["exif"] = make_exif(recipe, kind)
     encoded = io.BytesIO()
     image.save(encoded, format=kind, **settings)
     return encoded.getvalue()
+
+
+def make_exif(recipe: str, kind: str) -> Image.Exif:
+    """Return EXIF that holds a recipe, for a file of that PIL format."""
+    exif = Image.Exif()
+    # PIL writes no EXIF directory into a TIFF, but any tag into its main one.
+    tags = exif if kind == "TIFF" else exif.get_ifd(ExifTags.IFD.Exif)
+    tags[ExifTags.Base.UserComment] = _encode_comment(recipe)
+    return exif
 
 
 def _encode_comment(recipe: str) -> bytes:
