@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -297,6 +298,32 @@ def _choose_decoder(av: Any, stream: Any) -> Any:
     decoder = av.CodecContext.create("libvpx-vp9", "r")
     decoder.extradata = stream.codec_context.extradata
     return decoder
+
+
+def read_camera(source: str, long_side: int) -> tuple[tuple[int, int], Iterator[np.ndarray]]:
+    """Open a camera, by its number or its system's name; return the size, and frames (H, W, 3)."""
+    av = require("av", "a camera needs PyAV", extra="video")
+    kinds = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
+    kind = kinds.get(sys.platform)
+    if kind is None:
+        raise ImageError(f"no cameras are known on {sys.platform}")
+    name = f"/dev/video{source}" if source.isdecimal() and kind == "v4l2" else source
+    try:
+        container = av.open(name, format=kind)
+        stream = container.streams.video[0]
+    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+        reason = describe_reason(error)
+        raise MissingFileError(f"there is no film and no camera {source!r}: {reason}") from None
+    own = stream.codec_context.width, stream.codec_context.height
+    width, height = own if max(own) <= long_side else fit_size(*own, long_side)
+
+    def frames() -> Iterator[np.ndarray]:
+        with container:
+            for frame in container.decode(stream):
+                small = frame.reformat(width=width, height=height, format="rgb24")
+                yield small.to_ndarray()
+
+    return (width, height), frames()
 
 
 # --- pictures -------------------------------------------------------------------------------------

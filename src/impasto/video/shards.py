@@ -34,7 +34,7 @@ from impasto.video.frame_painters import (
 )
 from impasto.video.measures import SteadinessMeter, StyleGauge, Sums
 from impasto.video.options import AnimateOptions, split_range
-from impasto.video.painted_before import PaintedBefore
+from impasto.video.painted_before import DISTANCES, PaintedBefore
 from impasto.video.pipeline import RunBehind, run_ahead
 from impasto.video.scenes import FilmPlan, Shard, read_from
 
@@ -167,9 +167,10 @@ class FilmStudio:
     def list_shards(self) -> list[Shard]:
         """Return the shards of the plan."""
         options = self.options
-        if not options.steady:
-            return self.plan.list_shards(0)
-        return self.plan.list_shards(_LEADS * options.renew if options.with_ == "instant" else 8)
+        lead = 0
+        if options.steady:
+            lead = _LEADS * options.renew if options.with_ == "instant" else DISTANCES[-1]
+        return self.plan.list_shards(options.shard, lead)
 
     def name_piece(self, shard: Shard) -> Path:
         """Return the file of a shard's frames."""
