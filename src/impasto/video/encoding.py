@@ -7,7 +7,8 @@ A piece is a .nut file with one video whose frames have the numbers 0, 1, 2 ... 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from impasto.errors import ImageError, OptionError, suggest
+from impasto.errors import ImageError, OptionError, describe_reason, suggest
 from impasto.system.files import check_place
 from impasto.system.optional import require
 
@@ -234,3 +235,51 @@ def read_piece(path: Path) -> Iterator[np.ndarray]:
         for frame in container.decode(video=0):
             clear = any(part.is_alpha for part in frame.format.components)
             yield frame.to_ndarray(format="rgba" if clear else "rgb24")
+
+
+# --- streams --------------------------------------------------------------------------------------
+
+FrameWriter = tuple[Callable[[np.ndarray], None], Callable[[], None]]  # takes a frame; ends
+
+
+def open_pipe(target: str, size: tuple[int, int], rate: float) -> FrameWriter:  # noqa: ARG001
+    """Return what writes frames to standard output as YUV4MPEG2, which players read from a pipe."""
+    av = require("av", "films need PyAV", extra="video")
+    width, height = (side - side % 2 for side in size)
+    pace = Fraction(rate).limit_denominator(1001)
+    out = sys.stdout.buffer
+    head = f"YUV4MPEG2 W{width} H{height} F{pace.numerator}:{pace.denominator} Ip A1:1 C420mpeg2\n"
+    out.write(head.encode())
+
+    def write(frame: np.ndarray) -> None:
+        even = np.ascontiguousarray(frame[:height, :width])
+        picture = av.VideoFrame.from_ndarray(even, format="rgb24")
+        planes = picture.reformat(format="yuv420p", dst_colorspace=BT709).to_ndarray()
+        out.write(b"FRAME\n" + planes.tobytes())
+        out.flush()
+
+    return write, out.flush
+
+
+def open_virtual_camera(target: str, size: tuple[int, int], rate: float) -> FrameWriter:
+    """Return what writes frames to the device of a virtual camera (v4l2loopback)."""
+    av = require("av", "films need PyAV", extra="video")
+    if "v4l2" not in av.formats_available:
+        raise ImageError("this build of PyAV writes to no virtual camera; use --to pipe")
+    width, height = (side - side % 2 for side in size)
+    try:
+        container = av.open(target, "w", format="v4l2")
+        stream = container.add_stream("rawvideo", rate=Fraction(rate).limit_denominator(1001))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        container.start_encoding()
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = describe_reason(error)
+        raise ImageError(f"{target!r} takes no frames: {reason}") from None
+
+    def write(frame: np.ndarray) -> None:
+        even = np.ascontiguousarray(frame[:height, :width])
+        picture = av.VideoFrame.from_ndarray(even, format="rgb24").reformat(format="yuv420p")
+        for packet in stream.encode(picture):
+            container.mux(packet)
+
+    return write, container.close

@@ -10,22 +10,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from impasto.errors import OptionError
+from impasto.errors import OptionError, plural
 from impasto.images.picture import ImageSource
 from impasto.images.resizing import fit_size
+from impasto.instant.net import USUAL_WEIGHT
 from impasto.video.coherence import TravellingStrokes
 from impasto.video.decoding import open_film, read_camera
 from impasto.video.flow import MotionFinder, to_grey
 from impasto.video.frame_painters import Look, Moment, make_clip_painter, mix_looks
-from impasto.video.options import FramesOptions
+from impasto.video.options import FramesOptions, LiveOptions
 from impasto.video.scenes import CutFinder
 from impasto.video.shards import to_array, to_tensor
+from impasto.video.showing import open_screen
 
 _MEASURED = 48  # frames from one measurement to the next
 _SOFTLY = 0.04  # of the way to the last one that is gone in each frame
@@ -64,9 +67,19 @@ class FramePainter:
         self.grey: np.ndarray | None = None
         self.tools: tuple[MotionFinder, TravellingStrokes] | None = None
 
-    def set_strength(self, strength: float) -> None:
-        """Lay on so much of the painting, from the next frame on."""
-        self.moment = replace(self.moment, values=(("strength", strength),))
+    def turn(self, *, up: bool) -> None:
+        """Turn the style weight by a quarter, or the strength by a tenth where there is no dial."""
+        values = dict(self.moment.values)
+        try:
+            self.painter.check([USUAL_WEIGHT])
+        except OptionError:
+            strength = values.get("strength", self.options.strength) + (0.1 if up else -0.1)
+            values["strength"] = min(1.0, max(0.0, strength))
+        else:
+            weight = values.get("style_weight", self.options.style_weight or USUAL_WEIGHT)
+            values["style_weight"] = weight * (1.25 if up else 0.8)
+            self.goal = self.look = None
+        self.moment = replace(self.moment, values=tuple(values.items()))
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """Return a frame, painted."""
@@ -115,40 +128,41 @@ class Latest(Generic[Item]):
     """The latest of what a thread fetches; what came before it and was not taken is dropped."""
 
     def __init__(self, items: Iterable[Item]) -> None:
-        self.dropped, self._item, self._error = 0, None, None  # type: ignore[var-annotated]
+        self.dropped = 0
+        self._waiting: list[Item] = []  # one, or none
+        self._errors: list[BaseException] = []
         self._state = threading.Condition()
-        self._ended = self._stopped = False
+        self._ended, self._stopped = False, False
         self._thread = threading.Thread(target=self._fetch, args=(items,), daemon=True)
         self._thread.start()
 
     def _fetch(self, items: Iterable[Item]) -> None:
-        error: BaseException | None = None
         try:
             for item in items:
                 with self._state:
                     if self._stopped:
                         break
-                    self.dropped += self._item is not None
-                    self._item = item
+                    self.dropped += len(self._waiting)
+                    self._waiting[:] = [item]
                     self._state.notify()
-        except BaseException as problem:
-            error = problem
+        except BaseException as error:
+            self._errors.append(error)
         with self._state:
-            self._ended, self._error = True, error
+            self._ended = True
             self._state.notify()
 
     def __iter__(self) -> Generator[Item, None, None]:
         try:
             while True:
                 with self._state:
-                    while self._item is None and not self._ended:
+                    while not self._waiting and not self._ended:
                         self._state.wait(0.2)
-                    item, self._item = self._item, None
-                    if item is None:
-                        if self._error is not None:
-                            raise self._error
-                        return
-                yield item
+                    items, self._waiting = self._waiting, []
+                if not items:
+                    break
+                yield items[0]
+            if self._errors:
+                raise self._errors[0]
         finally:
             with self._state:
                 self._stopped = True
@@ -177,3 +191,58 @@ def _play(film: Any, size: tuple[int, int], rate: float | None) -> Iterator[np.n
         if wait > 0:
             time.sleep(wait)
         yield frame.pixels
+
+
+# --- a show ---------------------------------------------------------------------------------------
+
+
+class LiveShow:
+    """A camera or a film, painted and shown as it comes."""
+
+    def __init__(self, source: str, styles: Sequence[str], options: LiveOptions, to: str) -> None:
+        self.styles, self.options, self.to = list(styles), options, to
+        self.painters: dict[int, FramePainter] = {}
+        self.current, self.count, self.began = 0, 0, time.perf_counter()
+        self.notes = list(self.painter.notes)
+        self.size, frames = watch_source(source, options.camera_size)
+        self.source = frames
+        self.latest: Latest[np.ndarray] | None = None
+
+    @property
+    def painter(self) -> FramePainter:
+        """What paints now; made when its style is first asked for."""
+        if self.current not in self.painters:
+            self.painters[self.current] = FramePainter(self.styles[self.current], self.options)
+        return self.painters[self.current]
+
+    def hear(self, key: str) -> None:
+        """Go on to the next style, or turn the dial."""
+        if key.lower() in ("n", "space", "right"):
+            self.current = (self.current + 1) % len(self.styles)
+            self.painter.forget()
+        elif key in ("Up", "Down"):
+            self.painter.turn(up=key == "Up")
+
+    def run(self, seconds: float | None = None) -> str:
+        """Show until the source or the screen ends, or for so long; return what is to be said."""
+        self.began, self.count = time.perf_counter(), 0
+        screen = open_screen(self.to, self.size, 25, self.hear)
+        self.latest = Latest(self.source)
+        try:
+            with closing(iter(self.latest)) as frames:
+                for frame in frames:
+                    painted = self.painter(frame)
+                    self.count += 1
+                    if not screen.show(painted, self.summary()):
+                        break
+                    if seconds is not None and time.perf_counter() - self.began >= seconds:
+                        break
+        finally:
+            screen.close()
+        return self.summary()
+
+    def summary(self) -> str:
+        """Return how many frames were shown, how fast, and how many were left out."""
+        speed = self.count / max(time.perf_counter() - self.began, 1e-6)
+        dropped = self.latest.dropped if self.latest else 0
+        return f"{plural(self.count, 'frame')}, {speed:.1f} a second, {dropped} left out"
