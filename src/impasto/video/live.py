@@ -33,7 +33,7 @@ from impasto.video.showing import open_screen
 _MEASURED = 48  # frames from one measurement to the next
 _SOFTLY = 0.04  # of the way to the last one that is gone in each frame
 
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 
 class FramePainter:
@@ -124,19 +124,19 @@ class FramePainter:
         return self.look
 
 
-class Latest(Generic[Item]):
+class Latest(Generic[_Item]):
     """The latest of what a thread fetches; what came before it and was not taken is dropped."""
 
-    def __init__(self, items: Iterable[Item]) -> None:
+    def __init__(self, items: Iterable[_Item]) -> None:
         self.dropped = 0
-        self._waiting: list[Item] = []  # one, or none
+        self._waiting: list[_Item] = []  # one, or none
         self._errors: list[BaseException] = []
         self._state = threading.Condition()
         self._ended, self._stopped = False, False
         self._thread = threading.Thread(target=self._fetch, args=(items,), daemon=True)
         self._thread.start()
 
-    def _fetch(self, items: Iterable[Item]) -> None:
+    def _fetch(self, items: Iterable[_Item]) -> None:
         try:
             for item in items:
                 with self._state:
@@ -151,7 +151,7 @@ class Latest(Generic[Item]):
             self._ended = True
             self._state.notify()
 
-    def __iter__(self) -> Generator[Item, None, None]:
+    def __iter__(self) -> Generator[_Item, None, None]:
         try:
             while True:
                 with self._state:
