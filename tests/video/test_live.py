@@ -8,6 +8,7 @@ import sys
 import threading
 
 import av
+import cv2
 import numpy as np
 import pytest
 from conftest import draw_picture
@@ -34,6 +35,15 @@ def test_what_stands_still_stays_as_it_was(picture):
     paint = FramePainter(str(picture), FLOAT)
     first, *others = (paint(frame).astype(int) for _ in range(20))
     assert max(np.abs(each - first).mean() for each in others) < 1
+
+
+def test_there_and_back_ends_where_it_began(picture):
+    frames = draw_pan(14, size=(96, 64))
+    paint = FramePainter(str(picture), FLOAT | {"renew": 12})
+    painted = [paint(frame).astype(np.float32) for frame in (*frames, *frames[::-1])]
+    apart = cv2.GaussianBlur(painted[-1] - painted[0], (0, 0), 12)
+    assert np.abs(apart).max() < 6
+    assert np.abs(apart).mean() < 2
 
 
 def test_frames_between_paintings_are_not_painted(picture, monkeypatch):

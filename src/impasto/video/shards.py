@@ -344,7 +344,8 @@ def to_bytes(pixels: np.ndarray) -> np.ndarray:
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """Return a frame as (1, 3, H, W) float32 in [0, 1]."""
     if pixels.dtype == np.uint8:
-        return torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div_(255).contiguous()
+        own = pixels if pixels.flags.writeable else pixels.copy()  # torch takes no others
+        return torch.from_numpy(own).permute(2, 0, 1)[None].float().div_(255).contiguous()
     values = torch.from_numpy(pixels.astype(np.float32))
     return values.permute(2, 0, 1)[None].div(65535).contiguous()
 
