@@ -189,7 +189,7 @@ class ContainerReader(FilmReader):
             max(0, round(Fraction(start, 10**6) / time_base)),
             stream.frames,
             max((part.bits for part in form.components), default=8) if form else 8,
-            bool(form and any(part.is_alpha for part in form.components)) or _has_alpha_tag(stream),
+            bool(form and any(part.is_alpha for part in form.components)) or has_alpha_tag(stream),
             aspect,
             tuple(notes),
             self.path,
@@ -255,9 +255,10 @@ def _is_cover(stream: Any) -> bool:
     return bool(getattr(stream.disposition, "value", 0) & 0x400)
 
 
-def _has_alpha_tag(stream: Any) -> bool:
+def has_alpha_tag(stream: Any) -> bool:
     """Return whether a VP9 has a second picture for transparency, as its container says."""
-    return bool(stream.metadata.get("alpha_mode") == "1")
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    return tags.get("alpha_mode") == "1"
 
 
 def _decode(container: Any, stream: Any, damaged: list[None]) -> Iterator[Any]:
@@ -293,7 +294,7 @@ def demux_all(container: Any, streams: Any, damaged: list[None]) -> Iterator[Any
 
 def _choose_decoder(av: Any, stream: Any) -> Any:
     """Return a decoder that sees a VP9's transparency, or None for the usual one."""
-    if not (_has_alpha_tag(stream) and "libvpx-vp9" in av.codecs_available):
+    if not (has_alpha_tag(stream) and "libvpx-vp9" in av.codecs_available):
         return None
     decoder = av.CodecContext.create("libvpx-vp9", "r")
     decoder.extradata = stream.codec_context.extradata
