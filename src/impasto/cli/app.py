@@ -119,6 +119,12 @@ COMMANDS = {
         "Paint a film in the manner of a picture: steady, sharp, with its sound.",
         "show_video_help",
     ),
+    "live": Command(
+        "video",
+        "[CAMERA] --style PICTURE [--to window|pipe|DEVICE]",
+        "Paint what a camera sees, as it comes.",
+        "show_video_help",
+    ),
     "paint": Command(
         "paint",
         "PHOTOGRAPH --style PICTURE [--output PAINTING]",
