@@ -26,6 +26,7 @@ LEVELS = (
     ("lab",),
     ("operations",),
     ("jobs",),
+    ("studio",),
     ("cli",),
     ("__init__", "__main__"),
 )
@@ -40,6 +41,11 @@ HOMES = {  # library: the modules or folders that may import it
     "openvino": ("instant.engines",),
     "optuna": ("lab.tuning",),
     "skimage": ("samples.photographs",),
+    "sqlite3": ("jobs.store",),
+    "fastapi": ("studio",),
+    "starlette": ("studio",),
+    "uvicorn": ("studio",),
+    "websockets": ("studio",),
     "rich": ("cli.console",),
     "cyclopts": ("cli",),
 }

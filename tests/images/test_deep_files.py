@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from impasto.images.reading import read_image, read_recipe
+from impasto.images.opening import read_recipe
+from impasto.images.reading import read_image
 from impasto.images.writing import write_image
 
 RECIPE = '{"impasto": "x", "options": {}, "about": "schön"}'

@@ -19,8 +19,9 @@ from conftest import draw_picture
 from PIL import Image, ImageCms, features
 
 from impasto.errors import ImageError, MissingFileError, OptionError
+from impasto.images.opening import read_recipe
 from impasto.images.picture import Picture
-from impasto.images.reading import is_same_picture, read_image, read_recipe
+from impasto.images.reading import is_same_picture, read_image
 from impasto.images.resizing import fit_size, resize_pixels, resize_tileable
 from impasto.images.writing import WRITABLE, check_writable, to_pil, write_image
 

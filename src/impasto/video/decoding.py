@@ -22,8 +22,9 @@ import numpy as np
 from PIL import Image
 
 from impasto.errors import ImageError, ImpastoError, MissingFileError, describe_reason
+from impasto.images.opening import list_suffixes
 from impasto.images.picture import hash_picture_file
-from impasto.images.reading import list_suffixes, read_image
+from impasto.images.reading import read_image
 from impasto.images.resizing import fit_size
 from impasto.images.writing import to_pil
 from impasto.system.files import find_target

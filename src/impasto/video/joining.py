@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from impasto.errors import ImageError, ImpastoError, describe_reason, plural
-from impasto.images.reading import RECIPE_KEY
+from impasto.images.opening import RECIPE_KEY
 from impasto.images.writing import make_exif, write_image
 from impasto.system.files import make_folder, replacing
 from impasto.system.optional import require
