@@ -25,10 +25,12 @@ from impasto.lab.options import (
 )
 from impasto.options import Options
 from impasto.painting.options import PaintOptions
+from impasto.photoreal.options import RelightOptions
+from impasto.video.options import AnimateOptions
 from impasto.work import Request, Work
 
-Kind = Literal["picture", "labelled set", "folder", "model", "name"]
-Output = Literal["picture", "folder", "model", "file"]
+Kind = Literal["picture", "film", "labelled set", "folder", "model", "name", "table"]
+Output = Literal["picture", "film", "folder", "model", "file"]
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,27 @@ OPERATIONS = {
         ),
         "picture",
         "instant.painter:Impression",
+        "painted",
+    ),
+    "relight": Operation(
+        RelightOptions,
+        (
+            PHOTO,
+            Input("like", "picture", "the pictures whose light it takes", 0, None),
+            Input("lut", "table", "a table of colours to take instead", least=0),
+        ),
+        "picture",
+        "photoreal.relight:Relight",
+        "relit",
+    ),
+    "animate": Operation(
+        AnimateOptions,
+        (
+            Input("film", "film", "a film, a folder of numbered pictures, or one picture"),
+            Input("style", "picture", "the styles; with a model, names of its own", 0, None),
+        ),
+        "film",
+        "video.animation:Animation",
         "painted",
     ),
     "train": Operation(
