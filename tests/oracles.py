@@ -183,3 +183,20 @@ def powered_variation_by_loops(pixels: np.ndarray, power: float) -> float:
                     squares += (pixels[c, y + 1, x] - here) ** 2
                 total += squares ** (power / 2)
     return total
+
+
+def matting_laplacian(photo: np.ndarray, edge: float) -> np.ndarray:
+    """Levin et al. 2006, eq. 12, of a photograph (H, W, 3), as a dense matrix."""
+    height, width, _ = photo.shape
+    colors = photo.reshape(-1, 3)
+    matrix = np.zeros((height * width, height * width))
+    for y in range(height - 2):
+        for x in range(width - 2):
+            window = [(y + i) * width + x + j for i in range(3) for j in range(3)]
+            centred = colors[window] - colors[window].mean(0)
+            covariance = centred.T @ centred / 9 + edge / 9 * np.eye(3)
+            for a, i in enumerate(window):
+                for b, j in enumerate(window):
+                    alike = 1 + centred[a] @ np.linalg.inv(covariance) @ centred[b]
+                    matrix[i, j] += (i == j) - alike / 9
+    return matrix

@@ -22,7 +22,7 @@ LEVELS = (
     ("recipes", "losses"),
     ("painting",),
     ("instant",),
-    ("datasets", "video"),
+    ("datasets", "video", "photoreal"),
     ("lab",),
     ("operations",),
     ("jobs",),
@@ -33,7 +33,8 @@ LEVELS = (
 LEVEL_OF = {name: number for number, names in enumerate(LEVELS) for name in names}
 HOMES = {  # library: the modules or folders that may import it
     "matplotlib": ("figures.plots",),
-    "av": ("video.film",),
+    "av": ("video.film", "video.decoding", "video.encoding", "video.joining"),
+    "cv2": ("video.flow",),
     "h5py": ("networks.weight_formats",),
     "onnx": ("instant.onnx_export",),
     "onnxruntime": ("instant.engines",),

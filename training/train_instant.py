@@ -297,18 +297,18 @@ class Trainer:
 
     # --- the run --------------------------------------------------------------------------------
 
-    def train(self, began: float, judge: Judge | None) -> None:
+    def train(self, judge: Judge | None) -> None:
         """Learn until the time is over."""
         options = self.options
         for kind in self.kinds:
             self.work(kind)
         watch, before = Watch(self), self.spent
-        start = time.perf_counter()
-        end = max(began + 60 * options.minutes - options.reserve - before, start + 1)
+        start = read_clock(self.device)
+        end = start + max(60 * options.minutes - options.reserve - before, 1)
         sums: dict[str, Tensor] = {}
         shown, saved, judged, told = self.step, start, start, start
         first = self.step
-        while (now := time.perf_counter()) < end and self.step - first < options.steps:
+        while (now := read_clock(self.device)) < end and self.step - first < options.steps:
             self.spent = before + now - start
             share = self.spent / (before + end - start)
             kind = self.kinds[self.step % len(self.kinds)]
@@ -324,28 +324,28 @@ class Trainer:
             count = self.step - shown
             if now - told > TELL_SECONDS and count >= FEWEST:
                 means = {name: round(float(total) / count, 5) for name, total in sums.items()}
-                spent = 1e3 * (time.perf_counter() - told) / count
+                spent = 1e3 * (now - told) / count
                 self.note({"step": self.step, "share": round(share, 3), "rate": rate, **means,
                            "ms": round(spent, 2), "skipped": int(self.skipped)})  # fmt: skip
                 if watch.is_astray(means["fit"]):
                     watch.go_back()
                     self.scale *= 0.5
                     self.note({"step": self.step, "went back": watch.best, "scale": self.scale})
-                sums, shown, told = {}, self.step, time.perf_counter()
+                sums, shown, told = {}, self.step, now
             if judge is not None and now - judged > JUDGE_SECONDS:
                 self.look(judge)
-                judged = told = time.perf_counter()
+                judged = told = read_clock(self.device)
                 sums, shown = {}, self.step
             if now - saved > SAVE_SECONDS:
                 self.save()
                 saved = time.perf_counter()
         self.wait()
-        tell(f"{self.step - first} steps in {time.perf_counter() - start:.1f} s")
+        tell(f"{self.step - first} steps in {read_clock(self.device) - start:.1f} s")
         self.save()
         if judge is not None:
             self.look(judge)
             self.show(judge)
-        tell(f"done after {time.perf_counter() - began:.1f} s")
+        tell("done")
 
     def wait(self) -> None:
         if self.device.type == "cuda":
@@ -497,6 +497,11 @@ def going_on():
         tell(traceback.format_exc())
 
 
+def read_clock(device: torch.device) -> float:
+    """Return seconds: on a processor its own, which other programs do not use up."""
+    return time.perf_counter() if device.type == "cuda" else time.process_time()
+
+
 def tell(line: str) -> None:
     print(f"[{time.perf_counter() - BEGAN:6.1f}] {line}", flush=True)
 
@@ -516,7 +521,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="a folder whose checkpoint is begun with")
     parser.add_argument("--minutes", type=float, default=600.0)
     parser.add_argument("--steps", type=int, default=10**9)
-    parser.add_argument("--reserve", type=float, default=20.0, help="seconds, for the end")
+    parser.add_argument("--reserve", type=float, default=20.0, help="seconds, for begin and end")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--rate", type=float, default=6e-4)
@@ -541,7 +546,7 @@ def main() -> None:
         judge = Judge(options.pairs, options.teacher, trainer.backbone, device)
     with keeping_memory(all_of_it=True):
         if options.what == "train":
-            trainer.train(BEGAN, judge)
+            trainer.train(judge)
         elif options.what == "dry":
             trainer.try_out(20.0)
         elif options.what == "pack":

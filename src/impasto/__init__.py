@@ -53,6 +53,13 @@ if TYPE_CHECKING:
     from impasto.painting.painter import paint as paint
     from impasto.painting.result import Painting as Painting
     from impasto.painting.style_cache import Targets as Targets
+    from impasto.photoreal.options import RelightOptions as RelightOptions
+    from impasto.photoreal.relight import Relight as Relight
+    from impasto.photoreal.relight import relight as relight
+    from impasto.video.animation import Animation as Animation
+    from impasto.video.animation import animate as animate
+    from impasto.video.live import FramePainter as FramePainter
+    from impasto.video.options import AnimateOptions as AnimateOptions
     from impasto.work import Step as Step
 
 # Torch reads this when it is imported: huge pages for large tensors, where the system has them.
@@ -60,6 +67,9 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 # Where each public name lives: torch is imported when the first of them is used, not before.
 _ROOMS = {
+    "animate": "video.animation",
+    "AnimateOptions": "video.options",
+    "Animation": "video.animation",
     "augment": "datasets.augmentation",
     "Augmentation": "datasets.augmentation",
     "AugmentOptions": "datasets.options",
@@ -68,6 +78,7 @@ _ROOMS = {
     "dream": "lab.dream",
     "DreamOptions": "lab.options",
     "Features": "lab.feature_maps",
+    "FramePainter": "video.live",
     "features": "lab.feature_maps",
     "FeaturesOptions": "lab.options",
     "ImpastoError": "errors",
@@ -85,6 +96,9 @@ _ROOMS = {
     "PaintOptions": "painting.options",
     "Picture": "images.picture",
     "read_image": "images.reading",
+    "Relight": "photoreal.relight",
+    "relight": "photoreal.relight",
+    "RelightOptions": "photoreal.options",
     "Step": "painting.result",
     "Study": "lab.studies",
     "study": "lab.studies",

@@ -25,10 +25,12 @@ from impasto.lab.options import (
 )
 from impasto.options import Options
 from impasto.painting.options import PaintOptions
+from impasto.photoreal.options import RelightOptions
+from impasto.video.options import AnimateOptions
 from impasto.work import Request, Work
 
-Kind = Literal["picture", "labelled set", "folder", "model", "name"]
-Output = Literal["picture", "folder", "model", "file"]
+Kind = Literal["picture", "film", "labelled set", "folder", "model", "name", "table"]
+Output = Literal["picture", "film", "folder", "model", "file"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Operation:
 
     def name_output(self, options: Options, picture: str = ".png") -> str:
         """Return what the output is called where nobody says it; ``picture`` ends a picture's."""
-        suffixes = {"picture": picture, "model": ".safetensors"}
+        suffixes = {"picture": picture, "film": ".mp4", "model": ".safetensors"}
         given = options.suffix
         return f"output{suffixes.get(self.output, '') if given is None else given}"
 
@@ -124,6 +126,27 @@ OPERATIONS = {
         ),
         "picture",
         "instant.painter:Impression",
+        "painted",
+    ),
+    "relight": Operation(
+        RelightOptions,
+        (
+            PHOTO,
+            Input("like", "picture", "the pictures whose light it takes", 0, None),
+            Input("lut", "table", "a table of colours to take instead", least=0),
+        ),
+        "picture",
+        "photoreal.relight:Relight",
+        "relit",
+    ),
+    "animate": Operation(
+        AnimateOptions,
+        (
+            Input("film", "film", "a film, a folder of numbered pictures, or one picture"),
+            Input("style", "picture", "the styles; with a model, names of its own", 0, None, True),
+        ),
+        "film",
+        "video.animation:Animation",
         "painted",
     ),
     "train": Operation(

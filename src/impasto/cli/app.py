@@ -107,6 +107,24 @@ COMMANDS = {
         "styles.",
         "show_instant_help",
     ),
+    "relight": Command(
+        "relight",
+        "PHOTOGRAPH --like PICTURE [--output PICTURE]",
+        "Give a photograph the light and the colours of another one, region by region.",
+        "show_relight_help",
+    ),
+    "animate": Command(
+        "video",
+        "FILM --style PICTURE [--output FILM]",
+        "Paint a film in the manner of a picture: steady, sharp, with its sound.",
+        "show_video_help",
+    ),
+    "live": Command(
+        "video",
+        "[CAMERA] --style PICTURE [--to window|pipe|DEVICE]",
+        "Paint what a camera sees, as it comes.",
+        "show_video_help",
+    ),
     "serve": Command(
         "serve",
         "[--folder FOLDER] [--port PORT]",

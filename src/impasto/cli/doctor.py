@@ -33,6 +33,7 @@ LIBRARIES = {
     "scikit-image": "samples",
     "h5py": "keras",
     "av": "video",
+    "opencv-python-headless": "video",
     "optuna": "tune",
     "onnx": "onnx",
     "onnxruntime": "onnx",

@@ -19,6 +19,8 @@ from impasto.recipes import (
     read_recipe_file,
 )
 
+FILMS = (".mp4", ".mov", ".mkv", ".webm", ".gif")  # suffixes of films that carry a recipe
+
 _Given = TypeVar("_Given", bound=Options)
 
 
@@ -81,9 +83,7 @@ def read_painting_recipe(recipe: str) -> PictureRecipe | None:
     """Read what a picture was made from and how; None if this is a recipe's name or file."""
     if Path(recipe).suffix.lower() in (".toml", ".json", "") or recipe in list_recipes():
         return None
-    from impasto.images.opening import read_recipe
-
-    text = read_recipe(recipe)
+    text = read_carried_recipe(Path(recipe))
     if text is None:
         raise OptionError(f"{recipe!r} carries no recipe")
     painted = parse_picture_recipe(text, recipe)
@@ -93,6 +93,17 @@ def read_painting_recipe(recipe: str) -> PictureRecipe | None:
             f"recipe {recipe!r} is of an unknown operation {maker!r}{suggest(maker, OPERATIONS)}"
         )
     return painted
+
+
+def read_carried_recipe(path: Path) -> str | None:
+    """Return the recipe inside a picture or a film, as text."""
+    if path.suffix.lower() in FILMS:
+        from impasto.video.joining import read_film_recipe
+
+        return read_film_recipe(path)
+    from impasto.images.opening import read_recipe
+
+    return read_recipe(path)
 
 
 def find_maker(painted: PictureRecipe | None) -> str:
@@ -119,6 +130,18 @@ def find_input(
     if painted is None or kind not in painted.inputs:
         raise OptionError(lack)
     return find_recipe_pictures(painted, kind, str(recipe))[0]
+
+
+def find_likes(
+    given: Sequence[str] | None, recipe: str | None, tell: Callable[[str], None] = say
+) -> list[str]:
+    """Return the pictures to be like that are named, or those that a recipe's picture was."""
+    check_named(*(given or ()))
+    painted = read_painting_recipe(recipe) if recipe is not None else None
+    compare_named(given or (), painted, "like", recipe, tell)
+    if given or painted is None or not painted.inputs.get("like"):
+        return list(given or ())
+    return find_recipe_pictures(painted, "like", str(recipe))
 
 
 def name_inputs(
@@ -156,19 +179,29 @@ def name_inputs(
 
 def find_recipe_pictures(painted: PictureRecipe, kind: str, recipe: str) -> list[str]:
     """Find what a picture was made from, here or beside it; refuse others of the same name."""
-    from impasto.images.reading import is_same_picture
 
     command, found = write_command(painted, recipe), []
     for number, name in enumerate(painted.inputs[kind]):
         path = find_beside(name, Path(recipe).parent, command)
         digest = painted.find_digest(kind, number)
-        if digest and not is_same_picture(path, digest):
+        if digest and not is_same_input(path, digest):
             raise OptionError(
                 f"{path!r} is not the picture that {recipe!r} was made from: its contents differ; "
                 f"to paint it all the same, name it: {command}"
             )
         found.append(path)
     return found
+
+
+def is_same_input(path: str | Path, digest: str) -> bool:
+    """Return whether a picture, a film or a folder is the one that has this digest."""
+    if Path(path).is_dir():
+        from impasto.video.decoding import open_film
+
+        return open_film(path).digest() == digest
+    from impasto.images.reading import is_same_picture
+
+    return is_same_picture(path, digest)
 
 
 def compare_named(
@@ -179,14 +212,12 @@ def compare_named(
     tell: Callable[[str], None],
 ) -> None:
     """Tell of pictures that are named as a recipe's are, and are others."""
-    from impasto.images.reading import is_same_picture
-
     names = painted.inputs.get(kind, ()) if painted else ()
     for path in map(Path, given):
-        if painted is None or path.name not in names or not path.is_file():
+        if painted is None or path.name not in names or not path.exists():
             continue
         digest = painted.find_digest(kind, names.index(path.name))
-        if digest and not is_same_picture(path, digest):
+        if digest and not is_same_input(path, digest):
             tell(
                 f"note: {str(path)!r} is not the picture that {recipe!r} was made from: "
                 "its contents differ"
@@ -212,6 +243,6 @@ def write_command(painted: PictureRecipe, recipe: str) -> str:
     words = ["impasto", find_maker(painted)]
     for kind, names in painted.inputs.items():
         for name in names:
-            flag = ["--style"] if kind == "style" and "content" in painted.inputs else []
+            flag = [f"--{kind}"] if kind != "content" and "content" in painted.inputs else []
             words += [*flag, f"PATH/{Path(name).name}"]
     return shlex.join([*words, "--recipe", recipe])

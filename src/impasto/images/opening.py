@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, _imaging, features
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError, _imaging, features
 
 from impasto.errors import ImageError, ImpastoError, MissingFileError, describe_reason
 
@@ -117,7 +117,7 @@ def open_picture_file(path: Path) -> BinaryIO:
 
 
 @contextmanager
-def decoding(file: BinaryIO, name: str) -> Iterator[Image.Image]:
+def decoding(file: BinaryIO, name: str) -> Iterator[ImageFile.ImageFile]:
     """Yield the PIL image of an open file of which only the header has been read."""
     with setting_pil_aside(name), Image.open(file, formats=READABLE) as image:
         yield image

@@ -27,6 +27,7 @@ class Picture:
     notes: tuple[str, ...] = ()  # what was done in the user's stead, one short line each
     name: str = "picture"  # file name without folders, for messages
     digest: str = ""  # what recipes know it by, beside its name, if it came from a file
+    depth: int = 8  # bits of a value as its file had them: 8, or 16 if there were more
 
     @property
     def size(self) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import os
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from PIL import Image, ImageCms
 from torch import Tensor
 
 from impasto.errors import ImageError
+from impasto.images.deep_files import DEEP_SCALE, join_bytes, select_low_bytes
 from impasto.images.opening import (
     DEFAULT_MEGAPIXELS,
     check_megapixels,
@@ -57,9 +59,13 @@ def read_image(source: ImageSource, *, max_megapixels: float = DEFAULT_MEGAPIXEL
     with open_picture_file(path) as file:
         with decoding(file, path.name) as image:
             loaded, notes = load_upright(image, path.name, max_megapixels)
+        low = _load_low_bytes(file, path.name, max_megapixels)
         # Of its bytes: two versions of a decoder may differ in a pixel.
         digest = hash_picture_file(file)
-    return replace(_picture_from_pil(loaded, path.name, notes), digest=digest)
+    picture = _picture_from_pil(loaded, path.name, notes)
+    if low is not None:
+        picture = _deepen(picture, loaded, low)
+    return replace(picture, digest=digest)
 
 
 def is_same_picture(path: str | os.PathLike[str], digest: str) -> bool:
@@ -72,17 +78,38 @@ def is_same_picture(path: str | os.PathLike[str], digest: str) -> bool:
     return False
 
 
+def _load_low_bytes(file: BinaryIO, name: str, max_megapixels: float) -> Image.Image | None:
+    """Decode the low bytes of an open file's colours of 16 bits; None if it has none."""
+    file.seek(0)
+    with decoding(file, name) as image:
+        return load_upright(image, name, max_megapixels)[0] if select_low_bytes(image) else None
+
+
+def _deepen(picture: Picture, high: Image.Image, low: Image.Image) -> Picture:
+    """Return a picture of 8 bits with all 16, from the bytes of its values."""
+    if any(note.startswith("converted") for note in picture.notes):
+        note = "read in 8 bits of its 16: its colours had to be converted"
+        return replace(picture, notes=(*picture.notes, note))
+    values = join_bytes(np.asarray(high), np.asarray(low))  # (H, W, C)
+    pixels = _to_planes(values).float().div_(DEEP_SCALE)[None].contiguous()
+    alpha = pixels[:, 3:].contiguous() if values.shape[2] == 4 else None
+    colours = pixels[:, :3].contiguous()
+    return replace(picture, pixels=colours, alpha=_unless_opaque(alpha), depth=16)
+
+
 def _picture_from_pil(image: Image.Image, name: str, notes: list[str]) -> Picture:
     profile = image.info.get("icc_profile")
+    depth = 8
     if image.mode == "F" or image.mode.startswith("I"):
         pixels, alpha, more = _read_deep_grey(image, name)
+        depth = 16
         if profile:
             more.append("ignored the colour profile of a deep greyscale picture")
     else:
         colour, alpha = _split_alpha(image)
         colour, more = _to_srgb(colour, profile)
         pixels = _to_float(colour)
-    return Picture(pixels, _unless_opaque(alpha), (*notes, *more), name)
+    return Picture(pixels, _unless_opaque(alpha), (*notes, *more), name, depth=depth)
 
 
 def _to_float(image: Image.Image) -> Tensor:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import ExifTags, Image, features
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from impasto.errors import ImageError, describe_reason
+from impasto.images.deep_files import DEEP_FORMATS, DEEP_SCALE, encode_png, encode_tiff
 from impasto.images.opening import RECIPE_KEY
 from impasto.system.files import check_place, replace_file
 
@@ -29,8 +32,8 @@ _LONGEST_SIDES = {"JPEG": 65500, "WEBP": 16383}
 _LONGEST_EXIF = 65000  # bytes; a JPEG segment holds 65533 with its headers
 
 
-def to_pil(pixels: Tensor, alpha: Tensor | None = None) -> Image.Image:
-    """Return the 8-bit PIL image (L, RGB or RGBA) of (1, 1 or 3, H, W), each value rounded."""
+def check_values(pixels: Tensor, alpha: Tensor | None = None) -> Tensor:
+    """Return what is to be written, (1, 1, 3 or with alpha 4, H, W), in float32."""
     if pixels.ndim != 4 or pixels.shape[:2] not in ((1, 1), (1, 3)) or not pixels.numel():
         raise ImageError(f"a picture to write has shape (1, 3, H, W), not {tuple(pixels.shape)}")
     if alpha is not None:
@@ -40,7 +43,12 @@ def to_pil(pixels: Tensor, alpha: Tensor | None = None) -> Image.Image:
         pixels = torch.cat([pixels.expand(-1, 3, -1, -1), alpha.to(pixels)], dim=1)
     if not pixels.isfinite().all():
         raise ImageError("the picture holds values that are not numbers")
-    levels = (pixels.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
+    return pixels.detach().float()
+
+
+def to_pil(pixels: Tensor, alpha: Tensor | None = None) -> Image.Image:
+    """Return the 8-bit PIL image (L, RGB or RGBA) of (1, 1 or 3, H, W), each value rounded."""
+    levels = (check_values(pixels, alpha).clamp(0, 1) * 255).round().to(torch.uint8)
     array = levels[0].permute(1, 2, 0).contiguous().cpu().numpy()  # (H, W, C)
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
@@ -57,11 +65,20 @@ def write_image(
     alpha: Tensor | None = None,
     recipe: str | None = None,
     quality: int = 95,
+    depth: int = 8,
 ) -> tuple[str, ...]:
-    """Write a picture, whole or not at all; the notes say what its format could not hold."""
+    """Write a picture, whole or not at all; the notes say what its format could not hold.
+
+    ``depth`` is how many bits a value has, 8 or, in PNG and TIFF, 16.
+    """
     path = check_writable(path)
     kind = WRITABLE[path.suffix.lower()]
     notes = []
+    if depth == 16 and kind in DEEP_FORMATS:
+        _replace_picture(path, lambda: _encode_deep(pixels, alpha, kind, recipe))
+        return ()
+    if depth == 16:
+        notes.append(f"{kind.lower()} holds 8 bits a value, and 16 were read; png and tif hold 16")
     image = to_pil(pixels, alpha)
     if alpha is not None and kind == "JPEG":
         clear, image = image, Image.new("RGB", image.size, "white")
@@ -74,11 +91,27 @@ def write_image(
     if recipe is not None and kind == "JPEG" and len(_encode_comment(recipe)) > _LONGEST_EXIF:
         recipe = None
         notes.append("the recipe is too long for a jpeg: left out")
+    _replace_picture(path, lambda: _encode(image, kind, recipe, quality))
+    return tuple(notes)
+
+
+def _replace_picture(path: Path, encode: Callable[[], bytes]) -> None:
+    """Write what ``encode`` gives; errors are one line."""
     try:
-        replace_file(path, _encode(image, kind, recipe, quality))
+        replace_file(path, encode())
     except (OSError, ValueError) as error:  # PIL's encoders raise either
         raise ImageError(f"cannot write {path.name!r}: {describe_reason(error)}") from error
-    return tuple(notes)
+
+
+def _encode_deep(pixels: Tensor, alpha: Tensor | None, kind: str, recipe: str | None) -> bytes:
+    """Return a PNG or TIFF file of 16 bits, with the recipe where its readers look for it."""
+    values = check_values(pixels, alpha)
+    values = values.expand(-1, max(3, values.shape[1]), -1, -1)
+    levels = (values[0].clamp(0, 1) * DEEP_SCALE).round().to(torch.int32)
+    array = levels.permute(1, 2, 0).contiguous().cpu().numpy().astype(np.uint16)  # (H, W, C)
+    if kind == "PNG":
+        return encode_png(array, None if recipe is None else (RECIPE_KEY, recipe))
+    return encode_tiff(array, None if recipe is None else _encode_comment(recipe))
 
 
 def _encode(image: Image.Image, kind: str, recipe: str | None, quality: int) -> bytes:
@@ -95,14 +128,19 @@ def _encode(image: Image.Image, kind: str, recipe: str | None, quality: int) -> 
         settings["pnginfo"] = PngInfo()
         settings["pnginfo"].add_itxt(RECIPE_KEY, recipe)
     elif recipe is not None:
-        exif = Image.Exif()
-        # PIL writes no EXIF directory into a TIFF, but any tag into its main one.
-        tags = exif if kind == "TIFF" else exif.get_ifd(ExifTags.IFD.Exif)
-        tags[ExifTags.Base.UserComment] = _encode_comment(recipe)
-        settings["exif"] = exif
+        settings["exif"] = make_exif(recipe, kind)
     encoded = io.BytesIO()
     image.save(encoded, format=kind, **settings)
     return encoded.getvalue()
+
+
+def make_exif(recipe: str, kind: str) -> Image.Exif:
+    """Return EXIF that holds a recipe, for a file of that PIL format."""
+    exif = Image.Exif()
+    # PIL writes no EXIF directory into a TIFF, but any tag into its main one.
+    tags = exif if kind == "TIFF" else exif.get_ifd(ExifTags.IFD.Exif)
+    tags[ExifTags.Base.UserComment] = _encode_comment(recipe)
+    return exif
 
 
 def _encode_comment(recipe: str) -> bytes:

@@ -25,7 +25,7 @@ from impasto.instant.engines import Engine, choose_engine
 from impasto.instant.held_painter import HeldPainter
 from impasto.instant.model_file import NetFile, find_net, load_net
 from impasto.instant.options import InstantOptions
-from impasto.instant.palette import Palette, join_palettes, name_styles
+from impasto.instant.palette import Palette, StyleBlend, join_palettes, name_styles
 from impasto.instant.styles import NO_STYLE, AnyStyles, LearntStyles, StyleReader, StyleSource
 from impasto.instant.tiled_pass import FEWEST_PIXELS, measure_cost, paint_in_tiles, place_net
 from impasto.options import format_memory
@@ -107,6 +107,12 @@ class Instant:
         )
         most = self.options.max_megapixels
         pixels = [read_image(each, max_megapixels=most).pixels for each in several]
+        style = self.read_style(max(max(each.shape[2:]) for each in pixels), style_weight)
+        with working_on(self.machine.device):
+            return HeldPainter(place_net(self.net, self.machine), self.machine, style, pixels)
+
+    def read_style(self, long_side: int, style_weight: float | None = None) -> StyleBlend:
+        """Return the styles, blended, as they are seen for a picture with that long side."""
         weight = self.options.style_weight if style_weight is None else style_weight
         self.styles.check_weight(weight)
         samples = [
@@ -115,10 +121,7 @@ class Instant:
                 zip(self.styles.pictures, self.styles.shares, strict=True)
             )
         ]
-        long_side = max(max(each.shape[2:]) for each in pixels)
-        style = self.styles.read(samples, long_side, weight)
-        with working_on(self.machine.device):
-            return HeldPainter(place_net(self.net, self.machine), self.machine, style, pixels)
+        return self.styles.read(samples, long_side, weight)
 
     def _make(self, content: ImageSource, options: InstantOptions) -> Painting:
         weight = options.style_weight

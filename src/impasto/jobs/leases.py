@@ -151,8 +151,10 @@ class Leases:
 
     def expire(self) -> list[str]:
         """Take up what has not been renewed in time; return which jobs."""
-        late = "state = 'running' AND lease_until < ?"
-        return self.store.write(lambda run: self._recover(run, late, (self.clock(),)))
+        late, now = "state = 'running' AND lease_until < ?", self.clock()
+        if not self.store.read(f"SELECT 1 FROM jobs WHERE {late}", (now,)):
+            return []
+        return self.store.write(lambda run: self._recover(run, late, (now,)))
 
     def _recover(self, run: Connection, where: str, values: Sequence[Any]) -> list[str]:
         rows = run.execute(f"SELECT * FROM jobs WHERE {where}", values).fetchall()

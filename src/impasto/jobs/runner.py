@@ -36,6 +36,7 @@ from impasto.jobs.task import (
 )
 
 _OFTEN = 1.0  # seconds between two looks at what is wished, and what is written to the store
+_GATHER = 0.05  # seconds in which news is gathered
 _FULL_PAUSE = 30.0  # seconds until a full disk is tried again
 LEAST_FREE = 100 << 20  # bytes of disk, below which no job is begun
 
@@ -135,6 +136,7 @@ class JobRunner:
             except StoreError:
                 pass  # for the moment
             self._wake.wait(_OFTEN)
+            self._closing.wait(_GATHER)
             self._wake.clear()
             for active in self._list_active():
                 self._keep_up(active)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from impasto.images.tiles import Box, Tile
+from impasto.losses.matting import matting_energy
 from impasto.losses.regularisers import range_penalty, total_variation
 from impasto.painting.extractor import Extractor, TileFeatures
 from impasto.painting.loss_plan import PIXELS
@@ -22,12 +23,16 @@ Scales = dict[tuple[int, str], GradientScale]  # by term and layer
 
 @dataclass(frozen=True)
 class Criterion:
-    """The total of a picture of one size, of which the share ``painted`` is painted."""
+    """The total of a picture of one size, of which the share ``painted`` is painted.
+
+    ``photo`` is what the matting Laplacian is of, if it has a weight.
+    """
 
     extractor: Extractor
     terms: Sequence[StyleTerm | ContentTerm]
     size: tuple[int, int]  # (height, width)
     painted: float = 1.0
+    photo: Tensor | None = None
 
     def draw(self, generator: torch.Generator) -> list[Tensor]:
         """Return the positions that each term looks at."""
@@ -52,7 +57,10 @@ class Criterion:
         edge = Box(own.top, own.left, own.bottom + 1, own.right + 1).of(window)
         tv = total_variation(edge, plan.tv_power, own.shape)
         outside = range_penalty(own.of(window))
-        return [*self.gather_terms(seen, where, scales), (tv, outside)]
+        matting = tv.new_zeros(())
+        if self.photo is not None:
+            matting = matting_energy(window, tile.window.of(self.photo), own)
+        return [*self.gather_terms(seen, where, scales), (tv, outside, matting)]
 
     def gather_terms(
         self, seen: TileFeatures, where: Sequence[Tensor], scales: Scales | None = None
@@ -94,7 +102,7 @@ class Criterion:
 
     def weigh(self, gathered: Gathered, generator: torch.Generator) -> tuple[Tensor, Parts]:
         """Return the total of what was gathered over the whole picture, and its parts."""
-        plan, (tv, outside) = self.extractor.plan, gathered[-1]
+        plan, (tv, outside, matting) = self.extractor.plan, gathered[-1]
         style = content = tv.new_zeros(())
         for term, ours in zip(self.terms, gathered, strict=False):
             if isinstance(term, StyleTerm):
@@ -108,11 +116,13 @@ class Criterion:
         style = self.painted * style
         if plan.normalization == "relative":
             values = 3 * self.size[0] * self.size[1]
-            tv, outside = tv / values, outside / values
+            tv, outside, matting = tv / values, outside / values, matting / values
         total = (
             plan.style_weight * style
             + plan.content_weight * content
             + plan.tv_weight * tv
+            + plan.photoreal * matting
             + RANGE_WEIGHT * outside
         )
-        return total, {"style": style, "content": content, "tv": tv}
+        parts = {"style": style, "content": content, "tv": tv}
+        return total, parts | ({"matting": matting} if self.photo is not None else {})

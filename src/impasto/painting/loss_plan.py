@@ -55,6 +55,7 @@ class LossPlan:
     guide: float = 0.0
     tv_weight: float = 0.0
     tv_power: float = 2.0
+    photoreal: float = 0.0  # weight of the matting Laplacian
     normalization: str = "relative"
     normalize_gradients: str = "none"
     activation_shift: float = 0.0
@@ -82,7 +83,8 @@ class LossPlan:
 
     def list_edge_losses(self) -> list[str]:
         """Return the losses that see the picture's edges as ends."""
-        return [f"content_loss {each.name}" for each in self.content if each.loss.sees_edges]
+        names = [f"content_loss {each.name}" for each in self.content if each.loss.sees_edges]
+        return [*names, *(["photoreal"] if self.photoreal else [])]
 
 
 # --- plans of operations ------------------------------------------------------------------------
@@ -134,6 +136,7 @@ def plan_painting_losses(backbone: Backbone, options: ContentOptions) -> LossPla
         guide=options.guide,
         content_weight=options.content_weight,
         coarse_content=options.coarse_content,
+        photoreal=options.photoreal,
         normalize_gradients=options.normalize_gradients,
     )
 

@@ -27,6 +27,7 @@ from impasto.system.devices import Machine
 from impasto.system.memory import free_memory, resident_memory
 
 SHARE_OF_MEMORY = 0.8  # of what is free, if nothing was granted
+_MATTING = 700  # bytes of a pixel of the matting Laplacian's sums over windows, in float64
 _PICTURE = 12  # bytes of a pixel of three float32
 LEAST_WINDOW = 256**2  # pixels; smaller tiles see little but their margins
 SLACK = 2**27  # bytes that libraries borrow
@@ -168,12 +169,13 @@ class Costs:
 
     def of_window(self) -> float:
         """Return what each pixel that is seen at once takes, with its gradient."""
+        matting = _MATTING if self.losses.photoreal else 0
         if not self.losses.layers:
-            return 200
+            return 200 + matting
         keeps_copies = any(each.loss.copies for each in self.losses.style)
         number = 4 if keeps_copies else self.number
         features, most = self.backbone.count_features(self.losses.layers)
-        return number * (features + 5 * most) + 200
+        return number * (features + 5 * most) + 200 + matting
 
     def plan_level(
         self, size: tuple[int, int], steps: int, whole: tuple[int, int], grant: int | None

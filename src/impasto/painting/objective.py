@@ -58,7 +58,8 @@ class Objective:
         painted = 1.0 if view.mask is None else float(view.mask.mean())
         terms: list[StyleTerm | ContentTerm]
         terms = [*guide_terms(extractor, style, kept), *make_content_terms(plan, kept)]
-        self.criterion = Criterion(extractor, terms, self._size, painted)
+        photo = view.photo if plan.photoreal else None
+        self.criterion = Criterion(extractor, terms, self._size, painted, photo)
 
     def show(self, pixels: Tensor) -> Tensor:
         """Return what the losses see of a picture.

@@ -162,6 +162,12 @@ class ContentOptions(StyleOptions):
         default=("relu4_1",),
         description="Layer that keeps the content, as NAME or NAME=WEIGHT; may be repeated.",
     )
+    photoreal: Weight = Field(
+        default=0.0,
+        description="How strongly the painting is held to be the photograph with its colours "
+        "changed, by one affine map in each small window (Luan et al.: 10000, with "
+        "--normalization paper).",
+    )
     normalize_gradients: Literal["none", "l1", "pixel"] = Field(
         default="none",
         description="Each loss pulls with its weight alone: its gradient is divided by its L1 "

@@ -41,6 +41,7 @@ class Painting:
     history: list[Step]
     recipe: dict[str, Any]
     notes: list[str]
+    depth: int = 8  # bits of a value that are written, where the format can hold 16
 
     def to_pil(self) -> Image.Image:
         """Return the picture as Pillow has it."""
@@ -49,7 +50,7 @@ class Painting:
     def save(self, path: str | os.PathLike[str], *, metadata: bool = True) -> tuple[str, ...]:
         """Write the picture with its recipe inside; return notes on what the format cannot keep."""
         recipe = json.dumps(self.recipe, ensure_ascii=False) if metadata else None
-        return write_image(path, self.pixels, alpha=self.alpha, recipe=recipe)
+        return write_image(path, self.pixels, alpha=self.alpha, recipe=recipe, depth=self.depth)
 
 
 def write_history(painting: Painting, path: str | os.PathLike[str]) -> None:

@@ -19,7 +19,7 @@ from impasto.studio.messages import (
     JobRequest,
     MoveRequest,
 )
-from impasto.studio.services import Services
+from impasto.studio.services import LISTED, Services
 from impasto.studio.session import ERRORS, FILE_ANSWER, Client, Here
 from impasto.studio.sources import find_job_file
 from impasto.studio.uploads import answer_thumbnail
@@ -81,7 +81,7 @@ def list_jobs(
     event = here.events.last_id  # before looking: what is told twice does no harm
     found = here.queue.list_jobs(state or (), most=most + 1, before=before)
     turns = {job: turn for turn, job in enumerate(here.queue.list_queue(), 1)}
-    jobs = [here.show(job, turns.get(job.id)) for job in found[:most]]
+    jobs = [here.show(job, turns.get(job.id), LISTED) for job in found[:most]]
     more = found[most - 1].id if len(found) > most else None
     tag = f'"{here.queue.store_version()}-{event}"'
     if is_known(request, tag):

@@ -190,7 +190,8 @@ class JobInfo(BaseModel):
     error: str | None
     preview: str | None = Field(description="Where it can be seen as it stands.")
     preview_step: int
-    results: list[ResultInfo]
+    results: list[ResultInfo] = Field(description="The first few, in lists and events.")
+    result_count: int
     version: int
 
 

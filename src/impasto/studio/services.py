@@ -29,8 +29,10 @@ from impasto.studio.sources import SourceFinder
 from impasto.studio.views import show_job, show_step
 from impasto.system.files import make_folder, working_in
 
+LISTED = 24  # results of a job that are told where many jobs are
 _OFTEN = 1.0  # seconds between two counts of what is kept
 _LOOK = 0.5  # seconds between two looks at what another process has changed
+_GATHER = 0.1  # seconds in which changes are gathered
 _CLEAN = 600.0  # seconds between two looks at what is too old
 _RESERVE = 50 << 20  # bytes of disk that uploads leave free
 
@@ -109,6 +111,7 @@ class Services:
         cleaned = time.monotonic()
         while not self._closing.is_set():
             self._news.wait(_LOOK)
+            self._closing.wait(_GATHER)
             self._news.clear()
             with suppress(ImpastoError):
                 self._publish_changes()
@@ -124,12 +127,12 @@ class Services:
         changed = self.queue.list_changed(self._told)
         self._told = version
         for job in changed:
-            self.events.publish("job", self.show(job).model_dump(mode="json"))
+            self.events.publish("job", self.show(job, most=LISTED).model_dump(mode="json"))
         self.events.publish("queue", {"counts": self.queue.count(), "order": self.list_order()})
 
-    def show(self, job: Job, turn: int | None = None) -> JobInfo:
-        """Return what clients are told of a job."""
-        return show_job(job, self.runner.find(job.id), turn)
+    def show(self, job: Job, turn: int | None = None, most: int | None = None) -> JobInfo:
+        """Return what clients are told of a job, and of ``most`` of its results."""
+        return show_job(job, self.runner.find(job.id), turn, most)
 
     def list_order(self) -> list[str]:
         """Return the first of those that wait, in their order."""

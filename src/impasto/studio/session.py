@@ -46,12 +46,12 @@ FILE_ANSWER: _Answers = {
 }
 
 
-def find_services(connection: HTTPConnection) -> Services:
+async def find_services(connection: HTTPConnection) -> Services:
     """Return the services behind the application."""
     return cast("Services", connection.app.state.services)
 
 
-def find_client(connection: HTTPConnection) -> str:
+async def find_client(connection: HTTPConnection) -> str:
     """Return who asks: each browser is a client of its own."""
     return cast("str", connection.state.client)
 

@@ -47,8 +47,13 @@ def show_step(packed: Mapping[str, Any]) -> StepInfo:
     )
 
 
-def show_job(job: Job, active: ActiveJob | None, turn: int | None = None) -> JobInfo:
-    """Return what is told of a job, and of the last step that it took, if it is worked on."""
+def show_job(
+    job: Job, active: ActiveJob | None, turn: int | None = None, most: int | None = None
+) -> JobInfo:
+    """Return what is told of a job, and of the last step that it took, if it is worked on.
+
+    ``most`` is how many of its results are told.
+    """
     at = f"{API}/jobs/{job.id}"
     progress = (active.progress if active else None) or job.progress
     has_preview = active is not None and active.preview is not None
@@ -75,7 +80,8 @@ def show_job(job: Job, active: ActiveJob | None, turn: int | None = None) -> Job
         error=job.error,
         preview=f"{at}/preview" if has_preview else None,
         preview_step=active.preview_step if active else 0,
-        results=[_show_result(each, at) for each in job.results],
+        results=[_show_result(each, at) for each in job.results[:most]],
+        result_count=len(job.results),
         version=job.version,
     )
 

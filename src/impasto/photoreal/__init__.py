@@ -1,0 +1,1 @@
+"""Photographs that stay photographs: colours move, by regions, and details do not."""

@@ -1,0 +1,100 @@
+"""Masks that keep to a photograph's edges: He, Sun and Tang 2013, "Guided Image Filtering".
+
+A mask is taken for a linear function of the photograph's colours in each small window, found by
+least squares (eq. 19 and 20 of the paper). It is found on a small copy, and its coefficients are
+enlarged ("Fast Guided Filter", He and Sun 2015). All sums are those of boxes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from impasto.losses.matting import UPPER, invert_symmetric
+
+
+def average_box(values: Tensor, radius: int) -> Tensor:
+    """Average (N, C, H, W) over windows of 2 radius + 1, of what of them lies inside."""
+    return _average_along(_average_along(values, radius, 3), radius, 2)
+
+
+def _average_along(values: Tensor, radius: int, dim: int) -> Tensor:
+    size = values.shape[dim]
+    border = (1, 0, 0, 0) if dim == 3 else (0, 0, 1, 0)
+    sums = functional.pad(values.cumsum(dim), border)
+    place = torch.arange(size, device=values.device)
+    high, low = (place + radius + 1).clamp(max=size), (place - radius).clamp(min=0)
+    total = sums.index_select(dim, high) - sums.index_select(dim, low)
+    count = (high - low).to(values)
+    return total / (count if dim == 3 else count[:, None])
+
+
+@dataclass(frozen=True)
+class GuidedMasks:
+    """Masks as linear functions of the guide, at a small size: a . colour + b."""
+
+    slopes: Tensor  # (K, 3, h, w)
+    offsets: Tensor  # (K, 1, h, w)
+
+    def enlarge(self, guide: Tensor, rows: slice, size: tuple[int, int]) -> Tensor:
+        """Return the masks (1, K, n, W) of some rows of a guide of that (height, width).
+
+        They are not negative and sum to 1; ``guide`` holds these rows alone.
+        """
+        slopes = enlarge_rows(self.slopes, rows, size)
+        offsets = enlarge_rows(self.offsets, rows, size)
+        masks = torch.stack(
+            [(slope * guide[0]).sum(0) for slope in slopes]
+        )  # (K, n, W), one by one: all at once would take K times the guide's memory
+        masks = (masks + offsets[:, 0]).clamp_(0, 1)
+        return (masks / masks.sum(0, keepdim=True).clamp_min(1e-6))[None]
+
+
+def guide_masks(masks: Tensor, guide: Tensor, radius: int, edge: float) -> GuidedMasks:
+    """Fit masks (1, K, h, w) to a guide (1, 3, h, w).
+
+    Colours that differ by much less than the root of ``edge`` are taken for the same.
+    """
+    guide, masks = guide.double(), masks.double()  # differences of sums
+    mean, mask_mean = average_box(guide, radius), average_box(masks, radius)
+    products = [average_box(guide[:, i : i + 1] * masks, radius) for i in range(3)]
+    covariance = torch.stack(products, 1)[0] - mean[0][:, None] * mask_mean  # (3, K, h, w)
+    spread = [
+        average_box(guide[:, i : i + 1] * guide[:, j : j + 1], radius)[0, 0]
+        - mean[0, i] * mean[0, j]
+        for i, j in UPPER
+    ]
+    inverse = invert_symmetric(spread, edge)
+    slopes = torch.einsum("ijhw,jkhw->kihw", inverse, covariance)  # (K, 3, h, w)
+    offsets = mask_mean[0] - (slopes * mean).sum(1)
+    return GuidedMasks(
+        average_box(slopes, radius).float(), average_box(offsets[:, None], radius).float()
+    )
+
+
+def enlarge_rows(small: Tensor, rows: slice, size: tuple[int, int]) -> Tensor:
+    """Return some rows of (N, C, h, w) enlarged to that (height, width), linearly.
+
+    Any rows are those of the whole: what is enlarged strip by strip has no seams.
+    """
+    height, width = size
+    down = _find_neighbours(small.shape[2], height, torch.arange(height)[rows], small)
+    across = _find_neighbours(small.shape[3], width, torch.arange(width), small)
+    low, high, share = down
+    strip = torch.lerp(small[:, :, low], small[:, :, high], share[:, None])
+    low, high, share = across
+    return torch.lerp(strip[..., low], strip[..., high], share)
+
+
+def _find_neighbours(
+    small: int, large: int, places: Tensor, like: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return, for places of a long side, the two cells of a short one and the second's share."""
+    at = ((places.double() + 0.5) * (small / large) - 0.5).clamp_(0, small - 1)
+    low = at.floor().long()
+    high = (low + 1).clamp_(max=small - 1)
+    share = (at - low).to(like)
+    return low.to(like.device), high.to(like.device), share

@@ -1,0 +1,370 @@
+"""Shards of a film, each worked on by itself: from plain data, in this process or any other."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from impasto.errors import ImageError, OptionError, suggest
+from impasto.system.files import replace_file, replacing
+from impasto.video.coherence import TravellingStrokes
+from impasto.video.decoding import FilmFrame, FilmReader, choose_size, open_film
+from impasto.video.encoding import CODECS, Encoding, PieceWriter, choose_encoding
+from impasto.video.flow import Motion, MotionFinder, to_grey
+from impasto.video.frame_painters import (
+    InstantClip,
+    Look,
+    Moment,
+    PaintClip,
+    make_clip_painter,
+    mix_looks,
+)
+from impasto.video.measures import SteadinessMeter, StyleGauge, Sums
+from impasto.video.options import AnimateOptions, split_range
+from impasto.video.painted_before import DISTANCES, PaintedBefore
+from impasto.video.pipeline import RunBehind, run_ahead
+from impasto.video.scenes import FilmPlan, Shard, read_from
+
+PARTIAL = "partial.nut"  # what Ctrl-C left of a shard
+GAUGED = 12  # frames from one whose style is measured to the next
+_LEADS = 2  # times that all strokes are painted anew before a shard's first frame
+
+
+@dataclass(frozen=True)
+class FilmJob:
+    """A film to be painted, as plain data."""
+
+    film: str
+    styles: tuple[str, ...]
+    options: AnimateOptions
+    output: str
+    folder: str  # where plan and pieces lie
+
+
+@dataclass(frozen=True)
+class ShardOutcome:
+    """A shard that is done; with no shard, a sign of life."""
+
+    shard: Shard | None
+
+
+class FilmStudio:
+    """All that shards have in common: the film, its painter, its plan and how it is encoded."""
+
+    def __init__(self, job: FilmJob) -> None:
+        self.job, self.options = job, job.options
+        options = job.options
+        rate = None if options.rate is None else Fraction(options.rate).limit_denominator(1001)
+        deep = options.depth > 8
+        self.reader: FilmReader = open_film(job.film, rate=rate, seconds=options.seconds, deep=deep)
+        facts, self.output = self.reader.facts, Path(job.output)
+        self.deep = deep and facts.depth > 8
+        width, height = choose_size(facts, options.size, even=False)
+        asked = self._choose_encoding((width, height))[0]
+        self.size = choose_size(facts, options.size, even=CODECS[asked.codec].halves)
+        self.notes = list(facts.notes)
+        if self.size != (width, height):
+            self.notes.append(
+                f"{asked.codec} has no odd sides: {width} x {height} becomes "
+                f"{self.size[0]} x {self.size[1]}"
+            )
+        shown = self.size[0] * (1 + options.side_by_side), self.size[1]
+        self.encoding, notes = self._choose_encoding(shown)
+        self.notes += notes
+
+    def _choose_encoding(self, size: tuple[int, int]) -> tuple[Encoding, list[str]]:
+        options, facts = self.options, self.reader.facts
+        return choose_encoding(
+            self.output,
+            size,
+            facts.rate,
+            codec=options.codec,
+            crf=options.crf,
+            preset=options.preset,
+            deep=self.deep,
+            alpha=facts.has_alpha,
+            aspect=facts.aspect,
+        )
+
+    @cached_property
+    def painter(self) -> InstantClip | PaintClip:
+        """What paints, with its styles read."""
+        options, styles = self.options, self.job.styles
+        times = options.style_times
+        if times and len(times) != len(styles):
+            raise OptionError(f"style_times: {len(times)} given for {len(styles)} styles")
+        if list(times) != sorted(set(times)):
+            raise OptionError("style_times: each style begins after the one before it")
+        groups: list[list[Any]] = [[style] for style in styles] if times else [list(styles)]
+        painter = make_clip_painter(groups, options)
+        values: list[float | None] = [options.style_weight]
+        for name, low, high in map(split_range, options.vary):
+            if name not in painter.varied:
+                hint = suggest(name, painter.varied)
+                raise OptionError(f"vary: {name!r} does not change over a film{hint}")
+            if min(low, high) < 0 or (name == "strength" and max(low, high) > 1):
+                raise OptionError(f"vary: {name} from {low:g} to {high:g} is out of its range")
+            if name == "style_weight":
+                values = [low, high]
+        painter.notes += painter.check(values)
+        return painter
+
+    def find_moment(self, second: float, share: float) -> Moment:
+        """Return what holds at a second, and at a share of the film's frames."""
+        times = self.options.style_times
+        style = max((n for n, begin in enumerate(times) if begin <= second + 1e-6), default=0)
+        values = tuple(
+            (name, mix_ends(low, high, share))
+            for name, low, high in map(split_range, self.options.vary)
+        )
+        return Moment(style, values)
+
+    # --- the plan
+
+    @cached_property
+    def plan(self) -> FilmPlan:
+        """The plan, as it lies in the folder."""
+        content = json.loads((Path(self.job.folder) / "plan.json").read_text())
+        return FilmPlan.unpack(content["plan"])
+
+    @cached_property
+    def looks(self) -> list[Look]:
+        """How each window looks, as it lies in the folder."""
+        looks: dict[int, dict[str, Tensor]] = {}
+        with safe_open(Path(self.job.folder) / "looks.safetensors", "pt") as file:
+            for key in file.keys():  # noqa: SIM118
+                number, _, name = key.partition(".")
+                looks.setdefault(int(number), {})[name] = file.get_tensor(key)
+        return [looks[number] for number in sorted(looks)]
+
+    def keep_plan(self, plan: FilmPlan, looks: Sequence[Look], run: str) -> None:
+        """Write the plan into the folder."""
+        folder = Path(self.job.folder)
+        tensors = {
+            f"{number}.{name}": tensor.contiguous()
+            for number, look in enumerate(looks)
+            for name, tensor in look.items()
+        }
+        with replacing(folder / "looks.safetensors") as beside:
+            save_file(tensors, beside)
+        content = json.dumps({"run": run, "plan": plan.pack()})
+        replace_file(folder / "plan.json", content.encode())
+        self.plan, self.looks = plan, list(looks)
+
+    def list_shards(self) -> list[Shard]:
+        """Return the shards of the plan."""
+        options = self.options
+        lead = 0
+        if options.steady:
+            lead = _LEADS * options.renew if options.with_ == "instant" else DISTANCES[-1]
+        return self.plan.list_shards(options.shard, lead)
+
+    def name_piece(self, shard: Shard) -> Path:
+        """Return the file of a shard's frames."""
+        return Path(self.job.folder) / f"piece-{shard.number:05}.nut"
+
+    def name_sums(self, shard: Shard) -> Path:
+        """Return the file of what was measured of a shard."""
+        return Path(self.job.folder) / f"sums-{shard.number:05}.json"
+
+    # --- frames
+
+    def paint_frames(
+        self, first: int, end: int
+    ) -> Generator[tuple[FilmFrame, np.ndarray, Sums], None, None]:
+        """Yield frames, painted, from a frame on at which nothing is known of those before."""
+        options, plan = self.options, self.plan
+        height, width = self.size[1], self.size[0]
+        strokes = TravellingStrokes(height, width, renew=options.renew, every=options.every)
+        before = PaintedBefore(height, width)
+        meter = SteadinessMeter(height, width) if options.measure else None
+        frames = run_ahead(read_from(self.reader, plan, self.size, first))
+        steady = options.steady and options.with_ == "instant"
+        with closing(run_ahead(self._find_motions(frames, find=steady))) as moving:
+            for frame, motion in moving:
+                pixels = to_tensor(frame.pixels)
+                since = frame.number - max(plan.scene(frame.number)[0], 0)
+                is_due = motion is None or since % options.every == 0
+                colored, painted = self._paint(
+                    frame.number,
+                    pixels,
+                    before if options.steady and not steady else None,
+                    is_painted=is_due or options.measure or not steady,
+                )
+                shown = colored if painted is None else painted
+                if steady:
+                    shown = strokes(since, motion, colored, painted if is_due else None)
+                sums = Sums()
+                if meter is not None and painted is not None:
+                    begins = frame.number == plan.scene(frame.number)[0]
+                    sums = meter(frame.pixels, shown, painted, is_cut=begins)
+                    if frame.number % GAUGED == 0:
+                        self._gauge(sums, colored, painted, shown)
+                yield frame, shown, sums
+                if frame.number == end - 1:
+                    return
+
+    def _paint(
+        self,
+        number: int,
+        pixels: Tensor,
+        before: PaintedBefore | None,
+        *,
+        is_painted: bool,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return a frame in the style's colours, and painted."""
+        plan = self.plan
+        look = mix_looks([(self.looks[n], share) for n, share in plan.share_windows(number)])
+        facts = self.reader.facts
+        second = float((plan.times[number] - facts.origin) * facts.time_base)
+        moment = self.find_moment(second, number / max(1, len(plan) - 1))
+        if not is_painted:
+            return to_array(self.painter.color(pixels, look, moment)), None
+        prior = None
+        if before is not None:
+            prior = before.look_back(pixels, is_cut=number == plan.scene(number)[0])
+        colored, painted = self.painter.paint(pixels, look, moment, prior)
+        if before is not None:
+            before.keep(painted)
+        return to_array(colored), to_array(painted)
+
+    @cached_property
+    def gauge(self) -> StyleGauge:
+        """What measures how far frames are from the styles."""
+        return StyleGauge(self.painter.pictures)
+
+    def _gauge(self, sums: Sums, *frames: np.ndarray) -> None:
+        """Add how far a frame is from the styles: in their colours, by itself, and steadied."""
+        for kind, frame in zip(("colored", "alone", "steady"), frames, strict=True):
+            pixels = torch.from_numpy(frame).permute(2, 0, 1)[None].clamp(0, 1)
+            sums.add(f"style {kind}", self.gauge(pixels), 1)
+
+    def _find_motions(
+        self, frames: Iterator[FilmFrame], *, find: bool
+    ) -> Iterator[tuple[FilmFrame, Motion | None]]:
+        """Yield frames with how each came out of the one before it; None where a scene begins."""
+        if not find:
+            for frame in frames:
+                yield frame, None
+            return
+        finder = MotionFinder(self.size[1], self.size[0])
+        before: np.ndarray | None = None
+        for frame in frames:
+            grey = to_grey(to_bytes(frame.pixels))
+            begins = before is None or frame.number == self.plan.scene(frame.number)[0]
+            yield frame, None if begins or before is None else finder(before, grey)
+            before = grey
+
+    # --- a shard
+
+    def paint_shard(self, shard: Shard) -> Iterator[int]:
+        """Paint a shard into its file, whole or not at all; yield how many frames are done.
+
+        Closed early, it leaves what is done as a file of its own.
+        """
+        path, folder = self.name_piece(shard), Path(self.job.folder)
+        part = folder / f"{path.stem}.part.nut"
+        writer = PieceWriter(part, self.encoding)
+        behind: RunBehind[tuple[np.ndarray, np.ndarray | None]] = RunBehind(
+            lambda item: writer.add(*item)
+        )
+        total = Sums()
+        try:
+            with closing(self.paint_frames(shard.lead, shard.end)) as frames:
+                for frame, shown, sums in frames:
+                    if frame.number < shard.begin:
+                        continue
+                    total += sums
+                    behind.put((self._lay_out(frame, shown), self._lay_alpha(frame)))
+                    yield frame.number - shard.begin + 1
+        except GeneratorExit:
+            behind.end()
+            writer.close()
+            part.replace(folder / PARTIAL)
+            raise
+        except BaseException:
+            writer.drop()
+            part.unlink(missing_ok=True)
+            raise
+        behind.end()
+        writer.close()
+        if writer.count != len(shard):
+            raise ImageError(
+                f"{self.reader.facts.name!r}: {writer.count} frames where {len(shard)} were seen "
+                "before; was the film changed meanwhile?"
+            )
+        if self.options.measure:
+            replace_file(self.name_sums(shard), json.dumps(total.pack()).encode())
+        with part.open("rb+") as written:
+            os.fsync(written.fileno())
+        part.replace(path)
+
+    def _lay_out(self, frame: FilmFrame, shown: np.ndarray) -> np.ndarray:
+        """Return a painted frame as it is encoded, beside the film's own if that is asked for."""
+        scale, kind = (65535, np.uint16) if self.deep else (255, np.uint8)
+        painted = (shown * scale + 0.5).astype(kind)
+        if not self.options.side_by_side:
+            return painted
+        own = frame.pixels if self.deep else to_bytes(frame.pixels)
+        return np.concatenate([own, painted], 1)
+
+    def _lay_alpha(self, frame: FilmFrame) -> np.ndarray | None:
+        if frame.alpha is None or not self.options.side_by_side:
+            return frame.alpha
+        return np.concatenate([frame.alpha, frame.alpha], 1)
+
+
+def mix_ends(low: float, high: float, share: float) -> float:
+    """Return a value between two: by ratio if both are above 0, else evenly."""
+    if min(low, high) > 0:
+        return float(low * (high / low) ** share)
+    return low + (high - low) * share
+
+
+def to_bytes(pixels: np.ndarray) -> np.ndarray:
+    """Return a frame with 8 bits of each colour."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """Return a frame as (1, 3, H, W) float32 in [0, 1]."""
+    if pixels.dtype == np.uint8:
+        own = pixels if pixels.flags.writeable else pixels.copy()  # torch takes no others
+        return torch.from_numpy(own).permute(2, 0, 1)[None].float().div_(255).contiguous()
+    values = torch.from_numpy(pixels.astype(np.float32))
+    return values.permute(2, 0, 1)[None].div(65535).contiguous()
+
+
+def to_array(pixels: Tensor) -> np.ndarray:
+    """Return (1, 3, H, W) as (H, W, 3) float32."""
+    return pixels[0].permute(1, 2, 0).contiguous().numpy()
+
+
+def make_shard_worker(job: FilmJob, jobs: int) -> Callable[[Shard], ShardOutcome]:
+    """Return what paints one shard after the other, with a share of the machine."""
+    from impasto.system.devices import granted_cores
+
+    torch.set_num_threads(max(1, granted_cores() // jobs))
+    studio = FilmStudio(job)
+
+    def work(shard: Shard) -> ShardOutcome:
+        for _ in studio.paint_shard(shard):
+            pass
+        return ShardOutcome(shard)
+
+    return work
