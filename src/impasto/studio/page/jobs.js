@@ -56,7 +56,11 @@ export const anew = new Set();
 function takeJob(job) {
   const known = state.jobs.get(job.id);
   if (known && known.version > job.version) return;
-  if (known && known.state !== job.state) tellState(job);
+  if (known && known.state !== job.state) {
+    tellState(job);
+    // Events tell of the last of several steps; now there are all of them.
+    if (ENDED.includes(job.state) && state.history.has(job.id)) loadHistory(job.id).catch(complain);
+  }
   state.jobs.set(job.id, job);
 }
 

@@ -6,8 +6,8 @@
  */
 
 import { OfflineError, send } from "./api.js";
-import { isComplete, makeOrder } from "./drafts.js";
-import { redraw } from "./store.js";
+import { isComplete, loadSchema, makeOrder } from "./drafts.js";
+import { redraw, state } from "./store.js";
 
 export const PREVIEW_SIDE = 384;
 
@@ -24,6 +24,10 @@ let runningAbout = ""; // the pictures that are being painted
 /** Show how a draft would look; where nothing that matters has changed, nothing is done. */
 export function showDraft(/** @type {import("./types.js").Draft} */ draft) {
   if (!isComplete(draft, "instant") || !draft.inputs.content?.length) return clear();
+  if (!state.operations.instant.options) {
+    void loadSchema("instant").then(() => showDraft(draft), tell);
+    return undefined;
+  }
   const { inputs, options } = makeOrder(draft, "instant");
   const about = JSON.stringify([inputs.content, inputs.style]);
   if (about !== runningAbout && running) running.abort(); // of other pictures: not wanted
@@ -34,10 +38,11 @@ export function showDraft(/** @type {import("./types.js").Draft} */ draft) {
     format: "jpg",
   };
   const key = JSON.stringify(body);
-  if (key === shown) return;
+  if (key === shown) return undefined;
   waiting = { body, about, key };
   shown = key;
   if (!running) void work();
+  return undefined;
 }
 
 /** The network's dial goes from 1.5 to 150. @param {Record<string, any>} options */
