@@ -301,17 +301,19 @@ def test_a_closed_tab_and_a_killed_server_change_nothing(browser, server):
 @pytest.mark.usefixtures("painted")
 def test_the_history_is_searched_compared_and_run_again(visit):
     page = visit.page
+    from playwright.sync_api import expect
+
     visit.go("history")
     page.get_by_role("searchbox", name="Search").fill("style_weight 33")
     cards = page.locator(".work")
-    page.get_by_text("cat · glass").first.wait_for()
-    assert cards.count() == 1
+    expect(cards).to_have_count(1)
     page.get_by_role("button", name="Favourite: cat · glass").click()
     page.get_by_role("button", name="Run again: cat · glass").click()
     page.locator(".work.done").nth(1).wait_for()
     page.get_by_role("checkbox", name="favourites").click()
-    assert cards.count() == 1
+    expect(cards).to_have_count(1)
     page.get_by_role("checkbox", name="favourites").click()
+    expect(cards).to_have_count(2)
     for each in page.get_by_role("button", name="Compare: cat · glass").all():
         each.click()
     page.get_by_role("link", name="Compare the two").click()

@@ -100,11 +100,13 @@ function control(
   const about = help ? `${id}-help` : nothing;
   if (property["x-file"]) return fileControl(draft, name, property["x-file"], id, about);
   if (kind.enum) {
+    const find = (/** @type {string} */ text) =>
+      kind.enum.find((/** @type {any} */ each) => String(each) === text) ?? null;
     return html`<select id=${id} aria-describedby=${about}
-      @change=${(/** @type {any} */ event) => set(event.target.value || null)}>
+      @change=${(/** @type {any} */ event) => set(find(event.target.value))}>
       ${isOptional ? html`<option value="" ?selected=${value == null}>automatic</option>` : nothing}
-      ${kind.enum.map((/** @type {string} */ each) => html`
-        <option value=${each} ?selected=${each === value}>${each.replaceAll("_", " ")}</option>`)}
+      ${kind.enum.map((/** @type {any} */ each) => html`<option value=${each}
+        ?selected=${each === value}>${String(each).replaceAll("_", " ")}</option>`)}
     </select>`;
   }
   if (kind.type === "boolean") {

@@ -59,14 +59,18 @@ export function sayTask(name) {
 function stage(/** @type {Draft} */ draft) {
   const isPainter = PAINTERS.includes(draft.operation);
   const inputs = state.operations[draft.operation].inputs;
-  const photo = draft.inputs.content?.[0] ?? draft.inputs.style?.[0];
+  const first = inputs.map((each) => each.name).find((each) => draft.inputs[each]?.[0]?.content);
+  const photo = first ? draft.inputs[first][0] : undefined;
+  const isFilm = inputs.find((each) => each.name === first)?.kind === "film";
   const painted = isPainter ? preview.address : "";
   const show = ref((element) => /** @type {any} */ (element)?.show({
     first: photo?.content ?? "", second: painted || (photo?.content ?? ""), mode,
     what: photo ? bareName(photo.name) : "the picture", names: ["Photograph", "Preview"],
   }));
   return html`<section class="stage" aria-label="Picture">
-    ${photo?.content ? html`<picture-viewer ${show}></picture-viewer>
+    ${isFilm ? html`<div class="films"><figure><video controls muted loop src=${photo?.content ?? ""}
+        aria-label="The film"></video><figcaption>${photo?.name}</figcaption></figure></div>`
+      : photo?.content ? html`<picture-viewer ${show}></picture-viewer>
         ${stageBar(draft, Boolean(painted))}` : empty(draft, inputs)}
     <div class="shelves">
       ${inputs.filter((each) => each.kind === "picture").map((each) => shelf(draft, each))}</div>
