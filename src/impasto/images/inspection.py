@@ -103,14 +103,30 @@ def _inspect_picture(path: Path, name: str, max_megapixels: float) -> FileFacts:
 
 def read_learnt_styles(path: Path) -> tuple[str, ...]:
     """Return the styles that a model has learnt, from what its file says of itself."""
+    header = _read_header(path)
+    try:
+        facts = json.loads(header.get("__metadata__", {}).get("impasto", "{}"))
+        return tuple(map(str, facts.get("styles", ())))
+    except (ValueError, RecursionError, AttributeError, TypeError):
+        raise ImageError("the model is damaged or cut short") from None
+
+
+def has_style_dial(path: Path) -> bool:
+    """Return whether a model for any style was taught at many style weights, by its tensors."""
+    return any(name.endswith(".turn.weight") for name in _read_header(path))
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """Return what a safetensors file says of its tensors and of itself."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         try:
             header = json.loads(file.read(min(length, _LONGEST_HEADER)))
-            facts = json.loads(header.get("__metadata__", {}).get("impasto", "{}"))
-            return tuple(map(str, facts.get("styles", ())))
-        except (ValueError, RecursionError, AttributeError, TypeError):
+        except (ValueError, RecursionError):
             raise ImageError("the model is damaged or cut short") from None
+    if not isinstance(header, dict):
+        raise ImageError("the model is damaged or cut short")
+    return header
 
 
 def serve_inspections(pipe: Connection, max_megapixels: float) -> None:
