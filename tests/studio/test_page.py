@@ -131,16 +131,15 @@ def test_answers_that_nobody_wants_any_more_are_dropped(visit):
     page.get_by_text("painting a preview").wait_for()
     tile(page, "glass").click()
     page.get_by_text(re.compile(r"preview, \d+ ms")).wait_for()
-    weight = page.get_by_role("slider", name="Style weight")
-    weight.focus()
+    page.get_by_role("slider", name="Size of strokes").focus()
     for _ in range(5):
         page.keyboard.press("ArrowRight")
     page.wait_for_timeout(1000)
     shown = page.locator("picture-viewer .second img").evaluate("each => each.naturalWidth")
     assert shown == 100 + len(bodies)
     assert [each["style"][0]["sample"] for each in bodies][:2] == ["dots", "glass"]
-    last = float(page.get_by_label("Style weight as a number").input_value())
-    assert bodies[-1]["options"]["style_weight"] == last
+    last = float(page.get_by_label("Scale as a number").input_value())
+    assert bodies[-1]["options"]["style_scale"] == last > 1
     assert len(held) == 1
 
 

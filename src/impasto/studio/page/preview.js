@@ -5,11 +5,13 @@
  * answer to what nobody wants any more (another photograph, another style) is dropped.
  */
 
-import { OfflineError, send } from "./api.js";
+import { ApiError, OfflineError, send } from "./api.js";
 import { isComplete, loadSchema, makeOrder } from "./drafts.js";
 import { redraw, state } from "./store.js";
 
 export const PREVIEW_SIDE = 384;
+const PASSING = [409, 429, 503]; // answers that say: later
+const AGAIN = 1500; // milliseconds
 
 /** @type {{address: string, milliseconds: number, fault: string, isBusy: boolean, about: string}} */
 export const preview = { address: "", milliseconds: 0, fault: "", isBusy: false, about: "" };
@@ -34,7 +36,7 @@ export function showDraft(/** @type {import("./types.js").Draft} */ draft) {
   const body = {
     content: inputs.content[0],
     style: inputs.style,
-    options: { ...options, ...fitWeight(options), size: PREVIEW_SIDE },
+    options: { ...withWeight(options), size: PREVIEW_SIDE },
     format: "jpg",
   };
   const key = JSON.stringify(body);
@@ -45,11 +47,11 @@ export function showDraft(/** @type {import("./types.js").Draft} */ draft) {
   return undefined;
 }
 
-/** The network's dial goes from 1.5 to 150. @param {Record<string, any>} options */
-function fitWeight(options) {
-  const weight = options.style_weight;
-  if (weight === undefined || weight === null || options.model) return {};
-  return { style_weight: Math.min(150, Math.max(1.5, weight)) };
+/** The network's dial goes from 1.5 to 150, if it has one. @param {Record<string, any>} options */
+function withWeight(options) {
+  const { style_weight: weight, ...rest } = options;
+  const isTaken = typeof weight === "number" && !options.model && state.server?.dial;
+  return isTaken ? { ...rest, style_weight: Math.min(150, Math.max(1.5, weight)) } : rest;
 }
 
 function clear() {
@@ -90,11 +92,16 @@ async function work() {
   redraw();
 }
 
-/** @param {unknown} error */
+/** Say what went wrong; what may pass is tried again. @param {unknown} error */
 function tell(error) {
   preview.fault = error instanceof Error ? error.message : String(error);
-  shown = "";
-  if (error instanceof OfflineError) preview.fault = "waiting for the server";
+  const isOffline = error instanceof OfflineError;
+  if (isOffline) preview.fault = "waiting for the server";
+  if (!isOffline && !(error instanceof ApiError && PASSING.includes(error.status))) return;
+  setTimeout(() => {
+    shown = "";
+    redraw();
+  }, AGAIN);
 }
 
 /** Return the address of a picture that is decoded already, so that it appears at once. */
