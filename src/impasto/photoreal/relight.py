@@ -264,6 +264,13 @@ def share_likes(weights: Sequence[float], count: int) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
+def refuse_regions(options: RelightOptions) -> None:
+    """Raise an error for an option that a table of colours has no use for."""
+    for name in ("regions", "pair", "labels", "like_blend"):
+        if name in options.changed():
+            raise OptionError(f"{name} goes with pictures to be like: a table has no regions")
+
+
 # --- the work -----------------------------------------------------------------------------------
 
 
@@ -281,6 +288,8 @@ class Relight:
         self.options = RelightOptions.parse(options)
         most = self.options.max_megapixels
         given: list[ImageSource] = list_styles(like) if lut is None else []
+        if lut is not None:
+            refuse_regions(self.options)
         self.lut = None if lut is None else read_lut(lut)
         self.content = read_image(content, max_megapixels=most)
         self.likes = [read_image(each, max_megapixels=most) for each in given]
