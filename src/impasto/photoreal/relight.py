@@ -45,7 +45,7 @@ from impasto.system.devices import choose_machine, working_on
 from impasto.work import Request, Step, finish
 
 _MEASURED = 512  # long side at which colours are measured
-_GUIDED = 256  # long side at which masks are fitted to edges
+_GUIDED = 192  # long side at which masks are fitted to edges
 _RADIUS = 0.03  # of that side: the windows that masks are fitted in
 _EDGE = 1e-3  # variance of colours in [0, 1] above which a mask has an edge there
 _STRIP = 2**18  # pixels that are mapped at once
@@ -264,6 +264,13 @@ def share_likes(weights: Sequence[float], count: int) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
+def refuse_regions(options: RelightOptions) -> None:
+    """Raise an error for an option that a table of colours has no use for."""
+    for name in ("regions", "pair", "labels", "like_blend"):
+        if name in options.changed():
+            raise OptionError(f"{name} goes with pictures to be like: a table has no regions")
+
+
 # --- the work -----------------------------------------------------------------------------------
 
 
@@ -281,6 +288,8 @@ class Relight:
         self.options = RelightOptions.parse(options)
         most = self.options.max_megapixels
         given: list[ImageSource] = list_styles(like) if lut is None else []
+        if lut is not None:
+            refuse_regions(self.options)
         self.lut = None if lut is None else read_lut(lut)
         self.content = read_image(content, max_megapixels=most)
         self.likes = [read_image(each, max_megapixels=most) for each in given]
