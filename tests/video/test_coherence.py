@@ -46,7 +46,7 @@ def test_the_same_painting_again_changes_nothing():
 
 def test_all_strokes_are_new_after_a_round_of_turns(monkeypatch):
     """With other strokes from the second frame on, none of the first is left of the fine part."""
-    monkeypatch.setattr(coherence, "KEPT", 0.0)
+    monkeypatch.setattr(coherence, "COARSE_KEPT", 0.0)
     strokes = TravellingStrokes(HEIGHT, WIDTH, renew=12)
     strokes(0, None, GREY, GREY + noise(0))
     new = GREY + noise(1)

@@ -15,7 +15,7 @@ from impasto.video.flow import Motion, import_cv2, warp
 
 PATCH = 32  # pixels of a side that are painted anew together
 FADE = 6  # frames in which new strokes take the place of old ones
-KEPT = 0.8  # of the coarse part, from one painting to the next
+COARSE_KEPT = 0.8  # of the coarse part, from one painting to the next
 SOFTEN = 0.12  # of linear interpolation in a warp: cubic alone sharpens, each time
 _SPLIT = 4.0  # pixels: the deviation of the blur that parts coarse from fine
 _SHRINK = 4  # times that the coarse part is computed smaller
@@ -86,7 +86,7 @@ class TravellingStrokes:
         coarse, fine = self.split(strokes)
         into = np.maximum(self._choose(turn), cv2.blur(self.owed, (5, 5)))[..., None]
         self.fine = self.fine + into * (fine - self.fine)
-        share = np.maximum(np.float32(1 - KEPT), self.owed)[..., None]
+        share = np.maximum(np.float32(1 - COARSE_KEPT), self.owed)[..., None]
         self.coarse = self.coarse + share * (coarse - self.coarse)
         self.owed = np.zeros(self.size, np.float32)
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from typing import Generic, TypeVar
 
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 _DEPTH = 3  # items that wait between two stages
 _CHECK = 0.1  # seconds after which a waiting thread asks whether it is still wanted
@@ -20,12 +20,12 @@ class _End:
         self.error = error
 
 
-def run_ahead(items: Iterable[Item], depth: int = _DEPTH) -> Generator[Item, None, None]:
+def run_ahead(items: Iterable[_Item], depth: int = _DEPTH) -> Generator[_Item, None, None]:
     """Yield items that a thread fetches ahead; its error is raised here, and closing ends it."""
-    waiting: queue.Queue[Item | _End] = queue.Queue(depth)
+    waiting: queue.Queue[_Item | _End] = queue.Queue(depth)
     stopped = threading.Event()
 
-    def put(item: Item | _End) -> bool:
+    def put(item: _Item | _End) -> bool:
         while not stopped.is_set():
             try:
                 waiting.put(item, timeout=_CHECK)
@@ -64,17 +64,17 @@ def run_ahead(items: Iterable[Item], depth: int = _DEPTH) -> Generator[Item, Non
         thread.join()
 
 
-class RunBehind(Generic[Item]):
+class RunBehind(Generic[_Item]):
     """Hands items to a thread that works on one after the other; its error is raised here."""
 
-    def __init__(self, work: Callable[[Item], None], depth: int = _DEPTH) -> None:
+    def __init__(self, work: Callable[[_Item], None], depth: int = _DEPTH) -> None:
         self.work = work
-        self.waiting: queue.Queue[Item | _End] = queue.Queue(depth)
+        self.waiting: queue.Queue[_Item | _End] = queue.Queue(depth)
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
-    def put(self, item: Item) -> None:
+    def put(self, item: _Item) -> None:
         """Hand an item over, once there is room."""
         if self.error is not None:
             raise self.error
