@@ -76,7 +76,7 @@ def look_at_picture(network: Backbone, pixels: Tensor) -> SeenCells:
 
 def look_at_frames(network: Backbone, frames: Tensor) -> SeenCells:
     """Return what the network sees of frames (N, 3, H, W), the cells of one below another's."""
-    seen = [look_at_picture(network, frame) for frame in frames.split(1)]
+    seen = [look_at_picture(network, frame) for frame in frames.chunk(len(frames))]
     if len(seen) == 1:
         return seen[0]
     features, place, color = (
@@ -154,7 +154,7 @@ def find_regions(
 
 def stack_frames(frames: Tensor) -> Tensor:
     """Return frames (N, C, H, W) one below another, (1, C, N H, W)."""
-    return torch.cat(frames.split(1), 2)
+    return torch.cat(frames.chunk(len(frames)), 2)
 
 
 def _weigh_cells(look: SeenCells, weights: Tensor | None) -> Tensor:

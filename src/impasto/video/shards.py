@@ -24,14 +24,8 @@ from impasto.video.coherence import TravellingStrokes
 from impasto.video.decoding import FilmFrame, FilmReader, choose_size, open_film
 from impasto.video.encoding import CODECS, Encoding, PieceWriter, choose_encoding
 from impasto.video.flow import Motion, MotionFinder, to_grey
-from impasto.video.frame_painters import (
-    InstantClip,
-    Look,
-    Moment,
-    PaintClip,
-    make_clip_painter,
-    mix_looks,
-)
+from impasto.video.frame_painters import make_clip_painter
+from impasto.video.looks import ClipPainter, Look, Moment, mix_looks
 from impasto.video.measures import SteadinessMeter, StyleGauge, Sums
 from impasto.video.options import AnimateOptions, split_range
 from impasto.video.painted_before import PaintedBefore
@@ -100,7 +94,7 @@ class FilmStudio:
         )
 
     @cached_property
-    def painter(self) -> InstantClip | PaintClip:
+    def painter(self) -> ClipPainter:
         """What paints, with its styles read."""
         options, styles = self.options, self.job.styles
         times = options.style_times
@@ -148,7 +142,7 @@ class FilmStudio:
             for key in file.keys():  # noqa: SIM118
                 number, _, name = key.partition(".")
                 looks.setdefault(int(number), {})[name] = file.get_tensor(key)
-        return [looks[number] for number in sorted(looks)]
+        return [looks.get(number, {}) for number in range(len(self.plan.window_cuts))]
 
     def keep_plan(self, plan: FilmPlan, looks: Sequence[Look], run: str) -> None:
         """Write the plan into the folder."""
@@ -167,7 +161,7 @@ class FilmStudio:
     def list_shards(self) -> list[Shard]:
         """Return the shards of the plan."""
         options = self.options
-        if not options.steady:
+        if not options.steady or self.painter.steadied == "what is held":
             return self.plan.list_shards(0)
         return self.plan.list_shards(_LEADS * options.renew if options.with_ == "instant" else 8)
 
@@ -191,7 +185,8 @@ class FilmStudio:
         before = PaintedBefore(height, width)
         meter = SteadinessMeter(height, width) if options.measure else None
         frames = run_ahead(read_from(self.reader, plan, self.size, first))
-        steady = options.steady and options.with_ == "instant"
+        steady = options.steady and self.painter.steadied == "strokes"
+        looks_back = options.steady and self.painter.steadied == "frames before"
         with closing(run_ahead(self._find_motions(frames, find=steady))) as moving:
             for frame, motion in moving:
                 pixels = to_tensor(frame.pixels)
@@ -200,7 +195,7 @@ class FilmStudio:
                 colored, painted = self._paint(
                     frame.number,
                     pixels,
-                    before if options.steady and not steady else None,
+                    before if looks_back else None,
                     is_painted=is_due or options.measure or not steady,
                 )
                 shown = colored if painted is None else painted
@@ -210,7 +205,7 @@ class FilmStudio:
                 if meter is not None and painted is not None:
                     begins = frame.number == plan.scene(frame.number)[0]
                     sums = meter(frame.pixels, shown, painted, is_cut=begins)
-                    if frame.number % GAUGED == 0:
+                    if frame.number % GAUGED == 0 and options.with_ != "relight":
                         self._gauge(sums, colored, painted, shown)
                 yield frame, shown, sums
                 if frame.number == end - 1:
