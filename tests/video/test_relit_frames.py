@@ -74,7 +74,7 @@ def dusk(tmp_path_factory) -> Path:
 
 def test_what_is_held_is_one_for_a_scene_and_new_at_a_cut(dusk, tmp_path):
     """Two scenes in one film are, to the bit, what each is in a film of its own."""
-    scenes = draw_travel(9), [frame[::-1].copy() for frame in draw_travel(7, seed=4)]
+    scenes = draw_travel(5), [frame[::-1].copy() for frame in draw_travel(4, seed=4)]
     both = write_frames(tmp_path / "both", [*scenes[0], *scenes[1]])
     animate(both, dusk, tmp_path / "relit", WITH)
     relit = read_frames(tmp_path / "relit")
@@ -83,7 +83,7 @@ def test_what_is_held_is_one_for_a_scene_and_new_at_a_cut(dusk, tmp_path):
         film = write_frames(tmp_path / f"scene {number}", scene)
         animate(film, dusk, tmp_path / f"relit {number}", WITH)
         alone += read_frames(tmp_path / f"relit {number}")
-    assert len(relit) == len(alone) == 16
+    assert len(relit) == len(alone) == 9
     assert all(map(np.array_equal, relit, alone))
 
 
@@ -155,8 +155,8 @@ def test_a_point_keeps_its_colour_as_it_moves(dusk, tmp_path):
     relit = np.stack(read_frames(tmp_path / "relit")).astype(float)
     moved = np.abs(relit[1:, :, :-STEP] - relit[:-1, :, STEP:])
     inside = moved[:, 4:-4, 8:-8]
-    assert inside.mean() < 0.5
-    assert np.quantile(inside, 0.99) <= 1.5 * 2
+    assert inside.mean() < 0.3
+    assert np.quantile(inside, 0.999) <= 1.5
     assert np.abs(relit - np.stack(draw_travel(14))).mean() > 15  # it is relit
 
 
@@ -202,7 +202,7 @@ def test_another_picture_to_be_like_begins_anew(dusk, picture, tmp_path):
 
 
 def test_what_is_measured_is_beside_the_film(dusk, tmp_path):
-    film = write_frames(tmp_path / "film", draw_travel(12))
+    film = write_frames(tmp_path / "film", draw_travel(9))
     found = animate(film, dusk, tmp_path / "b", {**WITH, "measure": True, "strength": 0.0})
     assert found.steadiness is not None
     assert found.steadiness.e1[0] == pytest.approx(found.steadiness.e1[2], abs=1e-4)

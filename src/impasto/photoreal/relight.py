@@ -200,10 +200,8 @@ def fit_scene(
     ]
     regions, shares = _find_shares_of_all([photos, *small], [None, *weights], options)
     own = [None] * len(photos) if shares[0] is None else shares[0].chunk(len(photos), 2)
-    stacked = torch.cat(
-        [_show_shares(each, photo) for each, photo in zip(own, photos.chunk(len(photos)), strict=True)], 2
-    )
-    photo = Sighted(stack_frames(photos), None, stacked)
+    masks = [_show_shares(*pair) for pair in zip(own, photos.chunk(len(photos)), strict=True)]
+    photo = Sighted(stack_frames(photos), None, torch.cat(masks, 2))
     others = [
         Sighted(pixels, weight, _show_shares(each, pixels))
         for pixels, weight, each in zip(small, weights, shares[1:], strict=True)
