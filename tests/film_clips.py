@@ -57,9 +57,7 @@ def write_clip(
         if sound is not None:
             track = container.add_stream(sound, rate=44100, layout="mono")
         for number, frame in enumerate(frames):
-            picture = av.VideoFrame.from_ndarray(
-                frame, format="rgb24" if frame.ndim == 3 else "gray"
-            )
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
             picture = picture.reformat(format=pixels)
             picture.pts = number if times is None else times[number]
             picture.time_base = time_base or 1 / rate

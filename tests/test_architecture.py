@@ -27,6 +27,7 @@ LEVELS = (
     ("lab",),
     ("operations",),
     ("jobs",),
+    ("studio",),
     ("cli",),
     ("__init__", "__main__"),
 )
@@ -41,6 +42,11 @@ HOMES = {  # library: the modules or folders that may import it
     "openvino": ("instant.engines",),
     "optuna": ("lab.tuning",),
     "skimage": ("samples.photographs",),
+    "sqlite3": ("jobs.store",),
+    "fastapi": ("studio",),
+    "starlette": ("studio",),
+    "uvicorn": ("studio",),
+    "websockets": ("studio",),
     "rich": ("cli.console",),
     "cyclopts": ("cli",),
 }

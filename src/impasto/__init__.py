@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from impasto.photoreal.relight import relight as relight
     from impasto.video.animation import Animation as Animation
     from impasto.video.animation import animate as animate
+    from impasto.video.live import FramePainter as FramePainter
     from impasto.video.options import AnimateOptions as AnimateOptions
     from impasto.work import Step as Step
 
@@ -77,6 +78,7 @@ _ROOMS = {
     "dream": "lab.dream",
     "DreamOptions": "lab.options",
     "Features": "lab.feature_maps",
+    "FramePainter": "video.live",
     "features": "lab.feature_maps",
     "FeaturesOptions": "lab.options",
     "ImpastoError": "errors",

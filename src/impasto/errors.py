@@ -54,6 +54,34 @@ class DivergedError(ImpastoError, ArithmeticError):
     exit_code = 3
 
 
+class MissingJobError(ImpastoError, LookupError):
+    """A job or an upload that the store does not know."""
+
+
+class JobStateError(ImpastoError, ValueError):
+    """What cannot be done to a job in the state that it is in."""
+
+
+class QueueFullError(ImpastoError, RuntimeError):
+    """A queue that takes no more; later it may."""
+
+
+class StorageFullError(ImpastoError, OSError):
+    """A disk or a quota without room for what is to be kept."""
+
+
+class StoreError(ImpastoError, OSError):
+    """A store of jobs that cannot be read or written at the moment."""
+
+
+class LostProcessError(ImpastoError, RuntimeError):
+    """A process that died at its work, which another may do."""
+
+
+class LimitError(ImpastoError, RuntimeError):
+    """Work that took more time or memory than it may."""
+
+
 def shorten(text: str, longest: int = _LONGEST_VALUE) -> str:
     """Return a text of at most so many characters, without its middle if it has more."""
     if len(text) <= longest:

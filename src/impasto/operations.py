@@ -42,6 +42,7 @@ class Input:
     about: str
     least: int = 1
     most: int | None = 1  # None: any number
+    by_name: bool = False  # may also be a name that the options give a meaning
 
     def check(self, given: Sequence[str]) -> None:
         """Raise an error where there are too few or too many, or one has an empty name."""
@@ -76,6 +77,12 @@ class Operation:
     output: Output
     work: str  # ``module:Class``, imported when work begins: listing operations costs nothing
     done: str = "made"  # what was done with its output
+
+    def name_output(self, options: Options, picture: str = ".png") -> str:
+        """Return what the output is called where nobody says it; ``picture`` ends a picture's."""
+        suffixes = {"picture": picture, "model": ".safetensors"}
+        given = options.suffix
+        return f"output{suffixes.get(self.output, '') if given is None else given}"
 
     def start(self, request: Request) -> Work[object]:
         """Make the work that a request asks for."""
@@ -113,7 +120,10 @@ OPERATIONS = {
     ),
     "instant": Operation(
         InstantOptions,
-        (PHOTO, Input("style", "picture", "the styles; with a model, names of its own", 0, None)),
+        (
+            PHOTO,
+            Input("style", "picture", "the styles; with a model, names of its own", 0, None, True),
+        ),
         "picture",
         "instant.painter:Impression",
         "painted",
@@ -154,7 +164,7 @@ OPERATIONS = {
     ),
     "export": Operation(
         ExportOptions,
-        (Input("style", "picture", "the styles; with a model, names of its own", 0, None),),
+        (Input("style", "picture", "the styles; with a model, names of its own", 0, None, True),),
         "file",
         "instant.export_work:Export",
         "wrote",

@@ -120,6 +120,11 @@ class Options(BaseModel):
             if isinstance(mark, File)
         }
 
+    @property
+    def suffix(self) -> str | None:
+        """What the name of the output ends in, where that depends on the options."""
+        return None
+
     def files(self) -> dict[str, tuple[str, ...]]:
         """Return the files that these options name, by option."""
         found = {}
@@ -129,6 +134,10 @@ class Options(BaseModel):
             if files := tuple(each for each in values if each and each not in mark.names):
                 found[name] = files
         return found
+
+    def list_files(self) -> list[str]:
+        """Return every file that work with these options may read."""
+        return [name for names in self.files().values() for name in names]
 
     def with_files(self, change: Callable[[str], str]) -> Self:
         """Return these options with the path of each file changed."""

@@ -20,7 +20,8 @@ from PIL.PngImagePlugin import PngInfo
 from impasto.cli.app import COMMANDS, run
 from impasto.cli.flags import BatchFlags, Extras
 from impasto.cli.paint import PAINT_PANELS, paint_command
-from impasto.images.reading import read_image, read_recipe
+from impasto.images.opening import read_recipe
+from impasto.images.reading import read_image
 from impasto.painting import memory_plan as plan
 from impasto.painting.options import PaintOptions
 

@@ -16,7 +16,8 @@ from PIL import Image
 
 from impasto.cli.app import run
 from impasto.cli.explore import EXPLORE_PANELS
-from impasto.images.reading import read_image, read_recipe
+from impasto.images.opening import read_recipe
+from impasto.images.reading import read_image
 
 QUICK = ["--steps", "3", "--precision", "float32", "--layout", "planes"]
 COMMANDS = {  # each with what it needs to do its work on these pictures

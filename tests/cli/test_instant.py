@@ -12,7 +12,8 @@ from conftest import draw_picture
 from PIL import Image
 
 from impasto.cli.app import run
-from impasto.images.reading import read_image, read_recipe
+from impasto.images.opening import read_recipe
+from impasto.images.reading import read_image
 from impasto.instant.model_file import load_net, save_net
 from impasto.instant.net import NET_SHAPES, DialReader, PaintingNet, code_size
 from impasto.instant.palette import Palette

@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from impasto.cli.app import run
-from impasto.images.reading import read_recipe
+from impasto.images.opening import read_recipe
 
 QUICK = ["--start-size", "64", "--steps", "2", "--precision", "float32"]
 

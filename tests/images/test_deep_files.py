@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from impasto.images.reading import read_image, read_recipe
+from impasto.images.opening import read_recipe
+from impasto.images.reading import read_image
 from impasto.images.writing import write_image
 
 RECIPE = '{"impasto": "x", "options": {}, "about": "schön"}'
@@ -78,12 +79,12 @@ def test_jpeg_says_that_it_holds_8(tmp_path):
     assert read_image(tmp_path / "x.jpg").depth == 8
 
 
-def test_a_wide_gamut_is_converted_in_8_bits_and_that_is_said(tmp_path):
+def test_a_profile_that_does_not_fit_leaves_16_bits(tmp_path):
     tifffile = pytest.importorskip("tifffile")
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     tag = [(34675, 7, len(profile), profile, True)]
     values = np.full((4, 4, 3), 0x1234, np.uint16)
     tifffile.imwrite(tmp_path / "x.tif", values, photometric="rgb", extratags=tag)
-    picture = read_image(tmp_path / "x.tif")  # a profile that does not fit is ignored
+    picture = read_image(tmp_path / "x.tif")
     assert picture.depth == 16
     assert picture.pixels[0, 0, 0, 0] == pytest.approx(0x1234 / 65535, abs=1e-7)

@@ -19,8 +19,9 @@ from conftest import draw_picture
 from PIL import Image, ImageCms, features
 
 from impasto.errors import ImageError, MissingFileError, OptionError
+from impasto.images.opening import read_recipe
 from impasto.images.picture import Picture
-from impasto.images.reading import is_same_picture, read_image, read_recipe
+from impasto.images.reading import is_same_picture, read_image
 from impasto.images.resizing import fit_size, resize_pixels, resize_tileable
 from impasto.images.writing import WRITABLE, check_writable, to_pil, write_image
 
@@ -318,7 +319,19 @@ def test_sixteen_bits_of_grey_in_files(tmp_path, suffix):
 def test_sixteen_bits_of_colour_in_png(tmp_path):
     row = struct.pack(">6H", 65535, 32768, 0, 257, 25700, 65535)
     (tmp_path / "deep.png").write_bytes(png(2, 1, 16, 2, b"\0" + row))
-    assert levels(read_image(tmp_path / "deep.png")) == [[[255, 128, 0], [1, 100, 255]]]
+    picture = read_image(tmp_path / "deep.png")
+    stored = (picture.pixels * 65535).round()[0, :, 0].T.tolist()
+    assert stored == [[65535, 32768, 0], [257, 25700, 65535]]
+    assert picture.depth == 16
+
+
+def test_sixteen_bits_in_another_gamut_are_converted_in_8_and_that_is_said(tmp_path):
+    profile = png_chunk(b"iCCP", b"P3\0\0" + zlib.compress(display_p3()))
+    row = struct.pack(">3H", 65535, 32768, 0)
+    (tmp_path / "deep.png").write_bytes(png(1, 1, 16, 2, b"\0" + row, profile))
+    picture = read_image(tmp_path / "deep.png")
+    assert picture.depth == 8
+    assert picture.notes[-1] == "read in 8 bits of its 16: its colours had to be converted"
 
 
 def test_sixteen_bits_of_colour_in_tiff(tmp_path):
@@ -335,7 +348,8 @@ def test_sixteen_bits_of_colour_in_tiff(tmp_path):
         start + struct.pack("<3H", 16, 16, 16) + bytes(4) + struct.pack("<3H", 65535, 32768, 0)
     )
     (tmp_path / "deep.tif").write_bytes(content)
-    assert levels(read_image(tmp_path / "deep.tif")) == [[[255, 128, 0]]]
+    pixels = read_image(tmp_path / "deep.tif").pixels
+    assert (pixels * 65535).round().flatten().tolist() == [65535, 32768, 0]
 
 
 @pytest.mark.parametrize(

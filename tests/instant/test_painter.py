@@ -12,8 +12,9 @@ from PIL import Image
 
 from impasto.errors import ImageError, MissingFileError, OptionError, WeightsError
 from impasto.images.color_transfer import color_statistics
+from impasto.images.opening import read_recipe
 from impasto.images.picture import Picture
-from impasto.images.reading import read_image, read_recipe
+from impasto.images.reading import read_image
 from impasto.images.writing import write_image
 from impasto.instant.model_file import save_net
 from impasto.instant.net import NET_SHAPES, DialReader, PaintingNet, code_size

@@ -13,7 +13,8 @@ from conftest import draw_picture
 from PIL import Image
 
 from impasto.errors import ImageError, OptionError
-from impasto.images.reading import read_image, read_recipe
+from impasto.images.opening import read_recipe
+from impasto.images.reading import read_image
 from impasto.lab.layer_inversions import Inversions, invert_layers, measure_psnr
 from impasto.lab.options import InvertOptions
 from impasto.system.files import working_in

@@ -16,8 +16,9 @@ from conftest import draw_picture, measure_seam
 from torch import Tensor
 
 from impasto.errors import ImageError, OptionError
+from impasto.images.opening import read_recipe
 from impasto.images.picture import Picture
-from impasto.images.reading import read_image, read_recipe
+from impasto.images.reading import read_image
 from impasto.images.resizing import resize_pixels
 from impasto.lab import dream as dreams
 from impasto.lab.dream import Dream, Excitement

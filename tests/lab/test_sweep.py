@@ -18,7 +18,8 @@ from conftest import draw_picture
 from PIL import Image
 
 from impasto.errors import ImpastoError, OptionError
-from impasto.images.reading import read_image, read_recipe
+from impasto.images.opening import read_recipe
+from impasto.images.reading import read_image
 from impasto.lab.options import SweepOptions
 from impasto.lab.studies import STUDIES, Study, study
 from impasto.lab.sweep import Sweep, is_turn, sweep

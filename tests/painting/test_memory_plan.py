@@ -15,8 +15,8 @@ from conftest import draw_picture
 
 import impasto
 from impasto.errors import ImageError, OptionError
+from impasto.images.opening import read_recipe
 from impasto.images.picture import Picture
-from impasto.images.reading import read_recipe
 from impasto.images.resizing import fit_size
 from impasto.images.tiles import choose_grid, cut_picture
 from impasto.options import format_memory, parse_memory

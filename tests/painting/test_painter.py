@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 
 import impasto
 from impasto.errors import DivergedError, ImageError, OptionError
-from impasto.images.reading import read_image, read_recipe
+from impasto.images.opening import read_recipe
+from impasto.images.reading import read_image
 from impasto.networks.weights import import_weights
 from impasto.painting import loop, painter
 from impasto.painting import memory_plan as plan

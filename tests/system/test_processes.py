@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
 
-from impasto.errors import DeviceError, ImageError, ImpastoError
-from impasto.system.processes import work_in_processes
+from impasto.errors import DeviceError, ImageError, ImpastoError, LostProcessError
+from impasto.system.processes import TalkingProcess, work_in_processes
 
 
 class Squares:
@@ -66,3 +67,66 @@ def test_work_that_is_left_ends_its_processes():
     outcomes.close()
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
+
+
+# --- processes that are talked with -------------------------------------------------------------
+
+
+def repeat(pipe, word):
+    pipe.send("ready")
+    while True:
+        message = pipe.recv()
+        if message == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        pipe.send((word, message, os.getpid()))
+
+
+def eat(pipe):
+    held = [bytearray(50 << 20)]
+    pipe.send("ready")
+    pipe.recv()
+    try:
+        for _ in range(100):
+            held.append(bytearray(50 << 20))
+    except MemoryError:
+        pipe.send(len(held))
+
+
+def never_begin(pipe):  # noqa: ARG001
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_is_talked_with_until_it_is_closed():
+    process = TalkingProcess(repeat, "again")
+    process.wait_until_ready()
+    assert process.receive(0) is None
+    process.send(1)
+    word, message, pid = process.receive(60)
+    assert (word, message) == ("again", 1)
+    assert pid == process.process.pid != os.getpid()
+    assert process.count_memory() > 1 << 20
+    process.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    process.send(2)  # nobody hears it
+
+
+def test_a_process_that_dies_says_how():
+    process = TalkingProcess(repeat, "again")
+    process.wait_until_ready()
+    process.send("die")
+    with pytest.raises(EOFError):
+        process.receive(60)
+    assert process.describe_end() == "was killed by signal 9 (out of memory?)"
+    process.close()
+    with pytest.raises(LostProcessError, match="was killed by signal 9"):
+        TalkingProcess(never_begin).wait_until_ready()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a process's data")
+def test_a_process_may_take_so_much_memory_and_no_more():
+    process = TalkingProcess(eat, most_data=400 << 20)
+    process.wait_until_ready()
+    process.send("eat")
+    assert 2 <= process.receive(60) <= 8
+    process.close()

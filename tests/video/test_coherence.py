@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -54,7 +56,7 @@ def test_all_strokes_are_new_after_a_round_of_turns(monkeypatch):
     for number in range(1, 13 + coherence.FADE):
         apart.append(float(np.abs(strokes(number, still(), GREY, new) - new).mean()))
     assert apart[0] > 0.05
-    assert all(before >= after - 1e-6 for before, after in zip(apart, apart[1:], strict=False))
+    assert all(before >= after - 1e-6 for before, after in pairwise(apart))
     assert apart[-1] < 0.2 * apart[0]  # what is left lies along the seams of patches
 
 
@@ -96,7 +98,7 @@ def test_what_was_hidden_between_paintings_is_painted_with_the_next():
 
 
 def test_a_fade_ends_with_nothing_of_the_old():
-    """Shares 1/6, 1/5 ... 1 leave 5/6, 4/6 ... 0."""
+    """Shares 1/12, 1/11 ... 1 leave 11/12, 10/12 ... 0."""
     strokes = TravellingStrokes(PATCH, PATCH, renew=24)
     left = 1.0
     middle = []
@@ -104,8 +106,8 @@ def test_a_fade_ends_with_nothing_of_the_old():
         left *= 1 - strokes._choose(number)[PATCH // 2, PATCH // 2]
         middle.append(left)
     assert min(middle) == pytest.approx(0, abs=1e-6)
-    assert middle[0] == pytest.approx(5 / 6)
-    assert middle[2] == pytest.approx(3 / 6)
+    assert middle[0] == pytest.approx(11 / 12)
+    assert middle[2] == pytest.approx(9 / 12)
 
 
 def test_turns_are_spread_evenly():

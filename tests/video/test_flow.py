@@ -68,7 +68,7 @@ def test_what_is_too_small_stands_still():
 
 
 def test_hidden_is_where_back_and_forth_do_not_lead_home():
-    """By hand: with w = (2, 0) and v, |w + v|^2 >= .01 (|w|^2 + |v|^2) + .5 where v is off by .8."""
+    """By hand: for w = (2, 0), |w + v|^2 >= .01 (|w|^2 + |v|^2) + .5 where v is off by .8."""
     back, forth = constant_flow(20, 20, 2, 0), constant_flow(20, 20, -2, 0)
     assert not find_hidden(back, forth)[:, :18].any()
     assert find_hidden(back, forth)[:, 18:].all()  # from beyond the right edge

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain, pairwise
+
 import numpy as np
 import pytest
 from film_clips import draw_pan, write_clip
 
 from impasto.video.decoding import open_film
-from impasto.video.scenes import SHARD, WINDOW, CutFinder, FilmPlan, FilmScan, read_from
+from impasto.video.scenes import WINDOW, CutFinder, FilmPlan, FilmScan, read_from
+
+SHARD = 256
 
 
 def plan_of(length: int, cuts: list[int], windows: list[int] | None = None) -> FilmPlan:
@@ -17,7 +21,7 @@ def plan_of(length: int, cuts: list[int], windows: list[int] | None = None) -> F
 def test_cuts_are_found_and_motion_is_none():
     shots = [draw_pan(12, seed=seed, step=2, size=(160, 96)) for seed in (1, 5, 9)]
     find = CutFinder()
-    cuts = [number for number, frame in enumerate(sum(shots, [])) if find(frame)]
+    cuts = [number for number, frame in enumerate(chain(*shots)) if find(frame)]
     assert cuts == [0, 12, 24]
 
 
@@ -50,10 +54,10 @@ def test_noise_alone_is_no_cut():
     ],
 )
 def test_shards_cover_a_film_once(length, cuts):
-    shards = plan_of(length, cuts).list_shards(48)
+    shards = plan_of(length, cuts).list_shards(SHARD, 48)
     assert shards[0].begin == 0
     assert shards[-1].end == length
-    for before, after in zip(shards, shards[1:], strict=False):
+    for before, after in pairwise(shards):
         assert before.end == after.begin
         assert len(before) >= SHARD // 2
     for shard in shards:
@@ -63,7 +67,7 @@ def test_shards_cover_a_film_once(length, cuts):
 
 
 def test_a_shard_begins_at_a_cut_or_so_many_frames_before():
-    shards = plan_of(1000, [0, 300]).list_shards(48)
+    shards = plan_of(1000, [0, 300]).list_shards(SHARD, 48)
     assert (shards[0].begin, shards[0].end) == (0, 300)
     assert (shards[1].begin, shards[1].lead) == (300, 300)
     assert (shards[2].begin, shards[2].lead) == (300 + SHARD, 300 + SHARD - 48)
@@ -88,7 +92,7 @@ def test_a_plan_is_kept_as_plain_data():
 
 
 def test_a_scan_samples_windows_and_cuts(tmp_path):
-    frames = draw_pan(WINDOW + 30, size=(32, 32)) + [draw_pan(1, seed=7, size=(32, 32))[0][::-1]]
+    frames = [*draw_pan(WINDOW + 30, size=(32, 32)), draw_pan(1, seed=7, size=(32, 32))[0][::-1]]
     film = open_film(write_clip(tmp_path / "film.mp4", frames))
     scan = FilmScan(film, (32, 32), 0.0, None)
     sampled = [len(some) for _, some in scan.steps() if len(some)]

@@ -119,6 +119,17 @@ COMMANDS = {
         "Paint a film in the manner of a picture: steady, sharp, with its sound.",
         "show_video_help",
     ),
+    "live": Command(
+        "video",
+        "[CAMERA] --style PICTURE [--to window|pipe|DEVICE]",
+        "Paint what a camera sees, as it comes.",
+        "show_video_help",
+    ),
+    "serve": Command(
+        "serve",
+        "[--folder FOLDER] [--port PORT]",
+        "Serve the HTTP API, and work through its jobs; they survive whatever is killed.",
+    ),
     "paint": Command(
         "paint",
         "PHOTOGRAPH --style PICTURE [--output PAINTING]",
@@ -150,6 +161,9 @@ for name, command in COMMANDS.items():
         help_formatter=import_later(command.module, command.panels) if command.panels else None,
         usage=f"Usage: impasto {name} {command.usage} [OPTIONS]",
     )
+app.command(
+    "impasto.cli.jobs:jobs", help="The queue of 'impasto serve': list, show, cancel, run-again."
+)
 app.command("impasto.cli.weights:weights", help="Weight files: list, fetch, import, verify, path.")
 
 # --- what there is ------------------------------------------------------------------------------

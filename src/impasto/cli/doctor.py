@@ -38,6 +38,9 @@ LIBRARIES = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "openvino": "openvino",
+    "fastapi": "studio",
+    "uvicorn": "studio",
+    "websockets": "studio",
 }
 
 

@@ -101,7 +101,7 @@ def read_carried_recipe(path: Path) -> str | None:
         from impasto.video.joining import read_film_recipe
 
         return read_film_recipe(path)
-    from impasto.images.reading import read_recipe
+    from impasto.images.opening import read_recipe
 
     return read_recipe(path)
 

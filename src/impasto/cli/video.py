@@ -9,8 +9,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from impasto.cli.console import INTERRUPTED, say, show_panels, unwrapped
-from impasto.cli.flags import Habits, LikeFlag, OutputFlag, StyleFlag
+from impasto.cli.console import INTERRUPTED, choose_tell, say, show_panels, unwrapped
+from impasto.cli.flags import Habits, LikeFlag, OutputFlag, QuietFlag, StyleFlag
 from impasto.cli.outputs import check_named, list_read, refuse_overwriting
 from impasto.cli.recipe_inputs import (
     apply_recipe,
@@ -24,7 +24,7 @@ from impasto.cli.running import Notes, drive
 from impasto.errors import OptionError, plural
 from impasto.operations import find_operation
 from impasto.system.files import resolve_path
-from impasto.video.options import AnimateOptions
+from impasto.video.options import AnimateOptions, LiveOptions
 from impasto.work import Described, Request
 
 JobsFlag = Annotated[int, Parameter(validator=Number(gte=1))]
@@ -40,6 +40,7 @@ show_video_help = show_panels(
         "--from": "What of the film",
         "--codec": "What is written",
         "--device": "The machine",
+        "--camera-size": "The camera",
     }
 )
 
@@ -186,3 +187,51 @@ def make_film(request: Request, output: Path, habits: Habits) -> int:
         return 0
     say(f"stopped; what is done is in {what}; the same command goes on from there")
     return INTERRUPTED
+
+
+# --- as it comes ----------------------------------------------------------------------------------
+
+
+@unwrapped
+def live_command(
+    source: str = "0",
+    /,
+    *,
+    style: StyleFlag = None,
+    to: str = "window",
+    seconds: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
+    quiet: QuietFlag = False,
+    options: Annotated[LiveOptions, Parameter(name="*")] = LiveOptions(),  # noqa: B008
+) -> int:
+    """Paint what a camera sees, as it comes; what comes too fast is left out, never queued.
+
+    Parameters
+    ----------
+    source
+        The camera, by its number or its name; or a film, which is played in its own time.
+    style
+        The picture in whose manner it is painted; repeated, the key n goes on to the next. Up and
+        down turn the style weight, where the network has a dial, or else the strength.
+    to
+        Where it is shown: window; pipe, as in "--to pipe | ffplay -"; or a virtual camera,
+        /dev/video2.
+    seconds
+        Stop after so long.
+    quiet
+        Say nothing but errors.
+    """
+    if not style:
+        raise OptionError("live needs a picture: --style PICTURE")
+    check_named(*style)
+    from impasto.video.live import LiveShow
+
+    show = LiveShow(source, style, options, to)
+    tell = choose_tell(quiet)
+    for note in show.notes:
+        tell(f"note: {note}")
+    try:
+        shown = show.run(seconds)
+    except KeyboardInterrupt:
+        shown = show.summary()
+    tell(shown)
+    return 0

@@ -35,7 +35,7 @@ def find_pictures(source: str | os.PathLike[str]) -> list[Path]:
 def is_picture(path: Path) -> bool:
     """Return whether a file's name is that of a picture which can be read, and not hidden."""
     # Imported here: what lists commands and their flags does without it.
-    from impasto.images.reading import list_suffixes
+    from impasto.images.opening import list_suffixes
 
     return path.suffix.lower() in list_suffixes() and not path.name.startswith(".")
 

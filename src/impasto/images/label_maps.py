@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from impasto.errors import ImageError
 from impasto.images.masks import describe_resizing, resize_mask
+from impasto.images.opening import DEFAULT_MEGAPIXELS
 from impasto.images.picture import ImageSource, Picture
-from impasto.images.reading import DEFAULT_MEGAPIXELS, read_image
+from impasto.images.reading import read_image
 
 _LEAST_SHARE = 0.002  # of a label map; stray colours that cover less are given to the nearest label
 _NEAR_COLOR = 40.0  # 8-bit levels, Euclidean, by which JPEG moves a label's colour at most

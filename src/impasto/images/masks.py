@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from impasto.errors import ImageError, OptionError, suggest
 from impasto.images.color_spaces import LUMA
+from impasto.images.opening import DEFAULT_MEGAPIXELS
 from impasto.images.picture import ImageSource
-from impasto.images.reading import DEFAULT_MEGAPIXELS, read_image
+from impasto.images.reading import read_image
 
 _BLACK = 0.5 / 255  # what 8 bits would round to black
 _ROUNDING = 1e-6  # of weights that sum to 1

@@ -7,8 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from impasto.images.opening import DEFAULT_MEGAPIXELS
 from impasto.images.picture import ImageSource, Picture
-from impasto.images.reading import DEFAULT_MEGAPIXELS, read_image
+from impasto.images.reading import read_image
 
 
 def fill_transparent(pixels: Tensor, alpha: Tensor | None) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from impasto.errors import ImageError, describe_reason
 from impasto.images.deep_files import DEEP_FORMATS, DEEP_SCALE, encode_png, encode_tiff
-from impasto.images.reading import RECIPE_KEY
+from impasto.images.opening import RECIPE_KEY
 from impasto.system.files import check_place, replace_file
 
 # Only formats that can carry the recipe, which is why BMP and GIF are not here.

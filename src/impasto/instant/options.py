@@ -180,3 +180,8 @@ class ExportOptions(Options):
         description="How strongly the style pulls, from 1.5 to 150; 15 if not given. For a network "
         "for any style that has a dial.",
     )
+
+    @property
+    def suffix(self) -> str | None:
+        """What the name of the file ends in; nothing for a folder."""
+        return ".onnx" if self.for_ == "programs" else ""

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from impasto.errors import ImageError, ImpastoError, MissingFileError
 from impasto.images.folders import is_picture, walk_files
-from impasto.images.reading import DEFAULT_MEGAPIXELS
+from impasto.images.opening import DEFAULT_MEGAPIXELS
 from impasto.images.resizing import fit_size, resize_pixels
 from impasto.images.transparency import read_opaque
 from impasto.instant.distributed import Team

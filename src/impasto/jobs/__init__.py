@@ -1,1 +1,1 @@
-"""Many paintings in one go."""
+"""Many paintings in one go, and a queue of jobs that outlives every process that works on it."""

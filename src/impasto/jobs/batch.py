@@ -63,7 +63,7 @@ def is_painting(path: Path, folder: Path) -> bool:
     """Return whether this lies in the folder and carries a recipe."""
     if resolve_path(path).parent != resolve_path(folder):
         return False
-    from impasto.images.reading import read_recipe
+    from impasto.images.opening import read_recipe
 
     try:
         return read_recipe(path) is not None

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from impasto.images.color_spaces import split_luma
+from impasto.images.opening import DEFAULT_MEGAPIXELS
 from impasto.images.picture import ImageSource
-from impasto.images.reading import DEFAULT_MEGAPIXELS
 from impasto.images.resizing import resize_pixels
 from impasto.images.transparency import read_opaque
 from impasto.networks.weights import load_backbone, load_tensors

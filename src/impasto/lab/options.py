@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -156,6 +158,17 @@ class FeaturesOptions(Options):
 _MANY_SIZE = "Long side of each picture in pixels; 256, or the photograph's own if that is less."
 
 
+def _find_files(settings: Iterable[str]) -> list[str]:
+    """Return the files among the values of ``init=a.png,noise``; what names no option has none."""
+    marks, found = PaintOptions.file_marks(), []
+    for setting in settings:
+        name, _, said = setting.partition("=")
+        mark = marks.get(name.strip().replace("-", "_"))
+        words = re.split(r"[,+]", said) if mark else ()
+        found += [word.strip() for word in words if mark and word.strip() not in mark.names]
+    return list(filter(None, found))
+
+
 class SweepOptions(PaintOptions):
     """Options crossed with one another, and a picture for each."""
 
@@ -171,6 +184,10 @@ class SweepOptions(PaintOptions):
     )
     size: Side | None = PaintOptions.again("size", None, _MANY_SIZE)
 
+    def list_files(self) -> list[str]:
+        """Return every file that is read, those that are varied among them."""
+        return [*super().list_files(), *_find_files(self.vary)]
+
 
 class TuneOptions(PaintOptions):
     """Options searched for what comes near to both, the style and the photograph."""
@@ -184,6 +201,10 @@ class TuneOptions(PaintOptions):
         "above 0) or content_layer=relu3_1,relu4_1; may be repeated.",
     )
     size: Side | None = PaintOptions.again("size", None, _MANY_SIZE)
+
+    def list_files(self) -> list[str]:
+        """Return every file that is read, those that are searched among them."""
+        return [*super().list_files(), *_find_files(self.search)]
 
 
 class ReportOptions(Options):

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from impasto.errors import OptionError
+from impasto.images.opening import check_megapixels
 from impasto.images.picture import ImageSource, InputPictures
-from impasto.images.reading import check_megapixels, read_image
+from impasto.images.reading import read_image
 from impasto.images.resizing import resize_pixels, resize_tileable
 from impasto.lab.options import TextureOptions, parse_size
 from impasto.networks.autotune import load_tuned_backbone

@@ -1,4 +1,4 @@
-"""Tasks in several processes: each makes a worker once, and calls it with its tasks."""
+"""Work in other processes: tasks shared out among several, and one that is talked with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from impasto.errors import DeviceError, ImpastoError
+from impasto.errors import DeviceError, ImpastoError, LostProcessError
+from impasto.system.files import read_first_line
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -84,6 +85,110 @@ def work_in_processes(
                 yield outcome
     finally:
         _end(hands)
+
+
+class TalkingProcess:
+    """A process that runs ``serve(pipe, *given)``, which takes messages and sends others.
+
+    The first that it sends says that it is ready. It ends with this one, however that dies. What
+    goes wrong in ``serve`` ends it.
+    """
+
+    def __init__(
+        self, serve: Callable[..., None], *given: Any, most_data: int | None = None, nice: int = 0
+    ) -> None:
+        """``most_data`` are the bytes that it may take, where the system can see to that."""
+        from multiprocessing import get_context
+
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        context = get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(
+            target=_talk, args=(theirs, serve, given, most_data, nice), name="impasto", daemon=True
+        )
+        with _blocking_interrupts():
+            self.process.start()
+        theirs.close()
+
+    def wait_until_ready(self, seconds: float = 60.0) -> None:
+        """Wait until it has started, which on a busy machine takes longer than what follows."""
+        try:
+            self.receive(seconds)
+        except EOFError:
+            how = self.describe_end()
+            self.close()
+            raise LostProcessError(how) from None
+
+    def send(self, message: object) -> None:
+        """Send a message; a process that is dead gets none."""
+        with suppress(OSError):
+            self.pipe.send(message)
+
+    def receive(self, seconds: float | None = None) -> Any:
+        """Return its next message; None if none came in time. If it is dead, raise an EOFError."""
+        if not self.pipe.poll(seconds):
+            return None
+        try:
+            return self.pipe.recv()
+        except OSError:
+            raise EOFError from None
+
+    def count_memory(self) -> int:
+        """Return the bytes that it holds; 0 where the system does not say."""
+        pages = read_first_line(f"/proc/{self.process.pid}/statm").split()
+        return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else 0
+
+    def describe_end(self) -> str:
+        """Return how it died, in words."""
+        self.process.join(PATIENCE)
+        return _describe_death(self.process.exitcode)
+
+    def close(self, seconds: float = 0.0) -> None:
+        """End it, with so much time to do that by itself."""
+        self.pipe.close()
+        if seconds:
+            self.process.join(seconds)
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join()
+
+
+@contextmanager
+def _blocking_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C from children that this thread starts; it may be any thread."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _talk(
+    pipe: Connection, serve: Callable[..., None], given: Any, most_data: int | None, nice: int
+) -> None:
+    """Serve until the other end is closed: the life of a process that is talked with."""
+    from multiprocessing import parent_process
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent: Any = parent_process()
+
+    def follow_parent() -> None:
+        parent.join()
+        os._exit(1)  # at once, whatever it is at: files are whole or absent
+
+    threading.Thread(target=follow_parent, daemon=True).start()
+    if sys.platform != "win32":
+        os.nice(nice)
+        if most_data is not None:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_DATA, (most_data, most_data))
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(EOFError, OSError):  # the other end was closed
+        serve(pipe, *given)
 
 
 def _hire(make_worker: Callable[[], Any], task: Any) -> Hand:

@@ -14,9 +14,9 @@ import numpy as np
 from impasto.video.flow import Motion, import_cv2, warp
 
 PATCH = 32  # pixels of a side that are painted anew together
-FADE = 6  # frames in which new strokes take the place of old ones
+FADE = 12  # frames in which new strokes take the place of old ones
 COARSE_KEPT = 0.8  # of the coarse part, from one painting to the next
-SOFTEN = 0.12  # of linear interpolation in a warp: cubic alone sharpens, each time
+SOFTEN = 0.1  # of linear interpolation in a warp: cubic alone sharpens, each time
 _SPLIT = 4.0  # pixels: the deviation of the blur that parts coarse from fine
 _SHRINK = 4  # times that the coarse part is computed smaller
 _SEAM = 9  # pixels in which patches pass into each other

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +22,9 @@ import numpy as np
 from PIL import Image
 
 from impasto.errors import ImageError, ImpastoError, MissingFileError, describe_reason
+from impasto.images.opening import list_suffixes
 from impasto.images.picture import hash_picture_file
-from impasto.images.reading import list_suffixes, read_image
+from impasto.images.reading import read_image
 from impasto.images.resizing import fit_size
 from impasto.images.writing import to_pil
 from impasto.system.files import find_target
@@ -188,7 +190,7 @@ class ContainerReader(FilmReader):
             max(0, round(Fraction(start, 10**6) / time_base)),
             stream.frames,
             max((part.bits for part in form.components), default=8) if form else 8,
-            bool(form and any(part.is_alpha for part in form.components)) or _has_alpha_tag(stream),
+            bool(form and any(part.is_alpha for part in form.components)) or has_alpha_tag(stream),
             aspect,
             tuple(notes),
             self.path,
@@ -254,9 +256,10 @@ def _is_cover(stream: Any) -> bool:
     return bool(getattr(stream.disposition, "value", 0) & 0x400)
 
 
-def _has_alpha_tag(stream: Any) -> bool:
+def has_alpha_tag(stream: Any) -> bool:
     """Return whether a VP9 has a second picture for transparency, as its container says."""
-    return bool(stream.metadata.get("alpha_mode") == "1")
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    return tags.get("alpha_mode") == "1"
 
 
 def _decode(container: Any, stream: Any, damaged: list[None]) -> Iterator[Any]:
@@ -292,11 +295,37 @@ def demux_all(container: Any, streams: Any, damaged: list[None]) -> Iterator[Any
 
 def _choose_decoder(av: Any, stream: Any) -> Any:
     """Return a decoder that sees a VP9's transparency, or None for the usual one."""
-    if not (_has_alpha_tag(stream) and "libvpx-vp9" in av.codecs_available):
+    if not (has_alpha_tag(stream) and "libvpx-vp9" in av.codecs_available):
         return None
     decoder = av.CodecContext.create("libvpx-vp9", "r")
     decoder.extradata = stream.codec_context.extradata
     return decoder
+
+
+def read_camera(source: str, long_side: int) -> tuple[tuple[int, int], Iterator[np.ndarray]]:
+    """Open a camera, by its number or its system's name; return the size, and frames (H, W, 3)."""
+    av = require("av", "a camera needs PyAV", extra="video")
+    kinds = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
+    kind = kinds.get(sys.platform)
+    if kind is None:
+        raise ImageError(f"no cameras are known on {sys.platform}")
+    name = f"/dev/video{source}" if source.isdecimal() and kind == "v4l2" else source
+    try:
+        container = av.open(name, format=kind)
+        stream = container.streams.video[0]
+    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+        reason = describe_reason(error)
+        raise MissingFileError(f"there is no film and no camera {source!r}: {reason}") from None
+    own = stream.codec_context.width, stream.codec_context.height
+    width, height = own if max(own) <= long_side else fit_size(*own, long_side)
+
+    def frames() -> Iterator[np.ndarray]:
+        with container:
+            for frame in container.decode(stream):
+                small = frame.reformat(width=width, height=height, format="rgb24")
+                yield small.to_ndarray()
+
+    return (width, height), frames()
 
 
 # --- pictures -------------------------------------------------------------------------------------

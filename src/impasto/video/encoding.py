@@ -1,13 +1,14 @@
 """Films out, one piece after the other: which codec goes into which container, and encoding.
 
-A piece is a .nut file with one video whose frames have the numbers 0, 1, 2 ... as timestamps;
-``joining`` puts pieces together, without encoding them again, and gives them their times.
+A piece is a file with one video, a frame for each tick of its rate; ``joining`` puts pieces
+together, without encoding them again, and gives them their times.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from impasto.errors import ImageError, OptionError, suggest
+from impasto.errors import ImageError, OptionError, describe_reason, suggest
 from impasto.system.files import check_place
 from impasto.system.optional import require
 
@@ -36,6 +37,7 @@ class Codec:
     preset: str | None = None
     options: dict[str, str] = field(default_factory=dict)
     halves: bool = True  # four pixels share a colour, so that sides are even
+    piece: str = "nut"  # the container of pieces, by libav's name
 
 
 CODECS = {
@@ -55,9 +57,12 @@ CODECS = {
         "yuva420p",
         crf=24,
         options={"b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"},
+        piece="matroska",  # .nut drops the second picture, of transparency
     ),
-    "av1": Codec("libsvtav1", "yuv420p", "yuv420p10le", crf=28, preset="8"),
-    "prores": Codec("prores_ks", "yuv422p10le", "yuv422p10le", "yuva444p10le", "yuva444p10le"),
+    "av1": Codec("libsvtav1", "yuv420p", "yuv420p10le", crf=28, preset="8", piece="matroska"),
+    "prores": Codec(
+        "prores_ks", "yuv422p10le", "yuv422p10le", "yuva444p10le", "yuva444p10le", piece="mov"
+    ),
     "ffv1": Codec("ffv1", "bgr0", "gbrp10le", "bgra", halves=False),
     "mpeg4": Codec("mpeg4", "yuv420p", options={"qmin": "2", "qmax": "4"}),
 }
@@ -178,8 +183,8 @@ class PieceWriter:
     def __init__(self, path: Path, encoding: Encoding) -> None:
         self.av = require("av", "films need PyAV", extra="video")
         self.encoding, self.count = encoding, 0
-        self.container = self.av.open(str(path), "w", format="nut")
         codec = CODECS[encoding.codec]
+        self.container = self.av.open(str(path), "w", format=codec.piece)
         stream = self.container.add_stream(codec.encoder, rate=encoding.rate)
         stream.width, stream.height = encoding.size
         stream.pix_fmt = encoding.pixels
@@ -191,6 +196,8 @@ class PieceWriter:
             context.color_range = 1  # as television has it
         if encoding.aspect != 1:
             context.sample_aspect_ratio = encoding.aspect
+        if codec.encoder == "libvpx-vp9" and encoding.keeps_alpha:
+            stream.metadata["alpha_mode"] = "1"
         self.stream = stream
 
     def add(self, pixels: np.ndarray, alpha: np.ndarray | None = None) -> None:
@@ -230,7 +237,55 @@ class PieceWriter:
 def read_piece(path: Path) -> Iterator[np.ndarray]:
     """Yield the frames of a lossless piece: (H, W, 3 or 4), uint8."""
     av = require("av", "films need PyAV", extra="video")
-    with av.open(str(path), format="nut") as container:
+    with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             clear = any(part.is_alpha for part in frame.format.components)
             yield frame.to_ndarray(format="rgba" if clear else "rgb24")
+
+
+# --- streams --------------------------------------------------------------------------------------
+
+FrameWriter = tuple[Callable[[np.ndarray], None], Callable[[], None]]  # takes a frame; ends
+
+
+def open_pipe(target: str, size: tuple[int, int], rate: float) -> FrameWriter:  # noqa: ARG001
+    """Return what writes frames to standard output as YUV4MPEG2, which players read from a pipe."""
+    av = require("av", "films need PyAV", extra="video")
+    width, height = (side - side % 2 for side in size)
+    pace = Fraction(rate).limit_denominator(1001)
+    out = sys.stdout.buffer
+    head = f"YUV4MPEG2 W{width} H{height} F{pace.numerator}:{pace.denominator} Ip A1:1 C420mpeg2\n"
+    out.write(head.encode())
+
+    def write(frame: np.ndarray) -> None:
+        even = np.ascontiguousarray(frame[:height, :width])
+        picture = av.VideoFrame.from_ndarray(even, format="rgb24")
+        planes = picture.reformat(format="yuv420p", dst_colorspace=BT709).to_ndarray()
+        out.write(b"FRAME\n" + planes.tobytes())
+        out.flush()
+
+    return write, out.flush
+
+
+def open_virtual_camera(target: str, size: tuple[int, int], rate: float) -> FrameWriter:
+    """Return what writes frames to the device of a virtual camera (v4l2loopback)."""
+    av = require("av", "films need PyAV", extra="video")
+    if "v4l2" not in av.formats_available:
+        raise ImageError("this build of PyAV writes to no virtual camera; use --to pipe")
+    width, height = (side - side % 2 for side in size)
+    try:
+        container = av.open(target, "w", format="v4l2")
+        stream = container.add_stream("rawvideo", rate=Fraction(rate).limit_denominator(1001))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        container.start_encoding()
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = describe_reason(error)
+        raise ImageError(f"{target!r} takes no frames: {reason}") from None
+
+    def write(frame: np.ndarray) -> None:
+        even = np.ascontiguousarray(frame[:height, :width])
+        picture = av.VideoFrame.from_ndarray(even, format="rgb24").reformat(format="yuv420p")
+        for packet in stream.encode(picture):
+            container.mux(packet)
+
+    return write, container.close

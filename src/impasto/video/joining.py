@@ -21,11 +21,11 @@ import torch
 from PIL import Image
 
 from impasto.errors import ImageError, ImpastoError, describe_reason, plural
-from impasto.images.reading import RECIPE_KEY
+from impasto.images.opening import RECIPE_KEY
 from impasto.images.writing import make_exif, write_image
 from impasto.system.files import make_folder, replacing
 from impasto.system.optional import require
-from impasto.video.decoding import FilmFacts, demux_all, open_container
+from impasto.video.decoding import FilmFacts, demux_all, has_alpha_tag, open_container
 from impasto.video.encoding import FILM_FORMATS, FilmFormat, read_piece
 from impasto.video.film import choose_palette
 
@@ -73,7 +73,7 @@ class Joining:
         av = require("av", "films need PyAV", extra="video")
         quick = {"movflags": "+faststart"} if form.container in ("mp4", "mov") else {}
         with ExitStack() as stack:
-            first = stack.enter_context(av.open(str(self.pieces[0]), format="nut"))
+            first = stack.enter_context(av.open(str(self.pieces[0])))
             out = stack.enter_context(
                 av.open(str(beside), "w", format=form.container, options=quick)
             )
@@ -82,6 +82,8 @@ class Joining:
             own = first.streams.video[0]
             video = out.add_stream_from_template(own)
             video.time_base = self.unit
+            if has_alpha_tag(own):
+                video.metadata["alpha_mode"] = "1"
             queues = [self._list_video(video, self.facts.rate)]
             if self.sound and self.facts.container is not None:
                 source = stack.enter_context(open_container(self.facts.container))
@@ -100,7 +102,7 @@ class Joining:
         delay = max(n - shown for order in orders for n, shown in enumerate(order))
         begun, unit = 0, self.unit
         for path, order in zip(self.pieces, orders, strict=True):
-            with av.open(str(path), format="nut") as piece:
+            with av.open(str(path)) as piece:
                 packets = (packet for packet in piece.demux(video=0) if packet.pts is not None)
                 for number, (packet, shown) in enumerate(zip(packets, order, strict=True)):
                     packet.pts = self._time(begun + shown)
@@ -112,7 +114,7 @@ class Joining:
 
     def _order_frames(self, av: Any, path: Path, rate: Fraction) -> list[int]:
         """Return the numbers of a piece's frames in the order in which they are coded."""
-        with av.open(str(path), format="nut") as piece:
+        with av.open(str(path)) as piece:
             stamps = [
                 round(packet.pts * packet.time_base * rate)
                 for packet in piece.demux(video=0)
@@ -130,9 +132,9 @@ class Joining:
 
     # --- sound and subtitles
 
-    def _open_tracks(self, av: Any, source: Any, out: Any, form: FilmFormat) -> dict[int, _Track]:
+    def _open_tracks(self, av: Any, source: Any, out: Any, form: FilmFormat) -> dict[int, Track]:
         """Return what takes the packets of each stream that goes in, by the stream's number."""
-        tracks: dict[int, _Track] = {}
+        tracks: dict[int, Track] = {}
         for stream in (*source.streams.audio, *source.streams.subtitles):
             name = stream.codec_context.name if stream.codec_context else "unknown"
             what = "sound" if stream.type == "audio" else "subtitles"
@@ -146,7 +148,7 @@ class Joining:
         self.tracks = tracks
         return tracks
 
-    def _list_tracks(self, source: Any, tracks: dict[int, _Track]) -> Iterator[tuple[float, Any]]:
+    def _list_tracks(self, source: Any, tracks: dict[int, Track]) -> Iterator[tuple[float, Any]]:
         """Yield the packets of sound and subtitles, from the time on at which the film begins."""
         begin = (self.facts.origin + self.shift) * self.unit
         end = begin + self.times[-1] * self.unit if self.is_cut else None
@@ -225,17 +227,19 @@ def _goes_in(stream: Any, out: Any, form: FilmFormat) -> bool:
 # --- what takes packets ---------------------------------------------------------------------------
 
 
-class _Track:
-    """A stream of the new film."""
+class Track:
+    """A stream of the new film that takes the packets of an old one."""
 
     def __init__(self, stream: Any) -> None:
         self.stream, self.mended = stream, 0
         self.last: int | None = None
 
     def take(self, packet: Any) -> Iterator[tuple[float, Any]]:
+        """Yield what comes of a packet, and when it is due."""
         raise NotImplementedError
 
     def end(self) -> Iterator[tuple[float, Any]]:
+        """Yield what is left at the end."""
         return iter(())
 
     def order(self, packet: Any) -> Any:
@@ -247,7 +251,7 @@ class _Track:
         return packet
 
 
-class _Copy(_Track):
+class _Copy(Track):
     """Takes packets as they are."""
 
     def __init__(self, own: Any, stream: Any) -> None:
@@ -263,7 +267,7 @@ class _Copy(_Track):
         yield at, packet
 
 
-class _Encode(_Track):
+class _Encode(Track):
     """Decodes sound, and encodes it anew."""
 
     def __init__(self, av: Any, own: Any, out: Any, codec: str) -> None:

@@ -61,7 +61,7 @@ class FramesOptions(OnePassOptions):
         description="Let strokes travel with what moves; or else paint each frame by itself.",
     )
     renew: Annotated[int, Field(ge=2, le=240)] = Field(
-        default=24,
+        default=32,
         description="Frames in which all strokes are painted anew, patch by patch.",
     )
     every: Annotated[int, Field(ge=1, le=24)] = Field(
@@ -116,6 +116,10 @@ class AnimateOptions(FramesOptions):
         default=8, description="Bits of each colour, in and out, where the film has them."
     )
     sound: bool = Field(default=True, description="Keep sound and subtitles.")
+    shard: Annotated[int, Field(ge=8, le=100_000)] = Field(
+        default=256,
+        description="Frames, about, that are painted in one go: what a kill can cost.",
+    )
     side_by_side: bool = Field(default=False, description="Show the film itself on the left.")
     measure: bool = Field(
         default=False,

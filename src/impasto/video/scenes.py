@@ -17,7 +17,6 @@ import numpy as np
 from impasto.video.decoding import FilmFrame, FilmReader
 from impasto.video.flow import MotionFinder, shrink_frame, to_grey
 
-SHARD = 256  # frames, about: what is lost at most when work is killed
 WINDOW = 96  # frames that colours and normalisations are measured for at once
 SAMPLES = (2, 18, 48, 78)  # of a window's frames, those that are measured
 SCENE_SAMPLES = 8  # of a scene's frames, at most, where scenes are measured whole
@@ -75,15 +74,20 @@ class FilmPlan:
         share = (frame - middles[after - 1]) / (middles[after] - middles[after - 1])
         return [(mine[after - 1], 1 - share), (mine[after], share)]
 
-    def list_shards(self, lead: int) -> list[Shard]:
-        """Cut the film: at cuts where there are some, and else with so many frames before."""
+    def list_shards(self, length: int, lead: int) -> list[Shard]:
+        """Cut the film into shards of about a length: at cuts where there are some.
+
+        Else so many frames before the first are painted too.
+        """
         shards: list[Shard] = []
         begin = 0
         while begin < len(self):
-            near = [cut for cut in self.cuts if begin + SHARD // 2 <= cut <= begin + SHARD * 3 // 2]
-            end = near[-1] if near else begin + SHARD
+            near = [
+                cut for cut in self.cuts if begin + length // 2 <= cut <= begin + length * 3 // 2
+            ]
+            end = near[-1] if near else begin + length
             # No tail of a few frames.
-            end = len(self) if len(self) - end < SHARD // 4 and not near else min(end, len(self))
+            end = len(self) if len(self) - end < length // 4 and not near else min(end, len(self))
             first = max(self.scene(begin)[0], begin - lead)
             shards.append(Shard(len(shards), begin, end, first))
             begin = end

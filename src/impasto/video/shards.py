@@ -28,7 +28,7 @@ from impasto.video.frame_painters import make_clip_painter
 from impasto.video.looks import ClipPainter, Look, Moment, mix_looks
 from impasto.video.measures import SteadinessMeter, StyleGauge, Sums
 from impasto.video.options import AnimateOptions, split_range
-from impasto.video.painted_before import PaintedBefore
+from impasto.video.painted_before import DISTANCES, PaintedBefore
 from impasto.video.pipeline import RunBehind, run_ahead
 from impasto.video.scenes import FilmPlan, Shard, read_from
 
@@ -161,9 +161,13 @@ class FilmStudio:
     def list_shards(self) -> list[Shard]:
         """Return the shards of the plan."""
         options = self.options
-        if not options.steady or self.painter.steadied == "what is held":
-            return self.plan.list_shards(0)
-        return self.plan.list_shards(_LEADS * options.renew if options.with_ == "instant" else 8)
+        leads = {
+            "strokes": _LEADS * options.renew,
+            "frames before": DISTANCES[-1],
+            "what is held": 0,
+        }
+        lead = leads[self.painter.steadied] if options.steady else 0
+        return self.plan.list_shards(options.shard, lead)
 
     def name_piece(self, shard: Shard) -> Path:
         """Return the file of a shard's frames."""
@@ -338,7 +342,8 @@ def to_bytes(pixels: np.ndarray) -> np.ndarray:
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """Return a frame as (1, 3, H, W) float32 in [0, 1]."""
     if pixels.dtype == np.uint8:
-        return torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div_(255).contiguous()
+        own = pixels if pixels.flags.writeable else pixels.copy()  # torch takes no others
+        return torch.from_numpy(own).permute(2, 0, 1)[None].float().div_(255).contiguous()
     values = torch.from_numpy(pixels.astype(np.float32))
     return values.permute(2, 0, 1)[None].div(65535).contiguous()
 

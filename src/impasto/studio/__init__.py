@@ -1,0 +1,1 @@
+"""The server: an HTTP API over jobs, and who may use it."""
