@@ -177,9 +177,8 @@ def test_the_strength_changes_over_a_film(dusk, tmp_path):
 
 
 def test_a_table_of_colours(tmp_path):
-    table = tmp_path / "look.CUBE"
-    write_lut(tmp_path / "look.cube", tabulate(lambda pixels: 1 - pixels), "negative")
-    (tmp_path / "look.cube").rename(table)
+    table = tmp_path / "look.cube"
+    write_lut(table, tabulate(lambda pixels: 1 - pixels), "negative")
     frames = draw_travel(3)
     film = write_frames(tmp_path / "film", frames)
     options = AnimateOptions.read(WITH)
@@ -189,7 +188,7 @@ def test_a_table_of_colours(tmp_path):
     for frame, own in zip(read_frames(tmp_path / "relit"), frames, strict=True):
         assert np.abs(frame.astype(int) - (255 - own)).max() <= 1
     recipe = work.result().recipe  # type: ignore[attr-defined]
-    assert recipe["lut"] == ["look.CUBE"]
+    assert recipe["lut"] == ["look.cube"]
     assert recipe["digests"]["lut"]
 
 
@@ -244,7 +243,7 @@ def test_what_does_not_go_is_one_line(dusk, tmp_path, options, message):
         ({"like": ("a.png",)}, {}, "--like goes with --with relight"),
         ({"lut": ("a.cube",)}, {"with_": "paint"}, "--lut goes with --with relight"),
         ({}, WITH, "relight needs a picture to be like, or a table of colours"),
-        ({"like": ("a.png",), "lut": ("a.cube",)}, WITH, "a table of colours goes alone"),
+        ({"like": ("a.png",), "lut": ("a.cube",)}, WITH, "a table of colours: one of both"),
     ],
 )
 def test_inputs_that_do_not_go_together(tmp_path, inputs, options, message):
@@ -258,4 +257,6 @@ def test_inputs_that_do_not_go_together(tmp_path, inputs, options, message):
 def test_a_table_that_is_not_there(tmp_path):
     film = write_frames(tmp_path / "film", [draw_picture(32, 32)] * 2)
     with pytest.raises(MissingFileError, match="no such file"):
-        animate(film, tmp_path / "none.cube", tmp_path / "b.mp4", WITH)
+        animate(film, [], tmp_path / "b.mp4", WITH, lut=tmp_path / "none.cube")
+    with pytest.raises(OptionError, match="a table of colours goes with --with relight"):
+        animate(film, [], tmp_path / "b.mp4", lut=tmp_path / "none.cube")

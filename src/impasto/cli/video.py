@@ -92,7 +92,7 @@ def animate_command(
     if options.with_ == "relight":
         if style or style_at:
             raise OptionError("with --with relight, give --like PICTURE, or --lut TABLE")
-        inputs = name_lights(like, lut, recipe, habits)
+        inputs = find_lights(like, lut, recipe, habits)
     else:
         if like or lut:
             raise OptionError("--like and --lut go with --with relight")
@@ -101,7 +101,7 @@ def animate_command(
             if styles:
                 raise OptionError("--style and --style-at: give one of them")
             styles, options = read_style_times(style_at, options)
-        inputs = {"style": tuple(name_styles(styles, recipe, options, habits))}
+        inputs = {"style": tuple(find_film_styles(styles, recipe, options, habits))}
     named = [name for names in inputs.values() for name in names] or [options.model or ""]
     output = output or Path("-".join(Path(name).stem for name in (film, *named)) + ".mp4")
     request = Request({"film": (film,), **inputs}, options, output=output, jobs=jobs)
@@ -128,7 +128,7 @@ def read_style_times(
     return [path for _, path in sorted(pairs, key=lambda pair: pair[0])], options
 
 
-def name_styles(
+def find_film_styles(
     styles: list[str], recipe: str | None, options: AnimateOptions, habits: Habits
 ) -> list[str]:
     """Return the styles that are named, or those of the recipe."""
@@ -144,7 +144,7 @@ def name_styles(
     return styles
 
 
-def name_lights(
+def find_lights(
     like: list[str] | None, lut: Path | None, recipe: str | None, habits: Habits
 ) -> dict[str, tuple[str, ...]]:
     """Return what a film is to be like, or the table that it takes, or those of the recipe."""

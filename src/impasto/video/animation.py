@@ -67,6 +67,7 @@ class Animation:
         options: AnimateOptions,
         output: str | os.PathLike[str],
         *,
+        lut: str | os.PathLike[str] | None = None,
         jobs: int = 1,
         metadata: bool = True,
     ) -> None:
@@ -80,7 +81,12 @@ class Animation:
         target = resolve_path(self.output)
         self.folder = target.with_name(f".{target.name}.impasto")
         job = FilmJob(
-            str(film), tuple(map(str, style)), options, str(self.output), str(self.folder)
+            str(film),
+            tuple(map(str, style)),
+            options,
+            str(self.output),
+            str(self.folder),
+            None if lut is None else str(lut),
         )
         self.studio = FilmStudio(job)
         self.job = job
@@ -96,13 +102,19 @@ class Animation:
         options = AnimateOptions.parse(request.options)
         if request.output is None:
             raise OptionError("a film needs a place: name one with --output")
-        kinds = ("like", "lut") if options.with_ == "relight" else ("style",)
-        for name in ("style", "like", "lut"):
-            if name not in kinds and request.many(name):
-                other = "relight" if name != "style" else "instant and --with paint"
+        is_relit = options.with_ == "relight"
+        for name, goes in (("style", not is_relit), ("like", is_relit), ("lut", is_relit)):
+            if request.many(name) and not goes:
+                other = "instant and --with paint" if is_relit else "relight"
                 raise OptionError(f"--{name} goes with --with {other}")
-        pictures = [name for kind in kinds for name in request.many(kind)]
-        return cls(request.one("film"), pictures, options, request.output, jobs=request.jobs)
+        return cls(
+            request.one("film"),
+            request.many("like" if is_relit else "style"),
+            options,
+            request.output,
+            lut=request.some("lut"),
+            jobs=request.jobs,
+        )
 
     def describe(self) -> list[str]:
         """Return what is painted, with what, and where."""
@@ -349,14 +361,16 @@ def animate(
     output: str | os.PathLike[str],
     options: AnimateOptions | Mapping[str, Any] | None = None,
     *,
+    lut: str | os.PathLike[str] | None = None,
     jobs: int = 1,
     on_step: Callable[[Step], None] | None = None,
 ) -> AnimatedFilm:
     """Paint a film in the manner of a picture, or of several, and write it to ``output``.
 
-    With ``{"with_": "relight"}`` it takes their light, or the colours of one .cube file, instead.
+    With ``{"with_": "relight"}`` it takes their light, or without any the colours of ``lut``, a
+    .cube file.
     """
     styles = [style] if isinstance(style, str | os.PathLike) else list(style)
     return finish(
-        Animation(film, styles, AnimateOptions.parse(options), output, jobs=jobs), on_step
+        Animation(film, styles, AnimateOptions.parse(options), output, lut=lut, jobs=jobs), on_step
     )

@@ -215,17 +215,19 @@ def read_paint_options(options: FramesOptions) -> PaintOptions:
     return PaintOptions.read(values)
 
 
-CLIP_PAINTERS: dict[str, type[InstantClip] | type[PaintClip] | type[RelitClip]] = {
+CLIP_PAINTERS: dict[str, type[InstantClip] | type[PaintClip]] = {
     "instant": InstantClip,
     "paint": PaintClip,
-    "relight": RelitClip,
 }
 
 
 def make_clip_painter(
-    styles: Sequence[Sequence[ImageSource]], options: FramesOptions
+    styles: Sequence[Sequence[ImageSource]], options: FramesOptions, lut: str | None = None
 ) -> ClipPainter:
-    """Return what paints, after styles that follow each other, each one or several."""
+    """Return what paints, after styles that follow each other, each one or several.
+
+    Or what relights: after pictures to be like, or by a table of colours.
+    """
     if options.with_ != "instant":
         refuse = {"model": options.model is not None, "blend": bool(options.blend)}
         for name, given in refuse.items():
@@ -233,4 +235,8 @@ def make_clip_painter(
                 raise OptionError(f"--{name} goes with --with instant")
     elif options.setting:
         raise OptionError("--setting goes with --with paint and --with relight")
+    if options.with_ == "relight":
+        return RelitClip(styles, options, lut)
+    if lut is not None:
+        raise OptionError("a table of colours goes with --with relight")
     return CLIP_PAINTERS[options.with_](styles, options)

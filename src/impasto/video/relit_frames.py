@@ -20,7 +20,7 @@ from impasto.images.reading import read_image
 from impasto.networks.vgg import Backbone
 from impasto.networks.weights import load_backbone
 from impasto.photoreal.color_maps import RegionMaps
-from impasto.photoreal.lut import LUT_SUFFIX, ColorTable, read_lut
+from impasto.photoreal.lut import read_lut
 from impasto.photoreal.options import RelightOptions
 from impasto.photoreal.relight import Relighting, fit_scene, share_likes
 from impasto.photoreal.segments import FeatureScale, RegionModel
@@ -41,22 +41,26 @@ class RelitClip:
     steadied: Steadied = "what is held"
     by_scenes = True
 
-    def __init__(self, likes: Sequence[Sequence[ImageSource]], options: FramesOptions) -> None:
-        """Relight after pictures that are blended, or by one file whose name ends in .cube."""
+    def __init__(
+        self,
+        likes: Sequence[Sequence[ImageSource]],
+        options: FramesOptions,
+        lut: str | None = None,
+    ) -> None:
+        """Relight after pictures that are blended, or by the table of colours in a file."""
         _refuse_others(options)
         if len(likes) != 1:
             raise OptionError("style_times goes with painting, not with --with relight")
         self.relight_options = read_relight_options(options)
         (given,) = likes
-        self.table: ColorTable | None = None
-        self.table_file = _find_table(given)
-        if self.table_file is not None:
-            if options.setting:
-                raise OptionError("--setting goes with pictures to be like: a table has no regions")
-            self.table = read_lut(self.table_file)
-            given = ()
-        elif not given:
-            raise OptionError("relight needs a picture to be like, or a table of colours")
+        if bool(given) == bool(lut):
+            raise OptionError(
+                "relight needs a picture to be like, or a table of colours: one of both"
+            )
+        if lut and options.setting:
+            raise OptionError("--setting goes with pictures to be like: a table has no regions")
+        self.table_file = Path(lut) if lut else None
+        self.table = read_lut(lut) if lut else None
         most = options.max_megapixels
         self.pictures: list[Picture] = [read_image(each, max_megapixels=most) for each in given]
         self.notes = [f"{p.name}: {note}" for p in self.pictures for note in p.notes]
@@ -135,18 +139,6 @@ def _refuse_others(options: FramesOptions) -> None:
         if name in _ANY or value == declared.default or value in _TAKEN.get(name, ()):
             continue
         raise OptionError(f"--{name.replace('_', '-')} does not go with --with relight")
-
-
-def _find_table(given: Sequence[ImageSource]) -> Path | None:
-    """Return the file of a table of colours, if that is what is given."""
-    tables = [
-        Path(each)
-        for each in given
-        if isinstance(each, str | Path) and Path(each).suffix.lower() == LUT_SUFFIX
-    ]
-    if tables and len(given) > 1:
-        raise OptionError("a table of colours goes alone, without pictures to be like")
-    return tables[0] if tables else None
 
 
 # --- as tensors, by name ------------------------------------------------------------------------

@@ -42,10 +42,11 @@ class FilmJob:
     """A film to be painted, as plain data."""
 
     film: str
-    styles: tuple[str, ...]
+    styles: tuple[str, ...]  # or the pictures to be like
     options: AnimateOptions
     output: str
     folder: str  # where plan and pieces lie
+    lut: str | None = None  # a table of colours
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class FilmStudio:
         if list(times) != sorted(set(times)):
             raise OptionError("style_times: each style begins after the one before it")
         groups: list[list[Any]] = [[style] for style in styles] if times else [list(styles)]
-        painter = make_clip_painter(groups, options)
+        painter = make_clip_painter(groups, options, self.job.lut)
         values: list[float | None] = [options.style_weight]
         for name, low, high in map(split_range, options.vary):
             if name not in painter.varied:
