@@ -80,7 +80,7 @@ class Operation:
 
     def name_output(self, options: Options, picture: str = ".png") -> str:
         """Return what the output is called where nobody says it; ``picture`` ends a picture's."""
-        suffixes = {"picture": picture, "model": ".safetensors"}
+        suffixes = {"picture": picture, "film": ".mp4", "model": ".safetensors"}
         given = options.suffix
         return f"output{suffixes.get(self.output, '') if given is None else given}"
 
@@ -143,7 +143,7 @@ OPERATIONS = {
         AnimateOptions,
         (
             Input("film", "film", "a film, a folder of numbered pictures, or one picture"),
-            Input("style", "picture", "the styles; with a model, names of its own", 0, None),
+            Input("style", "picture", "the styles; with a model, names of its own", 0, None, True),
             Input("like", "picture", "with relight, the pictures whose light it takes", 0, None),
             Input("lut", "table", "with relight, a table of colours to take instead", least=0),
         ),

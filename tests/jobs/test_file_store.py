@@ -106,6 +106,7 @@ def test_jobs_that_are_accepted_while_files_are_deleted_have_theirs(files):
         ("a\0b\n.png", "a_b_.png"),
         ("ü.png", "ü.png"),
         ("x" * 300 + ".png", "x" * 80 + ".png"),
+        ("m.safetensors", "m.safetensors"),
     ],
 )
 def test_names_are_good_in_any_folder(name, expected):

@@ -406,7 +406,7 @@ def test_the_same_key_at_once_is_one_job(queue):
 
 def test_a_newer_schema_is_refused_and_damage_is_told(tmp_path):
     store = JobStore(tmp_path)
-    store.read("PRAGMA user_version = 99")
+    store.write(lambda run: run.execute("PRAGMA user_version = 99"))
     store.close()
     with pytest.raises(OptionError, match="newer version of Impasto"):
         JobStore(tmp_path)
@@ -420,7 +420,7 @@ def test_a_newer_schema_is_refused_and_damage_is_told(tmp_path):
 def test_a_full_disk_is_told_and_nothing_accepted_is_lost(queue):
     kept = [queue.submit(make_order(n))[0].id for n in range(5)]
     pages = queue.store.read("PRAGMA page_count")[0][0]
-    queue.store.read(f"PRAGMA max_page_count = {pages}")
+    queue.store.write(lambda run: run.execute(f"PRAGMA max_page_count = {pages}").fetchall())
 
     def fill():
         for n in range(1000):
@@ -429,7 +429,7 @@ def test_a_full_disk_is_told_and_nothing_accepted_is_lost(queue):
     with pytest.raises(StorageFullError, match="cannot keep it: database or disk is full"):
         fill()
     assert sorted(job.id for job in queue.list_jobs()) == sorted(kept)
-    queue.store.read("PRAGMA max_page_count = 1000000")
+    queue.store.write(lambda run: run.execute("PRAGMA max_page_count = 1000000").fetchall())
     queue.submit(make_order())
 
 

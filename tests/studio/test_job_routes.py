@@ -150,6 +150,22 @@ def test_folders_are_made_of_files(api, photo):
         assert submit(api, body).status_code == 422
 
 
+def test_films_may_be_pictures_or_folders_of_them_and_tables_are_taken(api, photo):
+    file = {"upload": send_file(api, photo)}
+    inputs = {"film": [file], "style": [{"sample": "waves"}]}
+    assert submit(api, {"operation": "animate", "inputs": inputs}).status_code == 202
+    inputs["film"] = [{"files": {"0001.png": file, "0002.png": file}}]
+    assert submit(api, {"operation": "animate", "inputs": inputs}).status_code == 202
+    inputs["film"] = [{"name": "film"}]
+    assert submit(api, {"operation": "animate", "inputs": inputs}).status_code == 422
+    table = photo.with_name("warm.cube")
+    table.write_text("LUT_3D_SIZE 2\n" + "0 0 0\n" * 8)
+    inputs = {"content": [file], "lut": [{"upload": send_file(api, table)}]}
+    assert submit(api, {"operation": "relight", "inputs": inputs}).status_code == 202
+    inputs["lut"] = [file]
+    assert submit(api, {"operation": "relight", "inputs": inputs}).status_code == 422
+
+
 def test_a_queue_that_is_full_says_when_to_try_again(tmp_path, photo, picture, inspector):
     limits = StudioLimits(queue=5, client_queue=3)
     with serving(tmp_path / "s", limits, executor=HeldExecutor()) as services:

@@ -340,4 +340,6 @@ def test_beginnings_are_told_apart():
         assert found == ("picture", kind.lower())
     assert recognise_format(b"\0\0\0\x20ftypisom") == ("film", "mp4")
     assert recognise_format(b"\x1a\x45\xdf\xa3") == ("film", "webm")
+    assert recognise_format(b'TITLE "warm"\nLUT_3D_SIZE 2\n') == ("table", "cube")
+    assert recognise_format(b"#!/bin/sh\n") is None
     assert recognise_format(b"") is None

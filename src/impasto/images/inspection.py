@@ -23,6 +23,7 @@ THUMBNAIL_SIDE = 320
 START_BYTES = 64  # of a file, that tell what it is
 _LONGEST_HEADER = 10 << 20  # bytes of what a file of tensors says of itself
 
+_TABLE_WORDS = (b"TITLE", b"LUT_3D_SIZE", b"LUT_1D_SIZE", b"DOMAIN_", b"# ")  # of colours
 # Kinds of files as inputs of operations have them -> formats, by how their bytes begin.
 _STARTS: dict[str, tuple[tuple[str, Callable[[bytes], bool]], ...]] = {
     "picture": (
@@ -40,6 +41,7 @@ _STARTS: dict[str, tuple[tuple[str, Callable[[bytes], bool]], ...]] = {
         ("webm", lambda b: b.startswith(b"\x1a\x45\xdf\xa3")),
         ("avi", lambda b: b[:4] == b"RIFF" and b[8:12] == b"AVI "),
     ),
+    "table": (("cube", lambda b: b.lstrip().upper().startswith(_TABLE_WORDS)),),
     "model": (("safetensors", lambda b: b[8:9] == b"{" and b[5:8] == b"\0\0\0"),),
 }
 

@@ -95,13 +95,12 @@ class JobStore:
 
     def __init__(self, folder: Path) -> None:
         self._lock, self._line = threading.RLock(), threading.Lock()
+        self._reading = threading.Lock()
         self._waiting: list[_Ticket[Any]] = []
         try:
-            self._connection = sqlite3.connect(
-                folder / STORE_FILE, timeout=10, isolation_level=None, check_same_thread=False
-            )
-            self._connection.row_factory = sqlite3.Row
+            self._connection = _open(folder)
             self._prepare()
+            self._reader = _open(folder)  # who looks does not wait for the disk
         except sqlite3.DatabaseError as error:
             reason = describe_reason(error)
             raise OptionError(f"cannot open the jobs in {str(folder)!r}: {reason}") from None
@@ -125,14 +124,15 @@ class JobStore:
 
     def close(self) -> None:
         """Let go of the file."""
-        with self._lock:
+        with self._lock, self._reading:
+            self._reader.close()
             self._connection.close()
 
     def read(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
-        """Return the rows that a query finds."""
+        """Return the rows that a query finds, as they were last put on the disk."""
         try:
-            with self._lock:
-                return self._connection.execute(query, values).fetchall()
+            with self._reading:
+                return self._reader.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise _describe_failure(error) from None
 
@@ -181,6 +181,15 @@ class JobStore:
         """Take what was deleted out of the journal too."""
         with self._lock, suppress(sqlite3.Error):  # another process reads; it is done next time
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _open(folder: Path) -> sqlite3.Connection:
+    """Open the file, for several threads that take turns."""
+    connection = sqlite3.connect(
+        folder / STORE_FILE, timeout=10, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    return connection
 
 
 def _describe_failure(error: Exception) -> Exception:

@@ -213,4 +213,4 @@ def clean_name(name: str, fallback: str = "file") -> str:
     """Return a name that is good for a file in any folder: no separators, nothing hidden."""
     kept = re.sub(r"[^\w .()+,=@-]", "_", name.replace("\\", "/").rpartition("/")[2]).strip(" .")
     stem, dot, suffix = kept.rpartition(".")
-    return f"{(stem or suffix)[:80]}{dot if stem else ''}{suffix[:10] if stem else ''}" or fallback
+    return f"{(stem or suffix)[:80]}{dot if stem else ''}{suffix[:16] if stem else ''}" or fallback

@@ -36,6 +36,7 @@ from impasto.studio.messages import (
     WordSource,
 )
 
+_FITTING = {"film": ("film", "picture")}  # a picture stands still, or moves, as a GIF does
 _FOLDER_KINDS = ("folder", "labelled set")
 _WORD = re.compile(r"[^\W_][\w .,()'&+-]{0,99}")  # no separators: a word is never a path
 _FILE: TypeAdapter[FileSource] = TypeAdapter(FileSource)
@@ -133,7 +134,9 @@ class SourceFinder:
             return self.find_word(source)
         if declared.kind == "name":
             raise OptionError(f"{declared.name} takes a name: {{'name': NAME}}")
-        if declared.kind in _FOLDER_KINDS:
+        is_whole = isinstance(source, ResultSource) and source.result is None
+        as_folder = is_whole or isinstance(source, FolderSource)
+        if declared.kind in _FOLDER_KINDS or (as_folder and declared.kind == "film"):
             return self._find_folder(source, declared)
         if isinstance(source, FolderSource):
             raise OptionError(f"{declared.name} takes a {declared.kind}, and no folder")
@@ -200,7 +203,7 @@ class SourceFinder:
                 known = recognise_format(file.read(START_BYTES))
         except FileNotFoundError:
             raise MissingJobError(f"{where}: the file was deleted") from None
-        if known is None or (known[0] != kind and not (kind == "film" and known[1] == "gif")):
+        if known is None or known[0] not in _FITTING.get(kind, (kind,)):
             raise OptionError(f"{where} takes a {kind}; {shorten(found.name)!r} is none")
 
 
