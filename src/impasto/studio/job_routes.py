@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from impasto.errors import JobStateError, MissingJobError
-from impasto.jobs.job import EndedState, Job, JobInput, JobResult, JobState
+from impasto.jobs.job import EndedState, Job, JobResult, JobState
 from impasto.studio.file_answers import answer_bytes, answer_file, is_known
 from impasto.studio.messages import (
     HistoryAnswer,
@@ -21,6 +21,7 @@ from impasto.studio.messages import (
 )
 from impasto.studio.services import LISTED, Services
 from impasto.studio.session import ERRORS, FILE_ANSWER, Client, Here
+from impasto.studio.sources import find_job_file
 from impasto.studio.uploads import answer_thumbnail
 from impasto.studio.views import API, show_step
 
@@ -225,7 +226,7 @@ def get_input(
     request: Request, here: Here, job: Id, name: str, number: Annotated[int, Path(ge=0, le=9999)]
 ) -> Response:
     """Send a file that a job is made from."""
-    found = _find_job_input(here, job, name, number)
+    found = find_job_file(here.queue.get(job), name, number)
     digest = str(found.digest)
     return answer_file(request, here.files.path(digest), found.name, digest)
 
@@ -237,14 +238,9 @@ def get_input_thumbnail(
     request: Request, here: Here, job: Id, name: str, number: Annotated[int, Path(ge=0, le=9999)]
 ) -> Response:
     """Send the small version of a picture that a job is made from, a WebP."""
-    return answer_thumbnail(request, here, str(_find_job_input(here, job, name, number).digest))
-
-
-def _find_job_input(here: Services, job: str, name: str, number: int) -> JobInput:
-    values = here.queue.get(job).order.inputs.get(name, ())
-    if number >= len(values) or values[number].digest is None:
-        raise MissingJobError("the job has no such file")
-    return values[number]
+    return answer_thumbnail(
+        request, here, str(find_job_file(here.queue.get(job), name, number).digest)
+    )
 
 
 @jobs_routes.delete("", responses=ERRORS(422))

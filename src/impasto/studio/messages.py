@@ -40,13 +40,21 @@ class ResultSource(_Message):
     )
 
 
+class JobFileSource(_Message):
+    """A file that another job is made from: of an input, or of an option that names files."""
+
+    job: Id
+    input: Name = Field(description="The input's name, or the option's.")
+    number: Annotated[int, Field(ge=0, le=9999)] = 0
+
+
 class WordSource(_Message):
     """A word that the operation knows: a style of a model, a class, a subject."""
 
     name: Name
 
 
-FileSource = UploadSource | SampleSource | ResultSource
+FileSource = UploadSource | SampleSource | ResultSource | JobFileSource
 
 
 class FolderSource(_Message):
@@ -55,7 +63,7 @@ class FolderSource(_Message):
     files: Annotated[dict[str, FileSource], Field(min_length=1)]
 
 
-Source = UploadSource | SampleSource | ResultSource | WordSource | FolderSource
+Source = FileSource | WordSource | FolderSource
 
 
 class JobRequest(_Message):
@@ -82,9 +90,7 @@ class InstantRequest(_Message):
     """One pass over a small picture, which is waited for."""
 
     content: FileSource
-    style: list[UploadSource | SampleSource | ResultSource | WordSource] = Field(
-        default_factory=list, max_length=8
-    )
+    style: list[FileSource | WordSource] = Field(default_factory=list, max_length=8)
     options: dict[str, Any] = Field(default_factory=dict)
     format: Literal["png", "jpg", "webp"] = "jpg"
 
@@ -92,9 +98,7 @@ class InstantRequest(_Message):
 class LiveSettings(_Message):
     """How a camera's pictures are painted, as with ``InstantRequest``."""
 
-    style: list[UploadSource | SampleSource | ResultSource | WordSource] = Field(
-        default_factory=list, max_length=8
-    )
+    style: list[FileSource | WordSource] = Field(default_factory=list, max_length=8)
     options: dict[str, Any] = Field(default_factory=dict)
     format: Literal["jpg", "webp", "png"] = "jpg"
 

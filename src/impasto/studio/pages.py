@@ -44,17 +44,6 @@ def enter(request: Request, ticket: Annotated[str, Query(max_length=100)] = "") 
     return answer
 
 
-@page_routes.get("/", include_in_schema=False)
-def show_root() -> Response:
-    """Say what this is."""
-    body = (
-        "<p>This server paints: it takes jobs over HTTP and works through them.</p>"
-        f'<p>What it takes: <a href="{API}/docs">the API</a>, or its '
-        f'<a href="{API}/openapi.json">OpenAPI description</a>.</p>'
-    )
-    return write_page("Impasto", body)
-
-
 @page_routes.get(f"{API}/docs", include_in_schema=False)
 def show_docs(request: Request) -> Response:
     """Show all routes on one page that loads nothing."""

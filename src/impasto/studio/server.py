@@ -24,6 +24,7 @@ from impasto.studio.catalogue import catalogue_routes
 from impasto.studio.job_routes import jobs_routes
 from impasto.studio.limits import BodyGuard, StudioLimits, answer_error
 from impasto.studio.live import MOST_FRAME_BYTES, live_routes
+from impasto.studio.page_files import page_file_routes
 from impasto.studio.pages import page_routes, server_routes
 from impasto.studio.services import Services, serving
 from impasto.studio.session import ERRORS
@@ -58,6 +59,7 @@ def make_app(services: Services, access: Access) -> FastAPI:
     for routes in (server_routes, upload_routes, jobs_routes, catalogue_routes, live_routes):
         app.include_router(routes, prefix=API, responses=ERRORS(401, 403))
     app.include_router(page_routes)
+    app.include_router(page_file_routes)
     app.add_exception_handler(ImpastoError, _answer_own)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(StarletteHTTPException, _answer_http)

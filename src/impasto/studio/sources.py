@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from impasto.errors import MissingJobError, OptionError, shorten, suggest
 from impasto.images.inspection import START_BYTES, recognise_format
 from impasto.jobs.file_store import FileStore
-from impasto.jobs.job import JobInput, JobOrder
+from impasto.jobs.job import Job, JobInput, JobOrder
 from impasto.jobs.queue import JobQueue
 from impasto.jobs.upload_list import UploadList
 from impasto.operations import Input, find_operation
@@ -28,6 +28,7 @@ from impasto.studio.limits import StudioLimits
 from impasto.studio.messages import (
     FileSource,
     FolderSource,
+    JobFileSource,
     JobRequest,
     ResultSource,
     SampleSource,
@@ -166,6 +167,8 @@ class SourceFinder:
             if not self.files.has(known):
                 known = self._samples[source.sample] = self.files.keep_bytes(path.read_bytes())
             return JobInput(f"{source.sample}{path.suffix}", known)
+        if isinstance(source, JobFileSource):
+            return find_job_file(self.queue.get(source.job), source.input, source.number)
         return self._find_result(source)
 
     def _find_result(self, source: ResultSource) -> JobInput:
@@ -205,6 +208,14 @@ class SourceFinder:
             raise MissingJobError(f"{where}: the file was deleted") from None
         if known is None or known[0] not in _FITTING.get(kind, (kind,)):
             raise OptionError(f"{where} takes a {kind}; {shorten(found.name)!r} is none")
+
+
+def find_job_file(job: Job, name: str, number: int) -> JobInput:
+    """Return a file that a job is made from; ``name`` is an input's, or an option's."""
+    values = job.order.inputs.get(name) or job.order.files.get(name, ())
+    if number >= len(values) or values[number].digest is None:
+        raise MissingJobError("the job has no such file")
+    return values[number]
 
 
 def is_several(kind: type[Options], name: str) -> bool:
