@@ -122,7 +122,7 @@ COMMANDS = {
     "live": Command(
         "video",
         "[CAMERA] --style PICTURE [--to window|pipe|DEVICE]",
-        "Paint what a camera sees, as it comes.",
+        "Paint what a camera sees, as it comes; what comes too fast is left out, never queued.",
         "show_video_help",
     ),
     "serve": Command(
