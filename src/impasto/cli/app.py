@@ -116,7 +116,7 @@ COMMANDS = {
     "animate": Command(
         "video",
         "FILM --style PICTURE [--output FILM]",
-        "Paint a film in the manner of a picture: steady, sharp, with its sound.",
+        "Paint a film in the manner of a picture, or relight it: steady, sharp, with its sound.",
         "show_video_help",
     ),
     "live": Command(
