@@ -30,8 +30,9 @@ from impasto.video.animation import animate
 from impasto.video.coherence import TravellingStrokes
 from impasto.video.decoding import open_film
 from impasto.video.flow import MotionFinder, to_grey, warp
-from impasto.video.frame_painters import Moment, make_clip_painter
+from impasto.video.frame_painters import make_clip_painter
 from impasto.video.live import FramePainter
+from impasto.video.looks import Moment
 from impasto.video.measures import measure_sharpness
 from impasto.video.options import AnimateOptions
 from impasto.video.shards import to_array, to_tensor

@@ -144,6 +144,8 @@ OPERATIONS = {
         (
             Input("film", "film", "a film, a folder of numbered pictures, or one picture"),
             Input("style", "picture", "the styles; with a model, names of its own", 0, None, True),
+            Input("like", "picture", "with relight, the pictures whose light it takes", 0, None),
+            Input("lut", "table", "with relight, a table of colours to take instead", least=0),
         ),
         "film",
         "video.animation:Animation",

@@ -20,7 +20,7 @@ from impasto.options import Options
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 
-_INPUTS = ("content", "film", "style", "like")  # what recipes name their inputs
+_INPUTS = ("content", "film", "style", "like", "lut")  # what recipes name their inputs
 _LARGEST = {"{": 2**20, "": 2**14}  # characters of JSON and of TOML, whose parser is quadratic
 _DEEPEST = 8  # levels of lists and tables
 

@@ -74,6 +74,10 @@ def test_styles_at_seconds(film, picture, photo, tmp_path, capsys):
         (["PICTURE", "--style", "PICTURE"], "say how long it is to be shown"),
         (["FILM", "--style", "PICTURE", "-o", "out.avi"], "cannot write a film 'out.avi'"),
         (["FILM", "--style", "PICTURE", "--every", "0"], "every"),
+        (["FILM", "--like", "PICTURE"], "--like and --lut go with --with relight"),
+        (["FILM", "--with", "relight"], "--like PICTURE, or --lut TABLE"),
+        (["FILM", "--with", "relight", "--style", "PICTURE"], "give --like PICTURE, or --lut"),
+        (["FILM", "--with", "relight", "--like", "PICTURE", "--lut", "a.cube"], "give one of them"),
     ],
 )
 def test_mistakes_are_one_line(film, picture, arguments, message, capsys):
@@ -82,3 +86,31 @@ def test_mistakes_are_one_line(film, picture, arguments, message, capsys):
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_a_film_is_relit_and_relit_again(film, picture, tmp_path, capsys):
+    one, two = tmp_path / "one.mp4", tmp_path / "two.mp4"
+    arguments = ["--with", "relight", "--like", picture, "--setting", "regions=2"]
+    assert animate(film, *arguments, "--preview", 0.2, "-o", one) == 0
+    said = capsys.readouterr().err
+    assert "relighting 8 frames of 64 x 48, 25 a second, with maps of colours for 2 reg" in said
+    assert f"relit {one} (5 frames of 64 x 48) in " in said
+    assert animate("--recipe", one, "-o", two) == 0
+    assert one.read_bytes() == two.read_bytes()
+    capsys.readouterr()
+    assert run(["recipe", str(one)]) == 0
+    assert "animate: a film.mp4 after a picture.png" in capsys.readouterr().out
+
+
+def test_a_film_takes_a_table_and_takes_it_again(film, picture, tmp_path, capsys):
+    table, one, two = tmp_path / "a look.cube", tmp_path / "one.mp4", tmp_path / "two.mp4"
+    relit = ["relight", str(picture), "--like", str(picture), "-o", str(tmp_path / "a.png")]
+    assert run([*relit, "--lut", str(table)]) == 0
+    arguments = ["--with", "relight", "--preview", 0.1]
+    assert animate(film, *arguments, "--lut", table, "-o", one) == 0
+    assert animate("--recipe", one, "-o", two) == 0
+    assert one.read_bytes() == two.read_bytes()
+    table.write_text("something else")
+    capsys.readouterr()
+    assert animate("--recipe", one, "-o", two) == 2
+    assert "is not the picture that" in capsys.readouterr().err

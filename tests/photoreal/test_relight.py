@@ -14,6 +14,7 @@ from impasto.images.picture import Picture
 from impasto.images.reading import read_image
 from impasto.images.writing import write_image
 from impasto.photoreal import relight as module
+from impasto.photoreal.lut import tabulate, write_lut
 from impasto.photoreal.options import RelightOptions
 from impasto.photoreal.region_figure import draw_regions
 from impasto.photoreal.relight import Relight, Relighting, fit_relighting
@@ -172,6 +173,12 @@ def test_one_map_is_a_table(draw_scene):
     table, note = work.make_table()
     assert note == ""
     assert float((table(photo) - relit).abs().max()) < 1 / 255
+
+
+def test_a_table_takes_no_options_of_regions(draw_scene, tmp_path):
+    write_lut(tmp_path / "x.cube", tabulate(lambda pixels: pixels), "x")
+    with pytest.raises(OptionError, match="regions goes with pictures to be like: a table has no"):
+        Relight(draw_scene(0.4), (), {"regions": 3}, lut=str(tmp_path / "x.cube"))
 
 
 def test_a_table_for_regions_says_what_it_misses(draw_scene):

@@ -68,8 +68,7 @@ def test_the_film_itself_is_not_resampled():
     assert np.abs(strokes(1, moving(0.5), second, None) - second).max() < 1e-6
 
 
-def test_strokes_are_moved_along(monkeypatch):
-    monkeypatch.setattr(coherence, "SOFTEN", 0.0)
+def test_strokes_are_moved_along():
     strokes = TravellingStrokes(HEIGHT, WIDTH)
     marks = noise(0)
     strokes(0, None, GREY, GREY + marks)

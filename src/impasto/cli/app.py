@@ -116,13 +116,13 @@ COMMANDS = {
     "animate": Command(
         "video",
         "FILM --style PICTURE [--output FILM]",
-        "Paint a film in the manner of a picture: steady, sharp, with its sound.",
+        "Paint a film in the manner of a picture, or relight it: steady, sharp, with its sound.",
         "show_video_help",
     ),
     "live": Command(
         "video",
         "[CAMERA] --style PICTURE [--to window|pipe|DEVICE]",
-        "Paint what a camera sees, as it comes.",
+        "Paint what a camera sees, as it comes; what comes too fast is left out, never queued.",
         "show_video_help",
     ),
     "serve": Command(

@@ -15,6 +15,7 @@ from impasto.jobs.batch import Pairs
 from impasto.options import Options
 
 StyleFlag = Annotated[list[str] | None, Parameter(alias="-s")]
+LikeFlag = Annotated[list[str] | None, Parameter(alias="-l")]
 OutputFlag = Annotated[Path | None, Parameter(alias="-o")]
 QuietFlag = Annotated[bool, Parameter(alias="-q", negative=())]
 

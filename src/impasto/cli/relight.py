@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from impasto.cli.console import INTERRUPTED, say, show_panels, unwrapped
-from impasto.cli.flags import Extras, Habits, OutputFlag
+from impasto.cli.flags import Extras, Habits, LikeFlag, OutputFlag
 from impasto.cli.outputs import NAME_ANOTHER, check_outputs, list_read, refuse_overwriting
 from impasto.cli.recipe_inputs import apply_recipe, find_input, find_likes
 from impasto.cli.running import Notes, drive
@@ -30,7 +30,6 @@ show_relight_help = show_panels(
         "--strength": "The light, and where it goes",
     }
 )
-LikeFlag = Annotated[list[str] | None, Parameter(alias="-l")]
 
 
 @unwrapped

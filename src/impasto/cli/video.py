@@ -10,11 +10,13 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from impasto.cli.console import INTERRUPTED, choose_tell, say, show_panels, unwrapped
-from impasto.cli.flags import Habits, OutputFlag, QuietFlag, StyleFlag
+from impasto.cli.flags import Habits, LikeFlag, OutputFlag, QuietFlag, StyleFlag
 from impasto.cli.outputs import check_named, list_read, refuse_overwriting
 from impasto.cli.recipe_inputs import (
     apply_recipe,
     compare_named,
+    find_input,
+    find_likes,
     find_recipe_pictures,
     read_painting_recipe,
 )
@@ -50,13 +52,15 @@ def animate_command(
     *,
     style: StyleFlag = None,
     style_at: list[str] | None = None,
+    like: LikeFlag = None,
+    lut: Path | None = None,
     output: OutputFlag = None,
     recipe: str | None = None,
     jobs: JobsFlag = 1,
     habits: Annotated[Habits, Parameter(name="*")] = Habits(),  # noqa: B008
     options: Annotated[AnimateOptions, Parameter(name="*")] = AnimateOptions(),  # noqa: B008
 ) -> int:
-    """Paint a film in the manner of a picture: steady, sharp, with its sound.
+    """Paint a film in the manner of a picture, or relight it: steady, sharp, with its sound.
 
     Parameters
     ----------
@@ -69,6 +73,11 @@ def animate_command(
     style_at
         A style, and the second from which on it is painted after that: 0:a.jpg. Repeated, styles
         follow each other.
+    like
+        With --with relight, the picture whose light and colours the film takes; repeated, several
+        are blended.
+    lut
+        With --with relight, a .cube file whose colours the film takes, in place of --like.
     output
         Where the film goes; its name ends in .mp4, .mov, .mkv, .webm, .gif or .webp, or has no
         suffix, and is a folder of pictures. FILM-STYLE.mp4 here if not given. After a kill the
@@ -79,15 +88,23 @@ def animate_command(
         Processes that share the work.
     """
     options = apply_recipe(recipe, options, "animate")
-    styles = list(style or [])
-    if style_at:
-        if styles:
-            raise OptionError("--style and --style-at: give one of them")
-        styles, options = read_style_times(style_at, options)
-    film, styles = name_film(film, styles, recipe, options, habits)
-    stems = "-".join(Path(name).stem for name in (film, *(styles or [options.model or ""])))
-    output = output or Path(f"{stems}.mp4")
-    request = Request({"film": (film,), "style": tuple(styles)}, options, output=output, jobs=jobs)
+    film = find_input(film, recipe, "film", "animate needs a film", habits.tell)
+    if options.with_ == "relight":
+        if style or style_at:
+            raise OptionError("with --with relight, give --like PICTURE, or --lut TABLE")
+        inputs = find_lights(like, lut, recipe, habits)
+    else:
+        if like or lut:
+            raise OptionError("--like and --lut go with --with relight")
+        styles = list(style or [])
+        if style_at:
+            if styles:
+                raise OptionError("--style and --style-at: give one of them")
+            styles, options = read_style_times(style_at, options)
+        inputs = {"style": tuple(find_film_styles(styles, recipe, options, habits))}
+    named = [name for names in inputs.values() for name in names] or [options.model or ""]
+    output = output or Path("-".join(Path(name).stem for name in (film, *named)) + ".mp4")
+    request = Request({"film": (film,), **inputs}, options, output=output, jobs=jobs)
     refuse_overwriting("--output", output, map(resolve_path, list_read(request)), "name another")
     return make_film(request, output, habits)
 
@@ -111,31 +128,36 @@ def read_style_times(
     return [path for _, path in sorted(pairs, key=lambda pair: pair[0])], options
 
 
-def name_film(
-    film: str | None,
-    styles: list[str],
-    recipe: str | None,
-    options: AnimateOptions,
-    habits: Habits,
-) -> tuple[str, list[str]]:
-    """Return the film and the styles that are named, or those of the recipe."""
-    check_named(*([film] if film is not None else []), *styles)
+def find_film_styles(
+    styles: list[str], recipe: str | None, options: AnimateOptions, habits: Habits
+) -> list[str]:
+    """Return the styles that are named, or those of the recipe."""
+    check_named(*styles)
     painted = read_painting_recipe(recipe) if recipe is not None else None
-    if film is not None:
-        compare_named([film], painted, "film", recipe, habits.tell)
     by_name = options.model is not None
     compare_named(() if by_name else styles, painted, "style", recipe, habits.tell)
-    if painted is not None:
-        if film is None and "film" in painted.inputs:
-            film = find_recipe_pictures(painted, "film", str(recipe))[0]
-        if not styles and "style" in painted.inputs:
-            known = painted.inputs["style"]
-            styles = list(known) if by_name else find_recipe_pictures(painted, "style", str(recipe))
-    if film is None:
-        raise OptionError("animate needs a film")
+    if not styles and painted is not None and "style" in painted.inputs:
+        known = painted.inputs["style"]
+        styles = list(known) if by_name else find_recipe_pictures(painted, "style", str(recipe))
     if not styles and not by_name:
         raise OptionError("animate needs a picture: --style PICTURE")
-    return film, styles
+    return styles
+
+
+def find_lights(
+    like: list[str] | None, lut: Path | None, recipe: str | None, habits: Habits
+) -> dict[str, tuple[str, ...]]:
+    """Return what a film is to be like, or the table that it takes, or those of the recipe."""
+    if like and lut:
+        raise OptionError("--like and --lut: give one of them")
+    if lut is not None:
+        return {"lut": (str(lut),)}
+    if likes := find_likes(like, recipe, habits.tell):
+        return {"like": tuple(likes)}
+    painted = read_painting_recipe(recipe) if recipe is not None else None
+    if painted is not None and "lut" in painted.inputs:
+        return {"lut": tuple(find_recipe_pictures(painted, "lut", str(recipe)))}
+    raise OptionError("relight needs a picture to be like: --like PICTURE, or --lut TABLE")
 
 
 def make_film(request: Request, output: Path, habits: Habits) -> int:
@@ -160,7 +182,8 @@ def make_film(request: Request, output: Path, habits: Habits) -> int:
     width, height = result.size
     what = f"{output} ({plural(result.frames, 'frame')} of {width} x {height})"
     if finished:
-        habits.tell(f"painted {what} in {work.seconds:.0f} s, {work.speed:.1f} frames a second")
+        done = "relit" if work.options.with_ == "relight" else "painted"
+        habits.tell(f"{done} {what} in {work.seconds:.0f} s, {work.speed:.1f} frames a second")
         return 0
     say(f"stopped; what is done is in {what}; the same command goes on from there")
     return INTERRUPTED

@@ -38,14 +38,19 @@ from impasto.photoreal.color_maps import (
 )
 from impasto.photoreal.lut import ColorTable, fit_table, read_lut, tabulate
 from impasto.photoreal.options import RelightOptions, parse_pair
-from impasto.photoreal.segments import RegionModel, find_regions, look_at_picture
+from impasto.photoreal.segments import (
+    RegionModel,
+    find_regions,
+    look_at_picture,
+    stack_frames,
+)
 from impasto.photoreal.smoothing import GuidedMasks, guide_masks
 from impasto.recipes import write_recipe
 from impasto.system.devices import choose_machine, working_on
 from impasto.work import Request, Step, finish
 
 _MEASURED = 512  # long side at which colours are measured
-_GUIDED = 256  # long side at which masks are fitted to edges
+_GUIDED = 192  # long side at which masks are fitted to edges
 _RADIUS = 0.03  # of that side: the windows that masks are fitted in
 _EDGE = 1e-3  # variance of colours in [0, 1] above which a mask has an edge there
 _STRIP = 2**18  # pixels that are mapped at once
@@ -179,10 +184,41 @@ def fit_relighting(
     return Fit(relighting, seen[0], tuple(seen[1:]), guided[0])
 
 
+@torch.no_grad()
+def fit_scene(
+    frames: Sequence[Tensor], likes: Sequence[Picture], options: RelightOptions
+) -> Relighting:
+    """Fit one relighting to frames of a scene, (1, 3, H, W) each and of one size.
+
+    Regions are those of all frames together, and so are the colours that maps begin at.
+    """
+    photos = torch.cat([fit_within(frame, _MEASURED) for frame in frames])
+    small = [fit_within(fill_transparent(p.pixels, p.alpha), _MEASURED) for p in likes]
+    weights = [
+        None if p.alpha is None else resize_mask(p.alpha, (pixels.shape[3], pixels.shape[2]))
+        for p, pixels in zip(likes, small, strict=True)
+    ]
+    regions, shares = _find_shares_of_all([photos, *small], [None, *weights], options)
+    own = [None] * len(photos) if shares[0] is None else shares[0].chunk(len(photos), 2)
+    masks = [_show_shares(*pair) for pair in zip(own, photos.chunk(len(photos)), strict=True)]
+    photo = Sighted(stack_frames(photos), None, torch.cat(masks, 2))
+    others = [
+        Sighted(pixels, weight, _show_shares(each, pixels))
+        for pixels, weight, each in zip(small, weights, shares[1:], strict=True)
+    ]
+    maps, whole = find_maps(photo, others, options)
+    return Relighting(maps, whole, regions, options.strength)
+
+
+def _show_shares(shares: Tensor | None, pixels: Tensor) -> Tensor:
+    """Return the masks of a small picture that come of its shares."""
+    return _show_masks(None if shares is None else fit_masks(pixels, shares), pixels)
+
+
 def _find_shares_of_all(
     small: Sequence[Tensor], weights: Sequence[Tensor | None], options: RelightOptions
 ) -> tuple[RegionModel | Tensor | None, list[Tensor | None]]:
-    """Return the regions, and their shares of each picture's cells."""
+    """Return the regions, and their shares of each picture's cells; the first may be frames."""
     if options.labels is not None:
         if len(small) != 2:
             raise OptionError("labels go with one LIKE, not with several")
@@ -264,6 +300,13 @@ def share_likes(weights: Sequence[float], count: int) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
+def refuse_regions(options: RelightOptions) -> None:
+    """Raise an error for an option that a table of colours has no use for."""
+    for name in ("regions", "pair", "labels", "like_blend"):
+        if name in options.changed():
+            raise OptionError(f"{name} goes with pictures to be like: a table has no regions")
+
+
 # --- the work -----------------------------------------------------------------------------------
 
 
@@ -281,6 +324,8 @@ class Relight:
         self.options = RelightOptions.parse(options)
         most = self.options.max_megapixels
         given: list[ImageSource] = list_styles(like) if lut is None else []
+        if lut is not None:
+            refuse_regions(self.options)
         self.lut = None if lut is None else read_lut(lut)
         self.content = read_image(content, max_megapixels=most)
         self.likes = [read_image(each, max_megapixels=most) for each in given]

@@ -47,7 +47,7 @@ class FeatureScale:
 
 
 @dataclass(frozen=True)
-class Look:
+class SeenCells:
     """What is known of each cell of a picture."""
 
     features: Tensor  # (C, n), unscaled
@@ -56,7 +56,7 @@ class Look:
     size: tuple[int, int]  # (h, w), n = h w
 
 
-def look_at_picture(network: Backbone, pixels: Tensor) -> Look:
+def look_at_picture(network: Backbone, pixels: Tensor) -> SeenCells:
     """Return what the network sees of a picture (1, 3, H, W)."""
     height, width = pixels.shape[2:]
     scale = min(1.0, _SEEN / math.sqrt(height * width))
@@ -71,7 +71,20 @@ def look_at_picture(network: Backbone, pixels: Tensor) -> Look:
     rows = (torch.arange(size[0]) + 0.5) / size[0] * 2 - 1
     place = rows[:, None].expand(size).reshape(1, -1)
     color = rgb_to_lab(resize_pixels(seen, size[1], size[0]))[0].flatten(1)
-    return Look(torch.cat(parts), place, color, size)
+    return SeenCells(torch.cat(parts), place, color, size)
+
+
+def look_at_frames(network: Backbone, frames: Tensor) -> SeenCells:
+    """Return what the network sees of frames (N, 3, H, W), the cells of one below another's."""
+    seen = [look_at_picture(network, frame) for frame in frames.chunk(len(frames))]
+    if len(seen) == 1:
+        return seen[0]
+    features, place, color = (
+        torch.cat([getattr(each, name) for each in seen], 1)
+        for name in ("features", "place", "color")
+    )
+    height, width = seen[0].size
+    return SeenCells(features, place, color, (height * len(seen), width))
 
 
 @dataclass(frozen=True)
@@ -87,13 +100,13 @@ class RegionModel:
     centers: Tensor  # (K, D + 4)
     softness: float  # squared distance by which a share falls to 1/e
 
-    def describe(self, look: Look, scale: FeatureScale) -> Tensor:
+    def describe(self, look: SeenCells, scale: FeatureScale) -> Tensor:
         """Return cells as points (n, D + 4) whose distances say how alike they are."""
         features = self.basis.T @ ((look.features - scale.mean) / scale.deviation - self.middle)
         color = (look.color - self.color_middle) / self.color_spread
         return torch.cat([features, _PLACE * math.sqrt(3) * look.place, _COLOR * color]).T
 
-    def assign(self, look: Look, scale: FeatureScale | None = None) -> Tensor:
+    def assign(self, look: SeenCells, scale: FeatureScale | None = None) -> Tensor:
         """Return the share (1, K, h, w) that each region has of each cell.
 
         The scale is the photograph's unless a picture has one of its own.
@@ -113,12 +126,14 @@ def find_regions(
 ) -> tuple[RegionModel, list[Tensor]]:
     """Find at most ``count`` regions in pictures (1, 3, H, W); return them and all shares.
 
+    The photograph may be frames of one scene (N, 3, H, W): their shares lie one below another.
     ``weights`` (1, 1, H, W), of the photograph and then of the others, say what counts of each.
     """
+    colors = stack_frames(photo)
     matched = [
-        match_color(like, photo, w, weights[0]) for like, w in zip(likes, weights[1:], strict=True)
+        match_color(like, colors, w, weights[0]) for like, w in zip(likes, weights[1:], strict=True)
     ]
-    looks = [look_at_picture(network, each) for each in (photo, *matched)]
+    looks = [look_at_frames(network, each) for each in (photo, *matched)]
     shares = [_weigh_cells(look, each) for look, each in zip(looks, weights, strict=True)]
     # The photograph weighs as much as all others together.
     rest = max(1, len(likes))
@@ -137,7 +152,12 @@ def find_regions(
     return model, [model.assign(look, scale) for look, scale in zip(looks, scales, strict=True)]
 
 
-def _weigh_cells(look: Look, weights: Tensor | None) -> Tensor:
+def stack_frames(frames: Tensor) -> Tensor:
+    """Return frames (N, C, H, W) one below another, (1, C, N H, W)."""
+    return torch.cat(frames.chunk(len(frames)), 2)
+
+
+def _weigh_cells(look: SeenCells, weights: Tensor | None) -> Tensor:
     """Return the weights of cells (n,), summing to 1."""
     if weights is None:
         return torch.full((look.place.shape[1],), 1 / look.place.shape[1])

@@ -22,14 +22,13 @@ def average_box(values: Tensor, radius: int) -> Tensor:
 
 
 def _average_along(values: Tensor, radius: int, dim: int) -> Tensor:
-    size = values.shape[dim]
-    border = (1, 0, 0, 0) if dim == 3 else (0, 0, 1, 0)
-    sums = functional.pad(values.cumsum(dim), border)
+    size, around = values.shape[dim], (radius + 1, radius)
+    padded = functional.pad(values, around if dim == 3 else (0, 0, *around))
+    sums = padded.cumsum(dim)
+    total = sums.narrow(dim, 2 * radius + 1, size) - sums.narrow(dim, 0, size)
     place = torch.arange(size, device=values.device)
-    high, low = (place + radius + 1).clamp(max=size), (place - radius).clamp(min=0)
-    total = sums.index_select(dim, high) - sums.index_select(dim, low)
-    count = (high - low).to(values)
-    return total / (count if dim == 3 else count[:, None])
+    count = (place + radius + 1).clamp(max=size) - (place - radius).clamp(min=0)
+    return total.div_(count.to(values) if dim == 3 else count.to(values)[:, None])
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,12 @@ def enlarge_rows(small: Tensor, rows: slice, size: tuple[int, int]) -> Tensor:
     Any rows are those of the whole: what is enlarged strip by strip has no seams.
     """
     height, width = size
-    down = _find_neighbours(small.shape[2], height, torch.arange(height)[rows], small)
-    across = _find_neighbours(small.shape[3], width, torch.arange(width), small)
-    low, high, share = down
+    low, high, share = _find_neighbours(small.shape[2], height, torch.arange(height)[rows], small)
     strip = torch.lerp(small[:, :, low], small[:, :, high], share[:, None])
-    low, high, share = across
-    return torch.lerp(strip[..., low], strip[..., high], share)
+    enlarged: Tensor = functional.interpolate(
+        strip, (strip.shape[2], width), mode="bilinear", align_corners=False
+    )
+    return enlarged
 
 
 def _find_neighbours(

@@ -21,14 +21,13 @@ from typing import Any, Self
 import torch
 
 from impasto.errors import ImageError, OptionError, plural
-from impasto.images.picture import describe_pictures
 from impasto.recipes import write_recipe
 from impasto.system.checkpoints import fingerprint
 from impasto.system.files import make_folder, resolve_path, working_in
 from impasto.system.processes import work_in_processes
 from impasto.video.encoding import check_film_output
-from impasto.video.frame_painters import Look
 from impasto.video.joining import Joining
+from impasto.video.looks import Look
 from impasto.video.measures import Steadiness, Sums
 from impasto.video.options import AnimateOptions
 from impasto.video.scenes import FilmPlan, FilmScan, Shard
@@ -68,6 +67,7 @@ class Animation:
         options: AnimateOptions,
         output: str | os.PathLike[str],
         *,
+        lut: str | os.PathLike[str] | None = None,
         jobs: int = 1,
         metadata: bool = True,
     ) -> None:
@@ -81,7 +81,12 @@ class Animation:
         target = resolve_path(self.output)
         self.folder = target.with_name(f".{target.name}.impasto")
         job = FilmJob(
-            str(film), tuple(map(str, style)), options, str(self.output), str(self.folder)
+            str(film),
+            tuple(map(str, style)),
+            options,
+            str(self.output),
+            str(self.folder),
+            None if lut is None else str(lut),
         )
         self.studio = FilmStudio(job)
         self.job = job
@@ -97,8 +102,18 @@ class Animation:
         options = AnimateOptions.parse(request.options)
         if request.output is None:
             raise OptionError("a film needs a place: name one with --output")
+        is_relit = options.with_ == "relight"
+        for name, goes in (("style", not is_relit), ("like", is_relit), ("lut", is_relit)):
+            if request.many(name) and not goes:
+                other = "instant and --with paint" if is_relit else "relight"
+                raise OptionError(f"--{name} goes with --with {other}")
         return cls(
-            request.one("film"), request.many("style"), options, request.output, jobs=request.jobs
+            request.one("film"),
+            request.many("like" if is_relit else "style"),
+            options,
+            request.output,
+            lut=request.some("lut"),
+            jobs=request.jobs,
         )
 
     def describe(self) -> list[str]:
@@ -106,15 +121,14 @@ class Animation:
         facts, (width, height) = self.studio.reader.facts, self.studio.size
         count = f"{facts.frames} frames" if facts.frames else "frames"
         rate = f"{float(facts.rate):.4g} a second"
+        doing = "relighting" if self.options.with_ == "relight" else "painting"
         return [
-            f"painting {count} of {width} x {height}, {rate}, with {self.painter.describe()}",
+            f"{doing} {count} of {width} x {height}, {rate}, with {self.painter.describe()}",
         ]
 
     def recipe(self) -> dict[str, Any]:
         """Return all that is needed to make this film again."""
-        names, digests = describe_pictures({"style": self.painter.pictures})
-        if self.options.model is not None:
-            names["style"], digests = list(self.job.styles), {}
+        names, digests = self.painter.describe_inputs()
         facts = self.studio.reader.facts
         inputs = {"film": facts.name, **names}
         return write_recipe("animate", inputs, {"film": self._digest, **digests}, self.options)
@@ -207,10 +221,17 @@ class Animation:
         if options.preview is not None:
             end = options.from_ + options.preview
         breaks = options.style_times[1:]
-        return FilmScan(self.studio.reader, self.studio.size, options.from_, end, breaks)
+        return FilmScan(
+            self.studio.reader,
+            self.studio.size,
+            options.from_,
+            end,
+            breaks,
+            by_scenes=self.painter.by_scenes,
+        )
 
     def _measure(self, plan: FilmPlan, frames: Sequence[Any], count: int) -> Look:
-        """Return how the plan's last window looks, at the moment of its first frame."""
+        """Return how the plan's last window, or scene, looks, at the moment of its first frame."""
         first, facts = plan.window_cuts[-1], self.studio.reader.facts
         second = float((plan.times[first] - facts.origin) * facts.time_base)
         moment = self.studio.find_moment(second, first / max(1, count - 1))
@@ -340,11 +361,16 @@ def animate(
     output: str | os.PathLike[str],
     options: AnimateOptions | Mapping[str, Any] | None = None,
     *,
+    lut: str | os.PathLike[str] | None = None,
     jobs: int = 1,
     on_step: Callable[[Step], None] | None = None,
 ) -> AnimatedFilm:
-    """Paint a film in the manner of a picture, or of several, and write it to ``output``."""
+    """Paint a film in the manner of a picture, or of several, and write it to ``output``.
+
+    With ``{"with_": "relight"}`` it takes their light, or without any the colours of ``lut``, a
+    .cube file.
+    """
     styles = [style] if isinstance(style, str | os.PathLike) else list(style)
     return finish(
-        Animation(film, styles, AnimateOptions.parse(options), output, jobs=jobs), on_step
+        Animation(film, styles, AnimateOptions.parse(options), output, lut=lut, jobs=jobs), on_step
     )

@@ -16,7 +16,6 @@ from impasto.video.flow import Motion, import_cv2, warp
 PATCH = 32  # pixels of a side that are painted anew together
 FADE = 12  # frames in which new strokes take the place of old ones
 COARSE_KEPT = 0.8  # of the coarse part, from one painting to the next
-SOFTEN = 0.1  # of linear interpolation in a warp: cubic alone sharpens, each time
 _SPLIT = 4.0  # pixels: the deviation of the blur that parts coarse from fine
 _SHRINK = 4  # times that the coarse part is computed smaller
 _SEAM = 9  # pixels in which patches pass into each other
@@ -74,9 +73,7 @@ class TravellingStrokes:
     def _follow(self, motion: Motion) -> None:
         """Move all strokes to where the frame has what they lie on."""
         assert self.fine is not None
-        cv2 = self.cv2
-        cubic, linear = warp(self.fine, motion.back, "cubic"), warp(self.fine, motion.back)
-        self.fine = cv2.addWeighted(cubic, 1 - SOFTEN, linear, SOFTEN, 0)
+        self.fine = warp(self.fine, motion.back, "cubic")  # linearly, it would blur each time
         self.coarse = warp(self.coarse, motion.back)
         self.owed = np.maximum(warp(self.owed, motion.back, "nearest"), 1 - motion.known)
 

@@ -1,21 +1,16 @@
-"""What paints frames: a network in one pass, or the optimisation.
-
-Colours, and a network's normalisations, are measured over a window of the film (a ``Look``) and
-held: in each frame by itself they would change, and with them every stroke.
-"""
+"""What paints frames: a network in one pass, or the optimisation; or what relights them."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from impasto.errors import OptionError, suggest
-from impasto.images.picture import ImageSource, Picture
+from impasto.images.picture import ImageSource, Picture, describe_pictures
 from impasto.images.reading import read_image
 from impasto.instant.held_painter import ColorMap, HeldPainter
 from impasto.instant.options import InstantOptions
@@ -24,52 +19,12 @@ from impasto.instant.palette import StyleBlend
 from impasto.painting.inputs import share_out
 from impasto.painting.options import PaintOptions
 from impasto.system.devices import choose_machine, settle_precision, working_on
+from impasto.video.looks import ClipPainter, Look, Moment, Steadied
 from impasto.video.options import FramesOptions, split_setting_of
+from impasto.video.relit_frames import RelitClip
 from impasto.video.temporal_loss import FrameWork, PriorFrame
 
-Look = Mapping[str, Tensor]  # what is held, by name: "linear" and "offset" of colours, and more
 _OF_BOTH = ("size", "device", "precision", "memory", "max_megapixels")
-
-
-@dataclass(frozen=True)
-class Moment:
-    """After which style a frame is painted, and how strongly: what may change over a film."""
-
-    style: int = 0  # of those that follow each other
-    values: tuple[tuple[str, float], ...] = ()  # of options that are varied
-
-    def find(self, name: str, usual: float | None) -> float | None:
-        """Return the value of an option that may be varied."""
-        return dict(self.values).get(name, usual)
-
-
-class ClipPainter(Protocol):
-    """Paints the frames of a film."""
-
-    notes: list[str]
-    pictures: list[Picture]  # of the styles
-    varied: tuple[str, ...]  # the options that may change from frame to frame
-
-    def look(self, frames: Sequence[Tensor], moment: Moment) -> Look:
-        """Measure some frames of a window, (1, 3, H, W) each."""
-
-    def paint(
-        self, frame: Tensor, look: Look, moment: Moment, prior: PriorFrame | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return a frame in the style's colours, and painted."""
-
-    def color(self, frame: Tensor, look: Look, moment: Moment) -> Tensor:
-        """Return a frame in the style's colours, and not painted."""
-
-    def describe(self) -> str:
-        """Return with what it paints, and on what."""
-
-
-def mix_looks(looks: Sequence[tuple[Look, float]]) -> Look:
-    """Return what is held between windows; shares are to sum to 1."""
-    if len(looks) == 1:
-        return looks[0][0]
-    return {name: sum(share * look[name] for look, share in looks) for name in looks[0][0]}  # type: ignore[misc]
 
 
 def color_map(look: Look) -> ColorMap:
@@ -83,12 +38,15 @@ def color_map(look: Look) -> ColorMap:
 class InstantClip:
     """Paints by a network in one pass."""
 
-    varied = ("style_weight", "strength")
+    varied: tuple[str, ...] = ("style_weight", "strength")
+    steadied: Steadied = "strokes"
+    by_scenes = False
 
     def __init__(self, styles: Sequence[Sequence[ImageSource]], options: FramesOptions) -> None:
         own = {name: getattr(options, name) for name in InstantOptions.model_fields
                if name in type(options).model_fields}  # fmt: skip
         self.options = InstantOptions.parse(own)
+        self.names = [str(style) for some in styles for style in some]
         self.painters = [Instant(list(some), self.options) for some in styles]
         self.pictures = [
             picture for painter in self.painters for picture in painter.styles.pictures
@@ -149,6 +107,12 @@ class InstantClip:
         """Return the network, and the machine."""
         return f"{self.options.model or 'any'} on {self.painters[0].machine.describe()}"
 
+    def describe_inputs(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the styles' names, and the digests of those that are pictures."""
+        if self.options.model is not None:
+            return {"style": self.names}, {}
+        return describe_pictures({"style": self.pictures})
+
     def _read(self, moment: Moment, long_side: int) -> StyleBlend:
         """Return the moment's style; the last one is kept."""
         weight = moment.find("style_weight", self.options.style_weight)
@@ -164,6 +128,12 @@ class InstantClip:
 class PaintClip:
     """Paints by optimisation, each frame from the one before it (Ruder et al. 2016)."""
 
+    varied: tuple[str, ...] = (
+        "strength", "style_weight", "content_weight", "tv_weight", "coarse_content", "guide"
+    )  # fmt: skip
+    steadied: Steadied = "frames before"
+    by_scenes = False
+
     def __init__(self, styles: Sequence[Sequence[ImageSource]], options: FramesOptions) -> None:
         self.options, self.paint_options = options, read_paint_options(options)
         most = options.max_megapixels
@@ -171,9 +141,6 @@ class PaintClip:
         self.pictures = [picture for some in self.styles for picture in some]
         self.notes = [f"{p.name}: {note}" for p in self.pictures for note in p.notes]
         self.machine = settle_precision(choose_machine(options.device), options.precision)
-        self.varied = (
-            "strength", "style_weight", "content_weight", "tv_weight", "coarse_content", "guide"
-        )  # fmt: skip
 
     def look(self, frames: Sequence[Tensor], moment: Moment) -> Look:
         """Measure the colours of all frames together."""
@@ -209,6 +176,10 @@ class PaintClip:
     def describe(self) -> str:
         """Return the network, and the machine."""
         return f"{self.paint_options.backbone} on {self.machine.describe()}, step by step"
+
+    def describe_inputs(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the styles' names and digests."""
+        return describe_pictures({"style": self.pictures})
 
     def _blend(self, moment: Moment) -> StyleBlend:
         from impasto.images.color_transfer import color_statistics
@@ -251,14 +222,21 @@ CLIP_PAINTERS: dict[str, type[InstantClip] | type[PaintClip]] = {
 
 
 def make_clip_painter(
-    styles: Sequence[Sequence[ImageSource]], options: FramesOptions
-) -> InstantClip | PaintClip:
-    """Return what paints, after styles that follow each other, each one or several."""
-    if options.with_ == "paint":
+    styles: Sequence[Sequence[ImageSource]], options: FramesOptions, lut: str | None = None
+) -> ClipPainter:
+    """Return what paints, after styles that follow each other, each one or several.
+
+    Or what relights: after pictures to be like, or by a table of colours.
+    """
+    if options.with_ != "instant":
         refuse = {"model": options.model is not None, "blend": bool(options.blend)}
         for name, given in refuse.items():
             if given:
                 raise OptionError(f"--{name} goes with --with instant")
     elif options.setting:
-        raise OptionError("--setting goes with --with paint")
+        raise OptionError("--setting goes with --with paint and --with relight")
+    if options.with_ == "relight":
+        return RelitClip(styles, options, lut)
+    if lut is not None:
+        raise OptionError("a table of colours goes with --with relight")
     return CLIP_PAINTERS[options.with_](styles, options)

@@ -24,7 +24,8 @@ from impasto.instant.net import USUAL_WEIGHT
 from impasto.video.coherence import TravellingStrokes
 from impasto.video.decoding import open_film, read_camera
 from impasto.video.flow import MotionFinder, to_grey
-from impasto.video.frame_painters import Look, Moment, make_clip_painter, mix_looks
+from impasto.video.frame_painters import make_clip_painter
+from impasto.video.looks import Look, Moment, mix_looks
 from impasto.video.options import FramesOptions, LiveOptions
 from impasto.video.scenes import CutFinder
 from impasto.video.shards import to_array, to_tensor

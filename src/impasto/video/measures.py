@@ -130,8 +130,8 @@ class Steadiness:
 
     e1: tuple[float, float, float]  # levels: the film itself, painted frame by frame, steadied
     e8: tuple[float, float, float]
-    sharpness: float  # times that of the frames painted by themselves
-    gain: float  # of the style, likewise
+    sharpness: float  # times that of the frames painted by themselves; relit, of the film's own
+    gain: float | None  # of the style, likewise; None where nothing is painted
 
     @classmethod
     def of(cls, sums: Sums) -> Steadiness:
@@ -141,7 +141,11 @@ class Steadiness:
             film, alone, steady = (sums.mean(f"{name} {kind}") ** 0.5 for kind in _KINDS)
             return film, alone, steady
 
-        sharpness = sums.mean("sharpness steady") / max(sums.mean("sharpness alone"), 1e-9)
+        is_painted = "style colored" in sums.counts or not sums.counts
+        beside = sums.mean(f"sharpness {'alone' if is_painted else 'film'}")
+        sharpness = sums.mean("sharpness steady") / max(beside, 1e-9)
+        if not is_painted:
+            return cls(read("e1"), read("e8"), sharpness, None)
         left = sums.mean("style colored")
         gains = [left - sums.mean(f"style {kind}") for kind in ("steady", "alone")]
         gain = gains[0] / gains[1] if gains[1] > 0 else 1.0
@@ -152,9 +156,18 @@ class Steadiness:
         lines = []
         for what, values in (("1 frame", self.e1), (f"{FAR} frames", self.e8)):
             film, alone, steady = values
+            if self.gain is None:
+                share = steady / film if film else 1.0
+                lines.append(
+                    f"warping error over {what}: {steady:.2f} levels, x {share:.2f} of the film's "
+                    f"own ({film:.2f})"
+                )
+                continue
             share = steady / alone if alone else 1.0
             lines.append(
                 f"warping error over {what}: {steady:.2f} levels, x {share:.2f} of painting each "
                 f"frame by itself ({alone:.2f}); the film's own: {film:.2f}"
             )
+        if self.gain is None:
+            return [*lines, f"sharpness x {self.sharpness:.2f} of the film's own"]
         return [*lines, f"sharpness x {self.sharpness:.2f}, style gain x {self.gain:.2f}"]

@@ -51,10 +51,10 @@ def _check_settings(entries: tuple[str, ...]) -> tuple[str, ...]:
 class FramesOptions(OnePassOptions):
     """How the frames of a film are painted, and kept steady."""
 
-    with_: Literal["instant", "paint"] = Field(
+    with_: Literal["instant", "paint", "relight"] = Field(
         default="instant",
         description="What paints frames: a network in one pass, or the optimisation of 'impasto "
-        "paint', which takes a hundred times as long.",
+        "paint', which takes a hundred times as long; relight gives them the light of LIKE.",
     )
     steady: bool = Field(
         default=True,
@@ -70,8 +70,8 @@ class FramesOptions(OnePassOptions):
     )
     setting: Annotated[tuple[str, ...], AfterValidator(_check_settings)] = Field(
         default=(),
-        description="An option of 'impasto paint' as NAME=VALUE, with --with paint: steps=30. May "
-        "be repeated.",
+        description="An option of 'impasto paint' as NAME=VALUE, with --with paint: steps=30. Of "
+        "'impasto relight', with --with relight: regions=6, like_blend=2+1. May be repeated.",
     )
 
 

@@ -19,6 +19,9 @@ from impasto.video.flow import MotionFinder, shrink_frame, to_grey
 
 WINDOW = 96  # frames that colours and normalisations are measured for at once
 SAMPLES = (2, 18, 48, 78)  # of a window's frames, those that are measured
+SCENE_SAMPLES = 8  # of a scene's frames, at most, where scenes are measured whole
+SCENE_SIDE = 512  # pixels of their long side: with small ones, memory stays flat
+_SAMPLED_FROM, _SAMPLED_EVERY = 2, 12  # frames of a scene, until there are too many
 _SIDE = 160  # pixels of a long side that cuts are looked for at
 _JUMP = 0.3  # of a frame's deviation: what of it, or more, a cut leaves unexplained
 _ABOVE = 3.0  # times what the frames before left
@@ -129,11 +132,22 @@ class CutFinder:
 
 @dataclass
 class _Window:
-    """Frames that are measured together."""
+    """Frames that are measured together: some of a window's, or of a whole scene's."""
 
     first: int
     frames: list[np.ndarray] = field(default_factory=list)
     spare: np.ndarray | None = None  # its first, if there should be no other
+    every: int = _SAMPLED_EVERY
+
+    def sample(self, number: int, pixels: np.ndarray) -> None:
+        """Keep some frames of a scene, evenly spaced, however long it may be."""
+        since = number - self.first - _SAMPLED_FROM
+        if since < 0 or since % self.every:
+            return
+        if len(self.frames) == SCENE_SAMPLES:
+            self.frames, self.every = self.frames[::2], 2 * self.every
+        if since % self.every == 0:
+            self.frames.append(shrink_frame(pixels, SCENE_SIDE))
 
 
 class FilmScan:
@@ -146,8 +160,14 @@ class FilmScan:
         begin: float,
         end: float | None,
         breaks: Sequence[float] = (),
+        *,
+        by_scenes: bool = False,
     ) -> None:
-        """Go from one second to another; at ``breaks`` a scene begins, whatever is seen."""
+        """Go from one second to another; at ``breaks`` a scene begins, whatever is seen.
+
+        With ``by_scenes`` a window is a whole scene.
+        """
+        self.by_scenes = by_scenes
         self.reader, self.size = reader, size
         self.begin, self.end, self.breaks = begin, end, list(breaks)
         self.plan = FilmPlan()
@@ -161,12 +181,14 @@ class FilmScan:
             is_cut = find_cut(frame.pixels) | self._pass_break(frame)
             if is_cut:
                 plan.cuts.append(number)
-            if is_cut or number - window.first >= WINDOW:
+            if is_cut or (number - window.first >= WINDOW and not self.by_scenes):
                 if number:
                     yield number, self._finish(window)
                 window = _Window(number, spare=frame.pixels)
                 plan.window_cuts.append(number)
-            if number - window.first in SAMPLES:
+            if self.by_scenes:
+                window.sample(number, frame.pixels)
+            elif number - window.first in SAMPLES:
                 window.frames.append(frame.pixels)
             plan.times.append(frame.time)
             if number % 16 == 0:

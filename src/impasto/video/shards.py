@@ -24,14 +24,8 @@ from impasto.video.coherence import TravellingStrokes
 from impasto.video.decoding import FilmFrame, FilmReader, choose_size, open_film
 from impasto.video.encoding import CODECS, Encoding, PieceWriter, choose_encoding
 from impasto.video.flow import Motion, MotionFinder, to_grey
-from impasto.video.frame_painters import (
-    InstantClip,
-    Look,
-    Moment,
-    PaintClip,
-    make_clip_painter,
-    mix_looks,
-)
+from impasto.video.frame_painters import make_clip_painter
+from impasto.video.looks import ClipPainter, Look, Moment, mix_looks
 from impasto.video.measures import SteadinessMeter, StyleGauge, Sums
 from impasto.video.options import AnimateOptions, split_range
 from impasto.video.painted_before import DISTANCES, PaintedBefore
@@ -48,10 +42,11 @@ class FilmJob:
     """A film to be painted, as plain data."""
 
     film: str
-    styles: tuple[str, ...]
+    styles: tuple[str, ...]  # or the pictures to be like
     options: AnimateOptions
     output: str
     folder: str  # where plan and pieces lie
+    lut: str | None = None  # a table of colours
 
 
 @dataclass(frozen=True)
@@ -100,7 +95,7 @@ class FilmStudio:
         )
 
     @cached_property
-    def painter(self) -> InstantClip | PaintClip:
+    def painter(self) -> ClipPainter:
         """What paints, with its styles read."""
         options, styles = self.options, self.job.styles
         times = options.style_times
@@ -109,7 +104,7 @@ class FilmStudio:
         if list(times) != sorted(set(times)):
             raise OptionError("style_times: each style begins after the one before it")
         groups: list[list[Any]] = [[style] for style in styles] if times else [list(styles)]
-        painter = make_clip_painter(groups, options)
+        painter = make_clip_painter(groups, options, self.job.lut)
         values: list[float | None] = [options.style_weight]
         for name, low, high in map(split_range, options.vary):
             if name not in painter.varied:
@@ -148,7 +143,7 @@ class FilmStudio:
             for key in file.keys():  # noqa: SIM118
                 number, _, name = key.partition(".")
                 looks.setdefault(int(number), {})[name] = file.get_tensor(key)
-        return [looks[number] for number in sorted(looks)]
+        return [looks.get(number, {}) for number in range(len(self.plan.window_cuts))]
 
     def keep_plan(self, plan: FilmPlan, looks: Sequence[Look], run: str) -> None:
         """Write the plan into the folder."""
@@ -167,9 +162,12 @@ class FilmStudio:
     def list_shards(self) -> list[Shard]:
         """Return the shards of the plan."""
         options = self.options
-        lead = 0
-        if options.steady:
-            lead = _LEADS * options.renew if options.with_ == "instant" else DISTANCES[-1]
+        leads = {
+            "strokes": _LEADS * options.renew,
+            "frames before": DISTANCES[-1],
+            "what is held": 0,
+        }
+        lead = leads[self.painter.steadied] if options.steady else 0
         return self.plan.list_shards(options.shard, lead)
 
     def name_piece(self, shard: Shard) -> Path:
@@ -192,7 +190,8 @@ class FilmStudio:
         before = PaintedBefore(height, width)
         meter = SteadinessMeter(height, width) if options.measure else None
         frames = run_ahead(read_from(self.reader, plan, self.size, first))
-        steady = options.steady and options.with_ == "instant"
+        steady = options.steady and self.painter.steadied == "strokes"
+        looks_back = options.steady and self.painter.steadied == "frames before"
         with closing(run_ahead(self._find_motions(frames, find=steady))) as moving:
             for frame, motion in moving:
                 pixels = to_tensor(frame.pixels)
@@ -201,7 +200,7 @@ class FilmStudio:
                 colored, painted = self._paint(
                     frame.number,
                     pixels,
-                    before if options.steady and not steady else None,
+                    before if looks_back else None,
                     is_painted=is_due or options.measure or not steady,
                 )
                 shown = colored if painted is None else painted
@@ -211,7 +210,7 @@ class FilmStudio:
                 if meter is not None and painted is not None:
                     begins = frame.number == plan.scene(frame.number)[0]
                     sums = meter(frame.pixels, shown, painted, is_cut=begins)
-                    if frame.number % GAUGED == 0:
+                    if frame.number % GAUGED == 0 and options.with_ != "relight":
                         self._gauge(sums, colored, painted, shown)
                 yield frame, shown, sums
                 if frame.number == end - 1:
