@@ -37,7 +37,17 @@ test-older: .venv/complete
 tests/instant/web/node_modules: tests/instant/web/package-lock.json
 	npm ci --prefix tests/instant/web --ignore-scripts --no-audit --no-fund
 
-test-slow: .venv/complete tests/instant/web/node_modules
+# What the tests of the studio's page need: axe-core and TypeScript, a browser where the system has
+# one to install (they are skipped without), and what drives it.
+tests/studio/web/node_modules: tests/studio/web/package-lock.json
+	npm ci --prefix tests/studio/web --ignore-scripts --no-audit --no-fund
+
+.venv/browser: .venv/complete
+	command -v chromium || apt-get install -y chromium || echo "no Chromium: tests of the page are skipped"
+	$(INSTALL) -e '.[browser]'
+	touch $@
+
+test-slow: .venv/browser tests/instant/web/node_modules tests/studio/web/node_modules
 	$(BIN)/python -m pytest -m slow
 
 check: .venv/complete

@@ -128,7 +128,7 @@ COMMANDS = {
     "serve": Command(
         "serve",
         "[--folder FOLDER] [--port PORT]",
-        "Serve the HTTP API, and work through its jobs; they survive whatever is killed.",
+        "Serve the studio and the HTTP API; jobs survive whatever is killed.",
     ),
     "paint": Command(
         "paint",

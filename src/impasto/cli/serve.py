@@ -1,4 +1,4 @@
-"""The command that serves the studio's API."""
+"""The command that serves the studio and its API."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def serve_command(
     token_file: Path | None = None,
     keep: Annotated[KeepFlags, Parameter(name="*")] = KeepFlags(),  # noqa: B008
 ) -> None:
-    """Serve the HTTP API, and work through its jobs; they survive whatever is killed.
+    """Serve the studio and the HTTP API; jobs survive whatever is killed.
 
     Parameters
     ----------

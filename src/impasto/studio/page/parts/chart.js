@@ -5,7 +5,7 @@ import { redraw } from "../store.js";
 
 const WIDTH = 320;
 const HEIGHT = 150;
-const SIDE = 40; // for the numbers on the left
+const SIDE = 46; // for the numbers on the left
 const FOOT = 18;
 /** @type {{at: number | null}} */
 const pointer = { at: null };

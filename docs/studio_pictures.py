@@ -1,0 +1,118 @@
+"""Make the pictures of docs/studio.md, and the moving one of the README, of the studio itself.
+
+python docs/studio_pictures.py
+
+It needs Chromium and `pip install playwright`, and paints for a few minutes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from browsing import Visit, browsing, find_lack
+from served import ServerProcess
+
+PICTURES = Path(__file__).parent / "pictures"
+
+
+def shoot(page: object) -> Image.Image:
+    return Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+
+
+def keep(page: object, name: str) -> None:
+    shoot(page).save(PICTURES / f"studio-{name}.jpg", quality=82, optimize=True)
+    print(name, (PICTURES / f"studio-{name}.jpg").stat().st_size, flush=True)
+
+
+def choose(page: object, *names: str) -> None:
+    for name in names:
+        page.get_by_role("button", name=name, exact=True).click()
+    page.get_by_text(re.compile(r"preview, \d+ ms")).wait_for()
+    page.wait_for_timeout(1500)
+
+
+def film_painting(page: object) -> None:
+    """Show previews, and a painting as it grows."""
+    frames = [(shoot(page), 1200)]
+    choose(page, "cat", "waves")
+    frames.append((shoot(page), 1500))
+    for name in ("dots", "strokes"):
+        choose(page, name)
+        frames.append((shoot(page), 1500))
+    page.get_by_label("Long side", exact=True).fill("384")
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Paint", exact=True).click()
+    page.get_by_text("The numbers as a table").wait_for()
+    seen = ""
+    while page.get_by_text("Run again").count() == 0:
+        page.wait_for_timeout(2000)
+        now = page.locator(".stage .status").inner_text()
+        if now != seen and "step" in now:
+            frames.append((shoot(page), 350))
+        seen = now
+    page.wait_for_timeout(1500)
+    frames.append((shoot(page), 600))
+    page.get_by_role("button", name="Before / after").click()
+    page.wait_for_timeout(800)
+    frames.append((shoot(page), 3000))
+    keep(page, "work")
+    write_film(frames)
+
+
+def write_film(frames: list[tuple[Image.Image, int]]) -> None:
+    """Write at most thirty pictures, small, as one that moves."""
+    while len(frames) > 30:
+        del frames[6:-3:2]
+    small = [frame.resize((800, 500), Image.Resampling.LANCZOS) for frame, _ in frames]
+    path = PICTURES / "studio.webp"
+    times = [time for _, time in frames]
+    small[0].save(path, save_all=True, append_images=small[1:], duration=times, loop=0, quality=60)
+    print("film", len(frames), path.stat().st_size, flush=True)
+
+
+def paint_mask(page: object) -> None:
+    page.get_by_role("button", name="Paint a mask").click()
+    canvas = page.get_by_role("application")
+    canvas.wait_for()
+    box = canvas.bounding_box()
+    for line in ([(0.3, 0.35), (0.7, 0.4)], [(0.25, 0.55), (0.75, 0.6)], [(0.35, 0.8), (0.6, 0.8)]):
+        for number, (x, y) in enumerate(line):
+            page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=8)
+            if number == 0:
+                page.mouse.down()
+        page.mouse.up()
+    page.wait_for_timeout(300)
+    keep(page, "mask")
+    page.keyboard.press("Escape")
+
+
+def main() -> None:
+    if lack := find_lack():
+        sys.exit(lack)
+    with tempfile.TemporaryDirectory() as folder, browsing() as browser:
+        server = ServerProcess(Path(folder) / "store")
+        visit = Visit(browser, server)
+        page = visit.page
+        page.wait_for_timeout(3000)  # small versions are made once
+        film_painting(page)
+        visit.go("")
+        choose(page, "coffee", "glass")
+        keep(page, "paint")
+        paint_mask(page)
+        visit.close()
+        visit = Visit(browser, server, color_scheme="dark")
+        choose(visit.page, "rocket", "strokes")
+        keep(visit.page, "dark")
+        visit.close()
+        server.stop()
+
+
+if __name__ == "__main__":
+    main()
