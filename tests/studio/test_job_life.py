@@ -87,11 +87,15 @@ def test_a_job_is_seen_to_grow_and_what_it_made_is_there(api, studio, executor, 
     assert api.get(job["results"][1]["thumbnail"]).status_code == 200
     assert api.get(f"{API}/jobs/{id_}/results/../../../secret").status_code == 404
     assert not studio.services.files.work_folder(id_).exists()
+
+    def list_states():
+        return [facts["state"] for kind, facts in read_events(studio, before) if kind == "job"]
+
+    wait_for(lambda: list_states()[-1:] == ["done"])  # events are told a moment later
+    states = list_states()
+    assert states == sorted(states, key=["queued", "running", "done"].index)
     kinds = [kind for kind, _ in read_events(studio, before)]
     assert {"job", "queue", "progress", "preview"} <= set(kinds)
-    states = [facts["state"] for kind, facts in read_events(studio, before) if kind == "job"]
-    assert states == sorted(states, key=["queued", "running", "done"].index)
-    assert states[-1] == "done"
     inputs = {"content": [{"job": id_, "result": "output.png"}], "style": [{"sample": "waves"}]}
     assert submit(api, {**body, "inputs": inputs}).status_code == 202
     inputs = {"folder": [{"job": id_}]}
