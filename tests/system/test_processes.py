@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from impasto.errors import DeviceError, ImageError, ImpastoError, LostProcessError
-from impasto.system.processes import TalkingProcess, work_in_processes
+from impasto.system.processes import AnsweringProcess, TalkingProcess, work_in_processes
 
 
 class Squares:
@@ -121,6 +121,24 @@ def test_a_process_that_dies_says_how():
     process.close()
     with pytest.raises(LostProcessError, match="was killed by signal 9"):
         TalkingProcess(never_begin).wait_until_ready()
+
+
+def test_a_process_that_answers_is_begun_anew_after_it_died_or_was_too_slow():
+    process = AnsweringProcess(repeat, "again")
+    first, second = process.ask(1, 60)[2], process.ask(2, 60)[2]
+    assert first == second  # it is kept
+    with pytest.raises(EOFError, match="was killed by signal 9"):
+        process.ask("die", 60)
+    word, message, third = process.ask(3, 60)
+    assert (word, message) == ("again", 3)
+    assert third != first
+    os.kill(third, signal.SIGSTOP)  # it is slow
+    assert process.ask(4, 0.01) is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(third, 0)
+    assert process.ask(5, 60)[1] == 5
+    process.end()
+    process.end()  # there is none
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a process's data")

@@ -17,7 +17,7 @@ from typing import Any
 
 from impasto.errors import ImageError, ImpastoError, LimitError
 from impasto.options import format_memory
-from impasto.system.processes import TalkingProcess
+from impasto.system.processes import AnsweringProcess
 
 THUMBNAIL_SIDE = 320
 START_BYTES = 64  # of a file, that tell what it is
@@ -153,41 +153,30 @@ class Inspector:
         self, *, max_megapixels: float = 100.0, seconds: float = 5.0, memory: int = 1 << 30
     ) -> None:
         self.max_megapixels, self.seconds, self.memory = max_megapixels, seconds, memory
-        self._process: TalkingProcess | None = None
+        self._process = AnsweringProcess(
+            serve_inspections, max_megapixels, most_data=memory, nice=5
+        )
         self._turn = threading.Lock()
 
     def inspect(self, path: Path) -> FileFacts:
         """Return what is found in a file; raise an error for one that takes too much."""
         with self._turn:
-            if self._process is None:
-                begun = TalkingProcess(
-                    serve_inspections, self.max_megapixels, most_data=self.memory, nice=5
-                )
-                begun.wait_until_ready()
-                self._process = begun
-            self._process.send(str(path))
             try:
-                answer = self._process.receive(self.seconds)
+                answer = self._process.ask(str(path), self.seconds)
             except EOFError:
-                answer = LimitError("the file ends what decodes it")
-            else:
-                answer = answer or LimitError(
-                    f"the file takes more than {self.seconds:g} seconds, or "
-                    f"{format_memory(self.memory)}, to decode"
-                )
+                raise LimitError("the file ends what decodes it") from None
+            answer = answer or LimitError(
+                f"the file takes more than {self.seconds:g} seconds, or "
+                f"{format_memory(self.memory)}, to decode"
+            )
             if isinstance(answer, LimitError):
-                self._end()
+                self._process.end()
         if isinstance(answer, Exception):
             raise answer
         assert isinstance(answer, FileFacts)
         return answer
 
-    def _end(self) -> None:
-        if self._process is not None:
-            self._process.close()
-        self._process = None
-
     def close(self) -> None:
         """End the process."""
         with self._turn:
-            self._end()
+            self._process.end()

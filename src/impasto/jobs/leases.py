@@ -168,31 +168,13 @@ class Leases:
         if state == "cancelled":
             self._end(run, row, state, seconds)
             return
-        change_job(
-            run,
-            row["id"],
-            state=state,
-            lease=None,
-            lease_until=None,
-            wish=None,
-            attempts=row["attempts"] if charged else max(0, row["attempts"] - 1),
-            seconds=row["seconds"] + seconds,
-        )
+        attempts = row["attempts"] if charged else max(0, row["attempts"] - 1)
+        _let_go(run, row, state, seconds, attempts=attempts)
 
     def _end(
         self, run: Connection, row: JobRow, state: JobState, seconds: float, **values: Any
     ) -> None:
-        change_job(
-            run,
-            row["id"],
-            state=state,
-            lease=None,
-            lease_until=None,
-            wish=None,
-            ended=self.clock(),
-            seconds=row["seconds"] + seconds,
-            **values,
-        )
+        _let_go(run, row, state, seconds, ended=self.clock(), **values)
 
 
 def _check_lease(run: Connection, job: Job) -> JobRow:
@@ -201,6 +183,12 @@ def _check_lease(run: Connection, job: Job) -> JobRow:
     if row["state"] != "running" or row["lease"] != job.lease:
         raise _describe_loss(job)
     return row
+
+
+def _let_go(run: Connection, row: JobRow, state: JobState, seconds: float, **values: Any) -> None:
+    """Take a job from who works on it, with the seconds that were spent."""
+    values |= {"lease": None, "lease_until": None, "wish": None}
+    change_job(run, row["id"], state=state, seconds=row["seconds"] + seconds, **values)
 
 
 def _describe_loss(job: Job) -> JobStateError:

@@ -21,13 +21,8 @@ def answer_file(request: Request, path: Path, name: str, etag: str) -> Response:
 
     Pictures and films may be shown; all else is saved, and nothing runs or loads anything.
     """
-    quoted = f'"{etag}"'
-    headers = {
-        "Content-Security-Policy": INERT,
-        "Cache-Control": "private, no-cache",
-        "ETag": quoted,
-    }
-    if is_known(request, quoted):
+    headers = make_headers(etag)
+    if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     try:
         with path.open("rb") as file:
@@ -46,15 +41,19 @@ def answer_file(request: Request, path: Path, name: str, etag: str) -> Response:
 
 def answer_bytes(request: Request, content: bytes, media: str, etag: str) -> Response:
     """Return a picture that is held in memory."""
-    quoted = f'"{etag}"'
-    headers = {
-        "Content-Security-Policy": INERT,
-        "Cache-Control": "private, no-cache",
-        "ETag": quoted,
-    }
-    if is_known(request, quoted):
+    headers = make_headers(etag)
+    if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(content, media_type=media, headers=headers)
+
+
+def make_headers(etag: str) -> dict[str, str]:
+    """Return the headers of content that may be kept, and asked for again each time."""
+    return {
+        "Content-Security-Policy": INERT,
+        "Cache-Control": "private, no-cache",
+        "ETag": f'"{etag}"',
+    }
 
 
 def is_known(request: Request, quoted: str) -> bool:

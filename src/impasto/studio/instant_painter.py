@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from impasto.errors import ImpastoError, LimitError, OptionError
 from impasto.studio.limits import RefusalError, StudioLimits
-from impasto.system.processes import TalkingProcess
+from impasto.system.processes import AnsweringProcess
 
 if TYPE_CHECKING:
     from impasto.images.picture import Picture
@@ -55,8 +55,8 @@ class InstantPainter:
     """Has pictures painted one after the other by a process that is kept."""
 
     def __init__(self, limits: StudioLimits, *, threads: int = 0) -> None:
-        self.limits, self.threads = limits, threads
-        self._process: TalkingProcess | None = None
+        self.limits = limits
+        self._process = AnsweringProcess(serve_instants, threads)
         self._turn, self._waiting = threading.Lock(), 0
 
     def paint(
@@ -75,34 +75,21 @@ class InstantPainter:
             self._waiting -= 1
 
     def _paint(self, task: InstantTask) -> InstantOutcome:
-        if self._process is None:
-            begun = TalkingProcess(serve_instants, self.threads)
-            begun.wait_until_ready()
-            self._process = begun
-        self._process.send(task)
         try:
-            answer = self._process.receive(self.limits.instant_seconds)
-        except EOFError:
-            how = self._process.describe_end()
-            self._end()
+            answer = self._process.ask(task, self.limits.instant_seconds)
+        except EOFError as how:
             raise RefusalError(503, f"the process that paints {how}; try again") from None
         if answer is None:
-            self._end()
             raise LimitError(f"it took more than {self.limits.instant_seconds:g} seconds")
         if isinstance(answer, Exception):
             raise answer
         assert isinstance(answer, InstantOutcome)
         return answer
 
-    def _end(self) -> None:
-        if self._process is not None:
-            self._process.close()
-        self._process = None
-
     def close(self) -> None:
         """End the process."""
         with self._turn:
-            self._end()
+            self._process.end()
 
 
 # --- in the process -----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from impasto.errors import DeviceError, ImpastoError, LostProcessError
@@ -151,6 +152,41 @@ class TalkingProcess:
         if self.process.is_alive():
             self.process.kill()
         self.process.join()
+
+
+class AnsweringProcess:
+    """A process that answers one question after the other; begun when it is needed."""
+
+    def __init__(self, serve: Callable[..., None], *given: Any, **limits: int) -> None:
+        """Take what a ``TalkingProcess`` does; ``serve`` sends one answer for each message."""
+        self._begin = partial(TalkingProcess, serve, *given, **limits)
+        self._process: TalkingProcess | None = None
+
+    def ask(self, message: object, seconds: float) -> Any:
+        """Return the answer; None if none came in time; an EOFError says how it died.
+
+        In both cases the next question has a new process.
+        """
+        if self._process is None:
+            begun = self._begin()
+            begun.wait_until_ready()
+            self._process = begun
+        self._process.send(message)
+        try:
+            answer = self._process.receive(seconds)
+        except EOFError:
+            how = self._process.describe_end()
+            self.end()
+            raise EOFError(how) from None
+        if answer is None:
+            self.end()
+        return answer
+
+    def end(self) -> None:
+        """End the process, if there is one."""
+        if self._process is not None:
+            self._process.close()
+        self._process = None
 
 
 @contextmanager
