@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from served import API, HeldExecutor, make_body
 
+from impasto.cluster.executors import JobExecutor
 from impasto.errors import OptionError
-from impasto.jobs.executors import JobExecutor
 from impasto.jobs.task import MadeFile, TaskOutcome, TaskProgress, encode_preview, list_made
 from impasto.work import Step
 
