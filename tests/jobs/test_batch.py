@@ -322,7 +322,8 @@ def start_batch(*flags: str, **environment: str) -> subprocess.Popen[str]:
 
 
 def list_workers(process: int) -> list[int]:
-    text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    tasks = Path(f"/proc/{process}/task").iterdir()  # any thread may have begun one
+    text = " ".join((task / "children").read_text() for task in tasks)
     lines = {int(child): Path(f"/proc/{child}/cmdline") for child in text.split()}
     return [child for child, line in lines.items() if b"spawn_main" in line.read_bytes()]
 
