@@ -39,6 +39,7 @@ class ClusterFacts:
     slots: int  # tasks at the same time
     cores: int  # of the machine that has most
     notes: tuple[str, ...] = ()
+    tries: int = 4  # times that a task is begun whose worker is lost
 
 
 class Backend(Protocol):
@@ -79,7 +80,6 @@ class _Handle:
 class RemoteExecutor(JobExecutor):
     """Executes tasks on a cluster."""
 
-    tries = 4
     is_remote = True
 
     def __init__(self, place: Place, needs: Any = None) -> None:
@@ -96,7 +96,7 @@ class RemoteExecutor(JobExecutor):
         if not isinstance(facts, ClusterFacts):
             self._process.close()
             raise facts or ClusterError(f"no {self.kind} cluster answers at {place.address!r}")
-        self.facts, self.slots = facts, facts.slots
+        self.facts, self.slots, self.tries = facts, facts.slots, facts.tries
         self._thread = threading.Thread(target=self._listen, name="cluster", daemon=True)
         self._thread.start()
 

@@ -66,7 +66,7 @@ class TaskReport:
 class WorkerSpec:
     """What does tasks: a function that makes it, by name, and plain data that it is made of."""
 
-    make: str  # ``module:function`` below impasto; called with ``given`` and a ``Find``
+    make: str  # ``package.module:function``; called with ``given`` and a ``Find``
     given: Any
     files: tuple[str, ...] = ()  # that ``make`` reads
 
@@ -134,7 +134,7 @@ def _make_worker(packed: bytes, find: Find) -> DoTask:
 def find_maker(spec: WorkerSpec) -> Callable[[Any, Find], DoTask]:
     """Import the function that a description names."""
     module, _, name = spec.make.partition(":")
-    made: Callable[[Any, Find], DoTask] = getattr(import_module(f"impasto.{module}"), name)
+    made: Callable[[Any, Find], DoTask] = getattr(import_module(module), name)
     return made
 
 

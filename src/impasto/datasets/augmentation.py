@@ -222,7 +222,7 @@ class Augmentation:
         with hire_crew(self.place, len(chunks)) as crew:
             self.notes += crew.notes
             spec = WorkerSpec(
-                "datasets.workshop:make_workshop", given, tuple(map(str, self.styles))
+                "impasto.datasets.workshop:make_workshop", given, tuple(map(str, self.styles))
             )
             for _, report in crew.share_out(spec, chunks, list_files=self._list_files):
                 if report is None:

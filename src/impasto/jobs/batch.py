@@ -168,7 +168,7 @@ def run_batch(
     with hire_crew(place, len(tasks), count_needs(tasks, options, operation)) as crew:
         tell(crew.notes)
         order = BatchOrder(operation, options, metadata, crew.share)
-        spec = WorkerSpec("jobs.batch:share_machine", order, tuple(options.list_files()))
+        spec = WorkerSpec("impasto.jobs.batch:share_machine", order, tuple(options.list_files()))
         reports = crew.share_out(spec, tasks, list_files=list_task_files, lose=lose_task)
         for _, report in reports:
             if report is not None:

@@ -260,7 +260,9 @@ class Animation:
         with hire_crew(self.place, len(shards)) as crew:
             self.notes += crew.notes
             files = tuple(self.job.list_files())
-            spec = WorkerSpec("video.shards:make_shard_worker", (self.job, crew.share), files)
+            spec = WorkerSpec(
+                "impasto.video.shards:make_shard_worker", (self.job, crew.share), files
+            )
             machines = ""
             with closing(_generate(crew.share_out(spec, shards))) as reports:
                 for shard, report in reports:
