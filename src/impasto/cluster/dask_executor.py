@@ -43,8 +43,8 @@ class DaskBackend:
         hosts: dict[str, int] = {}
         for worker in workers:
             hosts[worker["host"]] = hosts.get(worker["host"], 0) + 1
-        # The scheduler itself begins a task again whose worker dies, three times, and gives up with it
-        # what else waited on those workers.
+        # The scheduler itself begins a task again whose worker dies, three times, and gives up
+        # with it what else waited on those workers.
         return ClusterFacts(len(workers), max(hosts.values()), tries=2)
 
     def _list_workers(self) -> list[dict[str, Any]]:
