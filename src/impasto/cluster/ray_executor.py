@@ -43,6 +43,7 @@ class RayBackend:
         else:
             os.environ["RAY_AUTH_MODE"] = "token"
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+            os.environ.setdefault("RAY_worker_niceness", "0")  # as processes of a local pool
         self.ray: Any = require("ray", "a Ray cluster needs ray", extra="ray")
         self.lost = (self.ray.exceptions.RayError,)
         self._begin(place)
