@@ -105,10 +105,14 @@ def test_what_a_killed_node_had_in_hand_is_done_elsewhere(nodes, tasks):
 def test_a_killed_head_is_one_line_and_the_rest_can_be_done(nodes, tasks):
     nodes.start()
     done = []
-    with pytest.raises(ClusterError, match=r"^the ray cluster is gone, or its head; what is fin"):
+
+    def paint_until_the_head_is_gone() -> None:
         for outcome in run_batch(tasks, OPTIONS, place=nodes.place):
             done.append(outcome)
             nodes.kill(0)
+
+    with pytest.raises(ClusterError, match=r"^the ray cluster is gone, or its head; what is fin"):
+        paint_until_the_head_is_gone()
     assert all(outcome.task.output.exists() for outcome in done)
     left = [task for task in tasks if not task.output.exists()]
     assert 0 < len(left) < 6
