@@ -193,7 +193,7 @@ def test_killed_it_makes_the_same_trials(pair, whole, tmp_path):
     folder, unbroken = tmp_path / "killed", whole[0]
     command = [sys.executable, "-c", KILLED, *map(str, pair), str(folder)]
     # Before Optuna was told; and in the middle of a trial that Optuna has learned for.
-    for step, telling, rows in ((-1, 3, 3), (2 * 8, -1, 11)):
+    for step, telling, rows in ((-1, 3, 4), (2 * 8, -1, 11)):
         when = {"DIE_AT": str(step), "DIE_TELLING": str(telling)}
         died = subprocess.run(
             command, env={**os.environ, **when}, check=False, capture_output=True, text=True
