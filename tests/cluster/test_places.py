@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 
 from impasto.cluster.dask_executor import check_address
-from impasto.cluster.places import HERE, Place, choose_place, parse_place
+from impasto.cluster.places import HERE, WorkPlace, choose_place, parse_place
 from impasto.cluster.ray_executor import check_token
 from impasto.errors import ClusterError, OptionError
 
 
 def test_what_is_understood():
-    assert parse_place("local:4") == Place("local", 4)
-    assert parse_place("ray") == Place("ray")
-    assert parse_place("ray:10.0.0.1:6379") == Place("ray", address="10.0.0.1:6379")
-    assert parse_place("dask:tls://a:8786") == Place("dask", address="tls://a:8786")
+    assert parse_place("local:4") == WorkPlace("local", 4)
+    assert parse_place("ray") == WorkPlace("ray")
+    assert parse_place("ray:10.0.0.1:6379") == WorkPlace("ray", address="10.0.0.1:6379")
+    assert parse_place("dask:tls://a:8786") == WorkPlace("dask", address="tls://a:8786")
     assert parse_place("local").count >= 1
     assert parse_place("local:1").is_here
-    assert choose_place(None, 3) == Place(count=3)
+    assert choose_place(None, 3) == WorkPlace(count=3)
     assert choose_place(None) == HERE
     assert not parse_place("ray").is_here
 

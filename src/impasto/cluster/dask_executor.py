@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from impasto.cluster.courier import ClusterFacts, run_call
-from impasto.cluster.places import Place
+from impasto.cluster.places import WorkPlace
 from impasto.errors import ClusterError
 from impasto.system.optional import require
 
@@ -22,7 +22,7 @@ _CONNECTING = "20s"
 class DaskBackend:
     """A Dask cluster."""
 
-    def begin(self, place: Place, needs: Any) -> ClusterFacts:  # noqa: ARG002
+    def begin(self, place: WorkPlace, needs: Any) -> ClusterFacts:  # noqa: ARG002
         """Join the cluster."""
         address = place.address if "://" in place.address else f"tcp://{place.address}"
         check_address(address)

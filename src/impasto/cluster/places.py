@@ -12,7 +12,7 @@ PLACE_FORM = "local:N, ray, ray:ADDRESS or dask:ADDRESS"
 
 
 @dataclass(frozen=True)
-class Place:
+class WorkPlace:
     """Where tasks are done."""
 
     kind: PlaceKind = "local"
@@ -25,22 +25,22 @@ class Place:
         return self.kind == "local" and self.count == 1
 
 
-HERE = Place()
+HERE = WorkPlace()
 
 
-def parse_place(text: str) -> Place:
+def parse_place(text: str) -> WorkPlace:
     """Read ``local:4``, ``ray``, ``ray:10.0.0.1:6379`` or ``dask:tls://10.0.0.1:8786``."""
     kind, _, rest = text.strip().partition(":")
     if kind not in get_args(PlaceKind):
         hint = suggest(kind, get_args(PlaceKind))
         raise OptionError(f"on {text!r}: give {PLACE_FORM}{hint}")
     if kind == "local":
-        return Place(count=_read_count(text, rest))
+        return WorkPlace(count=_read_count(text, rest))
     if kind == "dask":
         if not rest:
             raise OptionError("on 'dask': name its scheduler, as in dask:tls://10.0.0.1:8786")
-        return Place("dask", address=rest)
-    return Place("ray", address=rest)
+        return WorkPlace("dask", address=rest)
+    return WorkPlace("ray", address=rest)
 
 
 def _read_count(text: str, count: str) -> int:
@@ -54,12 +54,12 @@ def _read_count(text: str, count: str) -> int:
     return int(count)
 
 
-def choose_place(on: str | Place | None, jobs: int = 1) -> Place:
+def choose_place(on: str | WorkPlace | None, jobs: int = 1) -> WorkPlace:
     """Return the place that is named by ``on``, or by a number of processes alone."""
     if jobs < 1:
         raise OptionError(f"jobs must be at least 1, not {jobs}")
-    if on is None or isinstance(on, Place):
-        return on or Place(count=jobs)
+    if on is None or isinstance(on, WorkPlace):
+        return on or WorkPlace(count=jobs)
     if jobs > 1:
         raise OptionError("jobs and on both say where the work is done; give one of them")
     return parse_place(on)

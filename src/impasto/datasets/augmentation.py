@@ -25,7 +25,7 @@ from typing import Any, Self
 import torch
 
 from impasto.cluster.crew import hire_crew
-from impasto.cluster.places import HERE, Place, choose_place
+from impasto.cluster.places import HERE, WorkPlace, choose_place
 from impasto.cluster.worker import WorkerSpec
 from impasto.datasets.batch_stylisers import STYLISERS
 from impasto.datasets.copy_plan import Chunk, Copy, plan_chunks
@@ -103,7 +103,7 @@ class Augmentation:
         styles: _Styles = (),
         options: AugmentOptions | None = None,
         *,
-        place: Place = HERE,
+        place: WorkPlace = HERE,
     ) -> None:
         self.options = options or AugmentOptions()
         self.out, self.place = Path(out), place
