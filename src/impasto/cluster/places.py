@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 from dataclasses import dataclass
 from typing import Literal, get_args
+from urllib.parse import urlsplit
 
-from impasto.errors import OptionError, suggest
+from impasto.errors import ClusterError, OptionError, suggest
 
 PlaceKind = Literal["local", "ray", "dask"]
 PLACE_FORM = "local:N, ray, ray:ADDRESS or dask:ADDRESS"
@@ -62,4 +65,40 @@ def choose_place(on: str | WorkPlace | None, jobs: int = 1) -> WorkPlace:
         return on or WorkPlace(count=jobs)
     if jobs > 1:
         raise OptionError("jobs and on both say where the work is done; give one of them")
-    return parse_place(on)
+    place = parse_place(on)
+    if place.kind == "dask":
+        check_address(place.address)
+    if place.kind == "ray" and place.address:
+        check_token_mode(place.address)
+    return place
+
+
+# --- whom to trust ------------------------------------------------------------------------------
+
+
+def check_address(address: str) -> str:
+    """Return the whole address of a Dask scheduler; refuse one on a network without TLS."""
+    address = address if "://" in address else f"tcp://{address}"
+    parts = urlsplit(address)
+    if parts.scheme == "tls":
+        return address
+    host = parts.hostname or ""
+    try:
+        is_near = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_near = False
+    if parts.scheme != "tcp" or not is_near:
+        raise ClusterError(
+            f"{address!r} is no address of a Dask scheduler to be trusted: whoever reaches it "
+            "runs any code there; give tls://HOST:PORT, or tcp:// on this machine (docs/cluster.md)"
+        )
+    return address
+
+
+def check_token_mode(address: str) -> None:
+    """Refuse to join a Ray cluster without its token."""
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        raise ClusterError(
+            f"the Ray cluster at {address!r} is to ask for a token, or it runs anyone's code; "
+            "start it with RAY_AUTH_MODE=token, and set it here too (docs/cluster.md)"
+        )

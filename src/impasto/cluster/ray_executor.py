@@ -16,7 +16,7 @@ from typing import Any
 
 from impasto.cluster.courier import ClusterFacts, run_call
 from impasto.cluster.crew import TaskNeeds
-from impasto.cluster.places import WorkPlace
+from impasto.cluster.places import WorkPlace, check_token_mode
 from impasto.errors import ClusterError
 from impasto.system.optional import require
 
@@ -109,11 +109,7 @@ class RayBackend:
 
 def check_token(address: str) -> None:
     """Refuse a cluster that would run anyone's code."""
-    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
-        raise ClusterError(
-            f"the Ray cluster at {address!r} is to ask for a token, or it runs anyone's code; "
-            "start it with RAY_AUTH_MODE=token, and set it here too (docs/cluster.md)"
-        )
+    check_token_mode(address)
     if address == "auto":
         return
     require("ray", "a Ray cluster needs ray", extra="ray")

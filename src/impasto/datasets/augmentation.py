@@ -239,15 +239,12 @@ class Augmentation:
     def _keep(self, made: Made) -> None:
         """Write what was made; a picture that fails leaves no files."""
         for picture, name, content in made.files:
-            self._put(picture, self.out / name, content)
+            source = self.pictures.folder / picture
+            self._put(picture, self.out / name, source.read_bytes() if content is None else content)
         self.tally.failed |= made.failed
         if not made.is_last:
             return
         for entry, copies in self.chunks[made.number].pictures:
-            for copy in copies:
-                if copy.number == 0 and entry.path not in self.tally.failed:
-                    path = self.pictures.folder / entry.path
-                    self._put(entry.path, self.out / copy.path, path.read_bytes())
             for copy in copies if entry.path in self.tally.failed else ():
                 with suppress(OSError):  # it is not there, or has no name to be there by
                     (self.out / copy.path).unlink()
