@@ -103,6 +103,22 @@ def test_maps_are_averaged_and_laid_on_by_masks():
     assert mapped[0, 0, 0].tolist() == pytest.approx([1, 0], abs=1e-5)
 
 
+def test_the_gain_of_maps_is_what_a_small_difference_becomes():
+    generator = torch.Generator().manual_seed(0)
+    linear = torch.eye(3) + 0.3 * torch.rand(2, 3, 3, generator=generator)
+    maps = RegionMaps(linear, torch.tensor([[0.3, -0.5, 0.1], [-1.0, 0.2, 0.0]]))
+    pixels = 0.2 + 0.6 * torch.rand(1, 3, 2, 2, generator=generator)
+    masks = torch.rand(1, 1, 2, 2, generator=generator)
+    masks = torch.cat([masks, 1 - masks], 1)
+    squares = torch.zeros(1, 1, 2, 2)
+    for channel in range(3):
+        step = torch.zeros(1, 3, 1, 1)
+        step[:, channel] = 1e-3
+        change = maps.apply(pixels + step, masks) - maps.apply(pixels - step, masks)
+        squares += (change / 2e-3).square().sum(1, keepdim=True)
+    assert torch.allclose(maps.measure_gain(pixels, masks), (squares / 3).sqrt(), rtol=1e-2)
+
+
 def test_what_lies_beyond_black_and_white_is_drawn_in():
     pixels = torch.tensor([0.0, 0.01, 0.5, 1.0]).view(1, 1, 1, 4)
     assert torch.allclose(draw_in(pixels, pixels), pixels, atol=1e-6)

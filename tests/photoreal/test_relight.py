@@ -167,6 +167,17 @@ def test_a_ramp_of_10_bits_has_no_band(tmp_path, draw_scene):
     assert float(steps.max()) < 8 * float(steps.median())
 
 
+def test_noise_of_a_dark_sky_is_not_lifted(draw_scene):
+    """The night is to be like day: its sky becomes bright, and no grainier than it was."""
+    generator = torch.Generator().manual_seed(0)
+    day, night = draw_scene(0.6, 1), 0.1 * draw_scene(0.6)
+    night = (night + 0.008 * torch.randn(night.shape, generator=generator)).clamp(0, 1)
+    relit = relight(night, day, regions=2)
+    before, after = (each[0, :, 8:32, 8:-8] for each in (night, relit))
+    assert float(after.mean()) > 3 * float(before.mean())
+    assert float(after.diff(dim=2).std()) < 1.2 * float(before.diff(dim=2).std())
+
+
 def test_one_map_is_a_table(draw_scene):
     photo, like = draw_scene(0.4), darken_sky(draw_scene(0.5, 1), 0.5)
     work = Relight(photo, like, {"regions": 1})

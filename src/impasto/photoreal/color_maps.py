@@ -105,9 +105,9 @@ def find_map(ours: ColorGaussian, theirs: ColorGaussian) -> AffineMap:
 
 
 def _measure_slope(coded: Tensor) -> Tensor:
-    """Return by how much coded colours (3,) grow with those of pixels."""
+    """Return by how much coded colours grow with those of pixels."""
     share = torch.sigmoid(coded)
-    return (1 - 2 * _MARGIN) / (share * (1 - share))
+    return (1 - 2 * _MARGIN) / (share * (1 - share)).clamp_min(1e-6)
 
 
 def find_region_maps(
@@ -156,3 +156,13 @@ class RegionMaps:
             else:
                 total.addcmul_(mapped, masks[0, k].flatten())
         return draw_in(decode_colors(total).view_as(pixels), pixels)
+
+    def measure_gain(self, pixels: Tensor, masks: Tensor) -> Tensor:
+        """Return by how much noise grows (1, 1, H, W) when pixels are mapped by regions."""
+        coded = encode_colors(pixels)[0].flatten(1)  # (3, n)
+        weights = masks[0].flatten(1)
+        linear = torch.einsum("kn,kij->ijn", weights, self.linear)
+        mapped = (linear * coded).sum(1) + torch.einsum("kn,ki->in", weights, self.offset)
+        slopes = linear * _measure_slope(coded) / _measure_slope(mapped)[:, None]
+        gain = (slopes.square().sum((0, 1)) / 3).sqrt()  # noise of equal strength in all channels
+        return gain.view(1, 1, *pixels.shape[2:])

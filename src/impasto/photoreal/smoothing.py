@@ -74,6 +74,38 @@ def guide_masks(masks: Tensor, guide: Tensor, radius: int, edge: float) -> Guide
     )
 
 
+@dataclass(frozen=True)
+class EvenedLevels:
+    """A photograph whose even areas are smoothed, as a linear function of it, at a small size."""
+
+    kept: Tensor  # (1, 1, h, w), the share of a pixel's own colour
+    rest: Tensor  # (1, 3, h, w), what its surroundings add
+
+    def enlarge(self, pixels: Tensor, rows: slice, size: tuple[int, int]) -> Tensor:
+        """Return some rows of the photograph, smoothed; ``pixels`` (1, 3, n, W) holds them alone.
+
+        The photograph has that (height, width).
+        """
+        kept = enlarge_rows(self.kept, rows, size)
+        return enlarge_rows(self.rest, rows, size).addcmul_(pixels, kept)
+
+
+def even_out(guide: Tensor, share: Tensor, radius: int, noise: float) -> EvenedLevels:
+    """Smooth the even areas of a picture (1, 3, h, w), so that this share of their noise is left.
+
+    It is the guided filter of a picture by itself. An area is even where colours differ by much
+    less than ``noise``; ``share`` is (1, 1, h, w).
+    """
+    wide = guide.double()  # differences of sums
+    mean = average_box(wide, radius)
+    variance = (average_box(wide.square(), radius) - mean.square()).mean(1, keepdim=True)
+    rough = variance.clamp_min(0) / (variance.clamp_min(0) + noise**2)
+    kept = share + (1 - share) * rough
+    return EvenedLevels(
+        average_box(kept, radius).float(), average_box((1 - kept) * mean, radius).float()
+    )
+
+
 def enlarge_rows(small: Tensor, rows: slice, size: tuple[int, int]) -> Tensor:
     """Return some rows of (N, C, h, w) enlarged to that (height, width), linearly.
 
