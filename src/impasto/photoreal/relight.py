@@ -49,7 +49,7 @@ from impasto.recipes import write_recipe
 from impasto.system.devices import choose_machine, working_on
 from impasto.work import Request, Step, finish
 
-_MEASURED = 512  # long side at which colours are measured
+_MEASURED = 320  # long side at which colours are measured
 _GUIDED = 192  # long side at which masks are fitted to edges
 _RADIUS = 0.03  # of that side: the windows that masks are fitted in
 _EDGE = 1e-3  # variance of colours in [0, 1] above which a mask has an edge there

@@ -57,7 +57,7 @@ def guide_masks(masks: Tensor, guide: Tensor, radius: int, edge: float) -> Guide
 
     Colours that differ by much less than the root of ``edge`` are taken for the same.
     """
-    guide, masks = guide.double(), masks.double()  # differences of sums
+    guide, masks = guide.double(), masks.double()  # differences of sums, from here ...
     mean, mask_mean = average_box(guide, radius), average_box(masks, radius)
     products = [average_box(guide[:, i : i + 1] * masks, radius) for i in range(3)]
     covariance = torch.stack(products, 1)[0] - mean[0][:, None] * mask_mean  # (3, K, h, w)
@@ -66,12 +66,10 @@ def guide_masks(masks: Tensor, guide: Tensor, radius: int, edge: float) -> Guide
         - mean[0, i] * mean[0, j]
         for i, j in UPPER
     ]
-    inverse = invert_symmetric(spread, edge)
-    slopes = torch.einsum("ijhw,jkhw->kihw", inverse, covariance)  # (K, 3, h, w)
-    offsets = mask_mean[0] - (slopes * mean).sum(1)
-    return GuidedMasks(
-        average_box(slopes, radius).float(), average_box(offsets[:, None], radius).float()
-    )
+    inverse = invert_symmetric(spread, edge).float()  # ... to here
+    slopes = torch.einsum("ijhw,jkhw->kihw", inverse, covariance.float())  # (K, 3, h, w)
+    offsets = mask_mean[0].float() - (slopes * mean.float()).sum(1)
+    return GuidedMasks(average_box(slopes, radius), average_box(offsets[:, None], radius))
 
 
 @dataclass(frozen=True)
