@@ -81,10 +81,19 @@ class JobRunner:
 
     def begin(self) -> list[str]:
         """Take up what an earlier process left, and start; return what was taken up."""
+        taken_up = self.take_up()
+        self.start()
+        return taken_up
+
+    def take_up(self) -> list[str]:
+        """Take up what an earlier process left; return what that is."""
         taken_up = self.leases.recover()
         self._clear_work()
-        self._thread.start()
         return taken_up
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
 
     def _clear_work(self) -> None:
         """Remove what is half done of jobs that will not go on: those cancelled as they waited."""
@@ -114,7 +123,8 @@ class JobRunner:
             if active.future is not None:
                 active.future.kill()
         self.executor.shutdown(wait=True, cancel_futures=True)
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def find(self, job: str) -> ActiveJob | None:
         """Return what is known of a job beyond the store, if it is being worked on."""

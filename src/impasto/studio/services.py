@@ -80,9 +80,9 @@ class Services:
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
 
     def begin(self) -> None:
-        """Take up what is left of the last time, and begin to work."""
+        """Take up what is left of the last time; ``runner.start`` begins to work."""
         self.files.sweep(self.uploads.list_digests())
-        self.runner.begin()
+        self.runner.take_up()
         self._thread.start()
 
     def close(self) -> None:
@@ -236,8 +236,10 @@ class Services:
 
 
 @contextmanager
-def serving(folder: Path, limits: StudioLimits | None = None, **given: Any) -> Iterator[Services]:
-    """Yield the services of a folder that no other process serves, at work."""
+def serving(
+    folder: Path, limits: StudioLimits | None = None, *, works: bool = True, **given: Any
+) -> Iterator[Services]:
+    """Yield the services of a folder that no other process serves; ``works``: already at work."""
     make_folder(folder)
     with suppress(OSError):
         folder.chmod(0o700)  # pictures are private
@@ -246,4 +248,6 @@ def serving(folder: Path, limits: StudioLimits | None = None, **given: Any) -> I
         services = Services(folder, limits, **given)
         stack.callback(services.close)
         services.begin()
+        if works:
+            services.runner.start()
         yield services
