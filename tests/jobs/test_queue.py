@@ -436,6 +436,6 @@ def test_a_full_disk_is_told_and_nothing_accepted_is_lost(queue):
 def test_orders_come_back_as_they_were():
     folder = JobInput("folder", members=(("cats/1.png", "d" * 64), ("dogs/ü.png", "e" * 64)))
     order = JobOrder("augment", {"source": (folder,)}, {"x": [1, None]}, {"mask": (folder,)})
-    assert JobOrder.unpack(order.pack()) == order
+    assert JobOrder.unpack(order.packed) == order
     assert order.list_digests() == {"d" * 64, "e" * 64}
     assert order.digest() != make_order().digest()

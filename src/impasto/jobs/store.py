@@ -142,17 +142,26 @@ class JobStore:
         Threads that come meanwhile wait in a line; the next one puts the changes of all of them on
         the disk at once.
         """
-        ticket = _Ticket(change)
+        (outcome,) = self.write_all([change])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def write_all(
+        self, changes: Sequence[Callable[[sqlite3.Connection], _Outcome]]
+    ) -> list[_Outcome | Exception]:
+        """Make changes; return what each returns, or the error that it ended in."""
+        tickets = [_Ticket(change) for change in changes]
         with self._line:
-            self._waiting.append(ticket)
+            self._waiting += tickets
         with self._lock:
-            if not ticket.is_done:
+            if not all(each.is_done for each in tickets):
                 with self._line:
                     batch, self._waiting = self._waiting, []
                 self._settle(batch)
-        if ticket.error is not None:
-            raise ticket.error
-        return cast("_Outcome", ticket.outcome)
+        return [
+            cast("_Outcome", each.outcome) if each.error is None else each.error for each in tickets
+        ]
 
     def _settle(self, batch: Sequence[_Ticket[Any]]) -> None:
         """Make changes in one transaction; if that fails, each in its own."""

@@ -45,13 +45,11 @@ ResultName = Annotated[str, Path(max_length=500)]
     response_model=JobInfo,
     responses=ERRORS(400, 404, 408, 409, 413, 415, 422, 429, 507),
 )
-def submit_job(
+async def submit_job(
     here: Here, client: Client, asked: JobRequest, idempotency_key: _Key = None
 ) -> Response:
     """Accept a job: once this is answered, it will be done, whatever is killed meanwhile."""
-    here.check_room()
-    order = here.sources.make_order(asked)
-    job, is_new = here.queue.submit(order, client=client, key=idempotency_key, label=asked.label)
+    job, is_new = await here.intake.submit(asked, client, idempotency_key)
     if is_new:
         here.changed()
     return _answer_job(here, job, status=202)

@@ -23,6 +23,7 @@ from impasto.jobs.upload_list import UploadList
 from impasto.options import format_memory
 from impasto.studio.events import EventLog
 from impasto.studio.instant_painter import InstantPainter
+from impasto.studio.intake import Intake
 from impasto.studio.limits import StudioLimits
 from impasto.studio.messages import JobInfo
 from impasto.studio.sources import SourceFinder
@@ -60,6 +61,7 @@ class Services:
         )
         self.uploads = UploadList(self.store)
         self.sources = SourceFinder(self.queue, self.uploads, self.files, most)
+        self.intake = Intake(self.queue, self.sources, self.check_room)
         self.events = EventLog()
         self.inspector = Inspector(
             max_megapixels=most.megapixels, seconds=most.decode_seconds, memory=most.decode_memory
