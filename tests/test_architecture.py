@@ -34,7 +34,7 @@ LEVELS = (
 LEVEL_OF = {name: number for number, names in enumerate(LEVELS) for name in names}
 HOMES = {  # library: the modules or folders that may import it
     "matplotlib": ("figures.plots",),
-    "av": ("video.film", "video.decoding", "video.encoding", "video.joining"),
+    "av": ("video.film", "video.decoding", "video.glance", "video.encoding", "video.joining"),
     "cv2": ("video.flow",),
     "h5py": ("networks.weight_formats",),
     "onnx": ("instant.onnx_export",),

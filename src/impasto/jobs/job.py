@@ -113,6 +113,7 @@ class Job:
     notes: tuple[str, ...] = ()
     error: str | None = None
     results: tuple[JobResult, ...] = ()
+    is_favourite: bool = False
 
 
 @dataclass(frozen=True)

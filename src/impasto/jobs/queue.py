@@ -243,6 +243,16 @@ class JobQueue:
         self.store.write(change)
         return self.get(job)
 
+    def mark_favourite(self, job: str, is_favourite: bool) -> Job:
+        """Keep whether somebody likes what a job made."""
+
+        def change(run: Connection) -> None:
+            read_job(run, job)
+            change_job(run, job, favourite=int(is_favourite))
+
+        self.store.write(change)
+        return self.get(job)
+
     def cancel_others(self, job: str) -> list[str]:
         """Cancel all that wait or run, but for one; return which."""
 

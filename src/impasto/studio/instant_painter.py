@@ -13,9 +13,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from impasto.errors import ImpastoError, LimitError, OptionError
+from impasto.studio.conversion import convert_picture
 from impasto.studio.limits import RefusalError, StudioLimits
 from impasto.system.processes import AnsweringProcess
 
@@ -38,6 +40,14 @@ class InstantTask:
     options: Mapping[str, Any]
     format: str = "jpg"
     most_pixels: int = 0  # of the result
+
+
+@dataclass(frozen=True)
+class ConversionTask:
+    """A finished picture that is asked for in another format."""
+
+    path: str
+    suffix: str  # of that format's names
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,19 @@ class InstantPainter:
         finally:
             self._waiting -= 1
 
+    def convert(self, path: Path, suffix: str) -> bytes:
+        """Return a picture in another format; the process has what that takes loaded."""
+        with self._turn:
+            converted = self._ask(ConversionTask(str(path), suffix))
+        assert isinstance(converted, bytes)
+        return converted
+
     def _paint(self, task: InstantTask) -> InstantOutcome:
+        painted = self._ask(task)
+        assert isinstance(painted, InstantOutcome)
+        return painted
+
+    def _ask(self, task: InstantTask | ConversionTask) -> object:
         try:
             answer = self._process.ask(task, self.limits.instant_seconds)
         except EOFError as how:
@@ -83,7 +105,6 @@ class InstantPainter:
             raise LimitError(f"it took more than {self.limits.instant_seconds:g} seconds")
         if isinstance(answer, Exception):
             raise answer
-        assert isinstance(answer, InstantOutcome)
         return answer
 
     def close(self) -> None:
@@ -108,7 +129,11 @@ def serve_instants(pipe: Connection, threads: int) -> None:
     while True:
         task = pipe.recv()
         try:
-            answer: object = memory.paint(task)
+            answer: object
+            if isinstance(task, ConversionTask):
+                answer = convert_picture(Path(task.path), task.suffix)
+            else:
+                answer = memory.paint(task)
         except ImpastoError as error:
             answer = error
         except Exception as error:

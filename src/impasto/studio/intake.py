@@ -7,10 +7,10 @@ than all the rest, so what comes while one lot is accepted makes up the next.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-
-from fastapi.concurrency import run_in_threadpool
 
 from impasto.errors import ImpastoError
 from impasto.jobs.job import Job
@@ -28,7 +28,7 @@ class _Arrival:
     asked: JobRequest
     client: str
     key: str | None
-    answer: asyncio.Future[_Accepted]
+    answer: Future[_Accepted]
 
 
 class Intake:
@@ -40,26 +40,36 @@ class Intake:
         """Take jobs in for a queue; ``check_room`` raises an error where there is no room."""
         self.queue, self.sources, self.check_room = queue, sources, check_room
         self._arrived: list[_Arrival] = []
-        self._work: asyncio.Task[None] | None = None
+        self._lock, self._is_busy = threading.Lock(), False
+        self._thread = ThreadPoolExecutor(1, "intake")
 
     async def submit(self, asked: JobRequest, client: str, key: str | None) -> _Accepted:
         """Accept a job; return it, and whether it is new, once it is on the disk."""
-        answer: asyncio.Future[_Accepted] = asyncio.get_running_loop().create_future()
-        self._arrived.append(_Arrival(asked, client, key, answer))
-        if self._work is None or self._work.done():
-            self._work = asyncio.create_task(self._accept())
-        return await answer
+        arrival = _Arrival(asked, client, key, Future())
+        with self._lock:
+            self._arrived.append(arrival)
+            was_busy, self._is_busy = self._is_busy, True
+        if not was_busy:
+            self._thread.submit(self._accept)
+        return await asyncio.wrap_future(arrival.answer)
 
-    async def _accept(self) -> None:
-        while self._arrived:
-            lot, self._arrived = self._arrived, []
+    def close(self) -> None:
+        """Accept what has come, and end."""
+        self._thread.shutdown()
+
+    def _accept(self) -> None:
+        while True:
+            with self._lock:
+                lot, self._arrived = self._arrived, []
+                self._is_busy = bool(lot)
+            if not lot:
+                return
+            lot = [each for each in lot if each.answer.set_running_or_notify_cancel()]
             try:
-                outcomes = await run_in_threadpool(self._accept_lot, lot)
+                outcomes = self._accept_lot(lot)
             except Exception as error:  # whatever it is, each of them is answered
                 outcomes = [error] * len(lot)
             for each, outcome in zip(lot, outcomes, strict=True):
-                if each.answer.done():  # who asked is gone
-                    continue
                 if isinstance(outcome, Exception):
                     each.answer.set_exception(outcome)
                 else:

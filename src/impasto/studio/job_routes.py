@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from impasto.errors import JobStateError, MissingJobError
+from impasto.errors import JobStateError, MissingJobError, OptionError
+from impasto.images.inspection import START_BYTES
 from impasto.jobs.job import EndedState, Job, JobResult, JobState
-from impasto.studio.file_answers import answer_bytes, answer_file, is_known
+from impasto.studio.file_answers import answer_bytes, answer_converted, answer_file, is_known
 from impasto.studio.messages import (
     HistoryAnswer,
     Id,
@@ -23,7 +24,7 @@ from impasto.studio.services import LISTED, Services
 from impasto.studio.session import ERRORS, FILE_ANSWER, Client, Here
 from impasto.studio.sources import find_job_file
 from impasto.studio.uploads import answer_thumbnail
-from impasto.studio.views import API, show_step
+from impasto.studio.views import API, find_media, show_step
 
 jobs_routes = APIRouter(prefix="/jobs", tags=["jobs"])
 _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "It has not changed."}}
@@ -37,6 +38,10 @@ _Key = Annotated[
 ]
 _FILE = FILE_ANSWER | ERRORS(404, 422)
 ResultName = Annotated[str, Path(max_length=500)]
+ResultFormat = Annotated[
+    Literal["png", "jpg", "webp", "tif"] | None,
+    Query(description="A picture's format, if it is to be another; the recipe goes along."),
+]
 
 
 @jobs_routes.post(
@@ -162,6 +167,24 @@ def cancel_other_jobs(here: Here, job: Id) -> JobIds:
     return JobIds(jobs=cancelled)
 
 
+@jobs_routes.put("/{job}/favourite", response_model=JobInfo, responses=ERRORS(404, 422))
+def mark_favourite(here: Here, job: Id) -> Response:
+    """Mark a job as a favourite."""
+    return _mark(here, job, True)
+
+
+@jobs_routes.delete("/{job}/favourite", response_model=JobInfo, responses=ERRORS(404, 422))
+def unmark_favourite(here: Here, job: Id) -> Response:
+    """Take the mark of a favourite away."""
+    return _mark(here, job, False)
+
+
+def _mark(here: Services, job: str, is_favourite: bool) -> Response:
+    found = here.queue.mark_favourite(job, is_favourite)
+    here.look()
+    return _answer_job(here, found)
+
+
 # --- what comes of them -------------------------------------------------------------------------
 
 
@@ -187,11 +210,19 @@ def get_preview(request: Request, here: Here, job: Id) -> Response:
     return answer_bytes(request, active.preview, "image/webp", tag)
 
 
-@jobs_routes.get("/{job}/results/{name:path}", responses=_FILE)
-def get_result(request: Request, here: Here, job: Id, name: ResultName) -> Response:
+@jobs_routes.get("/{job}/results/{name:path}", responses=_FILE | ERRORS(503))
+def get_result(
+    request: Request, here: Here, job: Id, name: ResultName, to: ResultFormat = None
+) -> Response:
     """Send a file that a job made."""
     found = _find_result(here, job, name)
     name = _name_result(here, found, job)
+    stem, _, suffix = name.rpartition(".")
+    if to is not None and (to != suffix or not found.width):
+        if not found.width:
+            raise OptionError("only pictures are converted")
+        content = here.painter.convert(here.files.path(found.digest), f".{to}")
+        return answer_converted(content, find_media(content[:START_BYTES]) or "", f"{stem}.{to}")
     return answer_file(request, here.files.path(found.digest), name, found.digest)
 
 

@@ -29,6 +29,7 @@ from impasto.studio.messages import JobInfo
 from impasto.studio.sources import SourceFinder
 from impasto.studio.views import show_job, show_step
 from impasto.system.files import make_folder, working_in
+from impasto.video.glance import look_at_film
 
 LISTED = 24  # results of a job that are told where many jobs are
 _OFTEN = 1.0  # seconds between two counts of what is kept
@@ -64,7 +65,10 @@ class Services:
         self.intake = Intake(self.queue, self.sources, self.check_room)
         self.events = EventLog()
         self.inspector = Inspector(
-            max_megapixels=most.megapixels, seconds=most.decode_seconds, memory=most.decode_memory
+            max_megapixels=most.megapixels,
+            seconds=most.decode_seconds,
+            memory=most.decode_memory,
+            look_at_film=look_at_film,
         )
         self.painter = InstantPainter(most, threads=threads)
         limit = TaskLimits(most.job_memory, most.job_seconds)
@@ -94,6 +98,7 @@ class Services:
         self._closing.set()
         self._news.set()
         self._thread.join()
+        self.intake.close()
         self.painter.close()
         self.inspector.close()
         self.store.close()
@@ -207,7 +212,7 @@ class Services:
         if path.is_file():
             return path
         source = self.files.path(digest)
-        if not source.is_file() or not self.is_picture(source):
+        if not source.is_file() or not self.is_visible(source):
             return None
         found = self.inspector.inspect(source)
         if found.thumbnail is None:
@@ -224,11 +229,11 @@ class Services:
             incoming.path.replace(self.files.thumbnail(digest))
 
     @staticmethod
-    def is_picture(path: Path) -> bool:
-        """Return whether a file begins as a picture."""
+    def is_visible(path: Path) -> bool:
+        """Return whether a file begins as a picture or a film."""
         with path.open("rb") as file:
             found = recognise_format(file.read(64))
-        return found is not None and found[0] == "picture"
+        return found is not None and found[0] in ("picture", "film")
 
     def name_file(self, given: JobInput) -> str:
         """Return a path of a kept file that ends in its name, or the word that it is."""

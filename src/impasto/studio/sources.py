@@ -6,6 +6,7 @@ are refused.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -58,6 +59,14 @@ def list_samples() -> dict[str, Path]:
         except (ImportError, FileNotFoundError):
             continue  # they come with a library that is not installed
     return found
+
+
+@lru_cache(maxsize=1)
+def hash_samples() -> dict[str, str]:
+    """Return the digests of the sample pictures by name."""
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in list_samples().items()
+    }
 
 
 class SourceFinder:
@@ -192,6 +201,8 @@ class SourceFinder:
                 (check_member(path), str(self.find_file(each).digest))
                 for path, each in source.files.items()
             )
+        elif isinstance(source, JobFileSource):
+            return find_job_folder(self.queue.get(source.job), source.input, source.number)
         else:
             raise OptionError(f"{declared.name} takes a folder: {{'files': ...}} or {{'job': ID}}")
         if not members:
@@ -215,6 +226,14 @@ def find_job_file(job: Job, name: str, number: int) -> JobInput:
     values = job.order.inputs.get(name) or job.order.files.get(name, ())
     if number >= len(values) or values[number].digest is None:
         raise MissingJobError("the job has no such file")
+    return values[number]
+
+
+def find_job_folder(job: Job, name: str, number: int) -> JobInput:
+    """Return a folder that a job is made from."""
+    values = job.order.inputs.get(name, ())
+    if number >= len(values) or not values[number].members:
+        raise MissingJobError("the job has no such folder")
     return values[number]
 
 

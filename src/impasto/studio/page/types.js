@@ -43,7 +43,7 @@
  * @property {"queued" | "running" | "paused" | "done" | "failed" | "cancelled"} state
  * @property {string} label
  * @property {Record<string, {name: string, content: string | null, thumbnail: string | null,
- *   files: number}[]>} inputs
+ *   files: number, sha256: string | null}[]>} inputs
  * @property {Record<string, any>} options
  * @property {string} format
  * @property {string | null} wish
@@ -58,6 +58,7 @@
  * @property {string | null} preview
  * @property {number} preview_step
  * @property {Result[]} results
+ * @property {boolean} favourite
  * @property {number} version
  *
  * @typedef {{name: string, kind: string, about: string, least: number, most: number | null,

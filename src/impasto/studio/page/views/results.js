@@ -3,6 +3,7 @@
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { ref } from "../vendor/lit-html/directives/ref.js";
 import { send } from "../api.js";
+import { scatter } from "../parts/scatter.js";
 import { complain, redraw } from "../store.js";
 
 /** @typedef {import("../types.js").Job} Job */
@@ -37,7 +38,8 @@ export function gallery(job) {
           aria-pressed=${each === chosen} title=${each.name} @click=${() => open(each)}>
           <img src=${each.thumbnail ?? each.content} alt="" loading="lazy">
           <span class="name">${shortName(each.name)}</span></button></li>`)}</ul></section>` : nothing}
-    ${sheets.map((each) => table(each, pictures))}
+    ${sheets.map((each) => html`${scatter(readTable(each), pictures, chosen, open)}
+      ${table(each, pictures)}`)}
     ${others.length ? html`<section class="shelf"><h2>Files</h2><ul class="files">
       ${others.map((each) => html`<li><a href=${each.content} download>${each.name}</a></li>`)}
       </ul></section>` : nothing}`;
@@ -59,8 +61,8 @@ function shortName(name) {
   return String(name.split("/").at(-1)).replace(/\.[a-z]+$/, "");
 }
 
-/** A table of what was measured; a row that has a picture opens it. */
-function table(/** @type {Result} */ sheet, /** @type {Result[]} */ pictures) {
+/** Return the rows of a table; none while they are loading. @param {Result} sheet */
+export function readTable(sheet) {
   if (!tables.has(sheet.content)) {
     tables.set(sheet.content, null);
     send(sheet.content).then((answer) => answer.text()).then((text) => {
@@ -68,11 +70,21 @@ function table(/** @type {Result} */ sheet, /** @type {Result[]} */ pictures) {
       redraw();
     }, complain);
   }
-  const rows = tables.get(sheet.content);
-  if (!rows?.length) return nothing;
-  const [head, ...body] = rows;
-  const find = (/** @type {string[]} */ row) => pictures.find((each) =>
+  return tables.get(sheet.content) ?? [];
+}
+
+/** Return the picture that a row is of. @param {string[]} row @param {Result[]} pictures */
+export function findPicture(row, pictures) {
+  return pictures.find((each) =>
     row.some((cell) => cell && (cell === each.name || cell === shortName(each.name))));
+}
+
+/** A table of what was measured; a row that has a picture opens it. */
+function table(/** @type {Result} */ sheet, /** @type {Result[]} */ pictures) {
+  const rows = readTable(sheet);
+  if (!rows.length) return nothing;
+  const [head, ...body] = rows;
+  const find = (/** @type {string[]} */ row) => findPicture(row, pictures);
   return html`<section class="shelf"><h2>${sheet.name}</h2>
     <div class="scroll" tabindex="0" role="region" aria-label="Table ${sheet.name}"><table>
       <thead><tr>${head.map((each) => html`<th scope="col">${each}</th>`)}</tr></thead>
