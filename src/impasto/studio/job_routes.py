@@ -192,10 +192,9 @@ def _mark(here: Services, job: str, is_favourite: bool) -> Response:
 def get_history(here: Here, job: Id) -> HistoryAnswer:
     """Tell what was measured at each step."""
     here.queue.get(job)
-    steps = {step["number"]: step for step in here.queue.list_steps(job)}
     active = here.runner.find(job)
-    if active is not None:
-        steps |= {step["number"]: step for step in list(active.steps)}
+    new = [] if active is None else list(active.steps)  # first: then they go to the store
+    steps = {step["number"]: step for step in [*here.queue.list_steps(job), *new]}
     return HistoryAnswer(steps=[show_step(steps[number]) for number in sorted(steps)])
 
 
