@@ -8,7 +8,8 @@ import {
   ENDED, bareName, doing, findFace, loadJob, loadMore, nameJob, removeJob, steer,
 } from "../jobs.js";
 import { attempt, redraw, state } from "../store.js";
-import { sayTask, zoomButtons } from "./make.js";
+import { sayTask } from "../tasks.js";
+import { zoomButtons } from "./make.js";
 
 /** @typedef {import("../types.js").Job} Job */
 

@@ -7,7 +7,8 @@ import { ENDED, anew, bareName, doing, itemOf, loadHistory, loadJob, nameJob, st
 import { chart } from "../parts/chart.js";
 import { attempt, complain, redraw, state } from "../store.js";
 import { confirmRemoval, sayTime, sayValue, toggleFavourite } from "./history.js";
-import { sayTask, zoomButtons } from "./make.js";
+import { sayTask } from "../tasks.js";
+import { zoomButtons } from "./make.js";
 import { featuresView, hasMaps } from "./features.js";
 import { gallery, isFilm } from "./results.js";
 import "../parts/viewer.js";

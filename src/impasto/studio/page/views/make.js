@@ -10,6 +10,8 @@ import { anew, bareName, doing, submit } from "../jobs.js";
 import { addFiles, addItems, asItem, filesOf, toggleStyle, uploadFolder } from "../pictures.js";
 import { preview, showAgain, showDraft } from "../preview.js";
 import { attempt, recall, keep, redraw, state } from "../store.js";
+import { aboutTask, sayTask } from "../tasks.js";
+import { openLabels } from "../parts/labels.js";
 import { openMask } from "../parts/mask.js";
 import "../parts/viewer.js";
 
@@ -20,7 +22,7 @@ const METHODS = [
   ["instant", "In one pass", "seconds; what the preview shows"],
   ["paint", "Step by step", "minutes; finer, all recipes"],
 ];
-const SHOWN_ELSEWHERE = ["style_weight", "style_scale", "color", "size", "mask", "style_mask",
+const SHOWN_ELSEWHERE = ["style_weight", "style_scale", "color", "size", "mask", "style_mask", "labels",
   "blend", "style_blend", "model", "strength"];
 const SIZES = [256, 512, 1024, 2048];
 let mode = recall("mode", "divided");
@@ -47,11 +49,6 @@ export function makeView(name) {
     ${stage(draft)}
     ${panel(draft)}
   </div>`;
-}
-
-/** @param {string} name */
-export function sayTask(name) {
-  return sayName(name.replaceAll("-", "_"));
 }
 
 // --- the picture ---------------------------------------------------------------------------------
@@ -119,14 +116,10 @@ function empty(/** @type {Draft} */ draft, /** @type {Input[]} */ inputs) {
     <p>or paste one, or <label class="button">choose a file
       <input class="visually-hidden" type="file" accept="image/*" @change=${(/** @type {any} */ event) =>
         addFiles(draft, first.name, event.target.files)}></label></p>
+    <p>or take one of the samples below.</p>
     <p class="hint">A painting that Impasto made brings its settings along. Nothing leaves this
       computer.</p>
   </div>`;
-}
-
-/** @param {string} name */
-export function aboutTask(name) {
-  return state.operations[name]?.about ?? "";
 }
 
 // --- shelves of pictures -------------------------------------------------------------------------
@@ -186,9 +179,11 @@ function panel(/** @type {Draft} */ draft) {
   const main = isPainter ? SHOWN_ELSEWHERE : findFirst(properties);
   return html`<section class="panel" aria-label="Settings">
     ${isPainter ? painterOptions(draft, properties) : html`
-      <header class="task"><h2>${sayTask(operation)}</h2><p>${known.about}</p></header>
+      <header class="task"><h2>${sayTask(operation)}</h2><p>${aboutTask(operation)}</p></header>
       ${known.inputs.filter((each) => each.kind !== "picture").map((each) => otherInput(draft, each))}
-      <div class="fields">${main.map((each) => field(draft, each, properties[each]))}</div>`}
+      <div class="fields">${main.map((each) => field(draft, each, properties[each]))}</div>
+      ${"labels" in properties && draft.inputs.like?.length === 1
+        ? labelRow(draft, draft.inputs.content?.[0], draft.inputs.like[0]) : nothing}`}
     <details class="all" ?open=${!isPainter}><summary>All options</summary>
       ${known.options ? optionForm(draft, properties, main) : html`<p>Loading …</p>`}
     </details>
@@ -200,7 +195,8 @@ function panel(/** @type {Draft} */ draft) {
 function findFirst(/** @type {Record<string, any>} */ properties) {
   const names = Object.keys(properties);
   const group = names.length ? properties[names[names.length - 1]]["x-group"] : "";
-  const own = names.filter((each) => properties[each]["x-group"] === group).slice(0, 4);
+  const own = names.filter((each) =>
+    properties[each]["x-group"] === group && each !== "labels").slice(0, 4);
   return "size" in properties && !own.includes("size") ? [...own, "size"] : own;
 }
 
@@ -289,6 +285,7 @@ function masks(/** @type {Draft} */ draft) {
         delete draft.files.mask;
         touch();
       }}>Remove</button>` : nothing}</p>
+    ${draft.operation === "paint" && styles.length === 1 ? labelRow(draft, photo, styles[0]) : nothing}
     ${styles.length > 1 ? styles.map((each, number) => html`
       <div class="mask-row style-row">
         ${each.thumbnail ? html`<img src=${each.thumbnail} alt="">` : nothing}
@@ -305,6 +302,24 @@ function masks(/** @type {Draft} */ draft) {
           }}>×</button>` : nothing}
       </div>`) : nothing}
   </section>`;
+}
+
+/** What of the photograph is painted, or relit, from what of the other picture. */
+function labelRow(
+  /** @type {Draft} */ draft,
+  /** @type {import("../types.js").Item | undefined} */ photo,
+  /** @type {import("../types.js").Item} */ other,
+) {
+  if (!photo?.content || !other.content) return nothing;
+  const isSet = Boolean(draft.files.labels?.length);
+  return html`<p class="mask-row"><span>${isSet ? "what is labelled alike, from one another"
+      : "from all of the style"}</span>
+    <button type="button" @click=${() => openLabels(draft, [photo, other])}>
+      ${isSet ? "Change the labels" : "Paint labels"}</button>
+    ${isSet ? html`<button type="button" class="quiet" @click=${() => {
+      delete draft.files.labels;
+      touch();
+    }}>Remove</button>` : nothing}</p>`;
 }
 
 /** An input that is no picture: a word, a model, a folder. */
