@@ -77,7 +77,8 @@ def test_strokes_by_hand(tmp_path):
     """Numbers of the mask's brush and fill, on nine by one pixels."""
     program = tmp_path / "strokes.mjs"
     program.write_text(
-        f'import {{ dab, fillLike, stampLabel, strokeLine }} from "{(FOLDER / "parts" / "brush.js").as_uri()}";'
+        "import { dab, fillLike, stampLabel, strokeLine } from "
+        f'"{(FOLDER / "parts" / "brush.js").as_uri()}";'
         """
         const made = [];
         const row = (start = 0) => new Uint8ClampedArray(9).fill(start);

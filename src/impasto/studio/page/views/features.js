@@ -13,7 +13,7 @@ const known = new Map();
 /** @type {Map<string, HTMLImageElement | null>} pictures by their addresses */
 const images = new Map();
 /** Which layer and channel are looked at, and where, in shares of the width and the height. */
-const look = { layer: "", channel: 0, at: /** @type {{x: number, y: number} | null} */ (null) };
+const look = { layer: "", channel: -1, at: /** @type {{x: number, y: number} | null} */ (null) };
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /** @param {Job} job */

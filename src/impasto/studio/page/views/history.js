@@ -93,7 +93,7 @@ function card(/** @type {Job} */ job) {
         aria-label="Progress of ${name}" max=${job.progress.steps} value=${job.progress.number}>
         </progress>` : nothing}
       <b>${name}</b></a>
-    <p><span>${sayTask(job.operation)} · ${job.state === "done" ? sayTime(job.created) : job.state}</span></p>
+    <p><span>${sayTask(job.operation)} · ${job.state === "done" ? sayTime(job.created) : job.state === "queued" ? "waiting" : job.state}</span></p>
     <div class="actions">
       <button type="button" class="quiet star" aria-pressed=${job.favourite}
         aria-label="Favourite: ${name}" @click=${doing(() => toggleFavourite(job))}>
