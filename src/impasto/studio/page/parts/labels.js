@@ -259,7 +259,7 @@ class LabelEditor {
   move(event, side) {
     if (this.active !== side || this.tool === "fill") return;
     const [from, to] = [side.cursor, this.find(event, side)];
-    const count = Math.ceil(Math.hypot(to.x - from.x, to.y - from.y) / Math.max(1, this.size / 4));
+    const count = Math.ceil(Math.hypot(to.x - from.x, to.y - from.y) / Math.max(1, this.size / 12));
     for (let each = 1; each < count; each++) {
       const at = { x: from.x + ((to.x - from.x) * each) / count,
         y: from.y + ((to.y - from.y) * each) / count };

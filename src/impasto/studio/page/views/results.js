@@ -11,6 +11,8 @@ import { complain, redraw } from "../store.js";
 
 /** @type {Map<string, string[][] | null>} rows of tables, by address; null while they are loading */
 const tables = new Map();
+/** @type {Set<string>} tables that were opened */
+const unfolded = new Set();
 /** @type {string} the picture that is looked at closely */
 let opened = "";
 
@@ -23,6 +25,7 @@ export function isFilm(result) {
 export function gallery(job) {
   const pictures = job.results.filter((each) => each.width);
   const sheets = job.results.filter((each) => each.name.endsWith(".csv"));
+  const main = sheets.find((each) => /^results|statistics/.test(each.name)) ?? sheets[0];
   const others = job.results.filter((each) => !each.width && !isFilm(each));
   if (pictures.length < 2 && !sheets.length) return nothing;
   const chosen = pictures.find((each) => each.content === opened) ?? findSheet(pictures);
@@ -38,11 +41,28 @@ export function gallery(job) {
           aria-pressed=${each === chosen} title=${each.name} @click=${() => open(each)}>
           <img src=${each.thumbnail ?? each.content} alt="" loading="lazy">
           <span class="name">${shortName(each.name)}</span></button></li>`)}</ul></section>` : nothing}
-    ${sheets.map((each) => html`${scatter(readTable(each), pictures, chosen, open)}
-      ${table(each, pictures)}`)}
+    ${main ? html`${scatter(readTable(main), pictures, chosen, open)}
+      <section class="shelf"><h2>${main.name}</h2>${table(main, pictures)}</section>` : nothing}
+    ${sheets.filter((each) => each !== main).map((each) => html`<details class="all"
+      @toggle=${(/** @type {any} */ event) => unfold(each, event.target.open)}>
+      <summary>${each.name}</summary>${unfolded.has(each.content) ? table(each, pictures) : nothing}
+      </details>`)}
     ${others.length ? html`<section class="shelf"><h2>Files</h2><ul class="files">
       ${others.map((each) => html`<li><a href=${each.content} download>${each.name}</a></li>`)}
       </ul></section>` : nothing}`;
+}
+
+/** Read a table when it is wanted. @param {Result} sheet @param {boolean} isOpen */
+function unfold(sheet, isOpen) {
+  if (isOpen) unfolded.add(sheet.content);
+  else unfolded.delete(sheet.content);
+  redraw();
+}
+
+/** Digits that nobody reads are left out. @param {string} cell */
+function sayCell(cell) {
+  const isLong = /^-?\d+\.\d{4,}(e[-+]?\d+)?$/.test(cell);
+  return isLong ? String(Number(Number(cell).toPrecision(4))) : cell;
 }
 
 /** A sheet that shows all is the best to begin with. @param {Result[]} pictures */
@@ -85,15 +105,14 @@ function table(/** @type {Result} */ sheet, /** @type {Result[]} */ pictures) {
   if (!rows.length) return nothing;
   const [head, ...body] = rows;
   const find = (/** @type {string[]} */ row) => findPicture(row, pictures);
-  return html`<section class="shelf"><h2>${sheet.name}</h2>
-    <div class="scroll" tabindex="0" role="region" aria-label="Table ${sheet.name}"><table>
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Table ${sheet.name}"><table>
       <thead><tr>${head.map((each) => html`<th scope="col">${each}</th>`)}</tr></thead>
       <tbody>${body.slice(0, 200).map((row) => {
         const picture = find(row);
         return html`<tr>${row.map((cell, number) => number === 0 && picture
           ? html`<td><button type="button" class="link" @click=${() => open(picture)}>${cell}</button></td>`
-          : html`<td>${cell}</td>`)}</tr>`;
-      })}</tbody></table></div></section>`;
+          : html`<td>${sayCell(cell)}</td>`)}</tr>`;
+      })}</tbody></table></div>`;
 }
 
 /** Return rows of cells; quotes may hold commas and lines. @param {string} text */
