@@ -338,7 +338,7 @@ class Trainer:
                 sums, shown = {}, self.step
             if now - saved > SAVE_SECONDS:
                 self.save()
-                saved = time.perf_counter()
+                saved = read_clock(self.device)
         self.wait()
         tell(f"{self.step - first} steps in {read_clock(self.device) - start:.1f} s")
         self.save()
