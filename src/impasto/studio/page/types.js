@@ -12,6 +12,7 @@
  * @property {string | null} thumbnail
  * @property {string | null} content
  * @property {string | null} [model] of a style that a network has learnt
+ * @property {string} [about] of a film: its size and length
  * @property {number} [weight] of a style among several
  * @property {Item | null} [mask] where a style is painted
  *

@@ -9,7 +9,7 @@ import { field, optionForm, sayName } from "../form.js";
 import { anew, bareName, doing, submit } from "../jobs.js";
 import { addFiles, addItems, asItem, filesOf, toggleStyle, uploadFolder } from "../pictures.js";
 import { preview, showAgain, showDraft } from "../preview.js";
-import { attempt, recall, keep, redraw, state } from "../store.js";
+import { announce, attempt, recall, keep, redraw, state } from "../store.js";
 import { aboutTask, sayTask } from "../tasks.js";
 import { openLabels } from "../parts/labels.js";
 import { openMask } from "../parts/mask.js";
@@ -26,6 +26,7 @@ const SHOWN_ELSEWHERE = ["style_weight", "style_scale", "color", "size", "mask",
   "blend", "style_blend", "model", "strength"];
 const SIZES = [256, 512, 1024, 2048];
 let mode = recall("mode", "divided");
+let isAdding = false; // the next style goes beside the one that is there
 /** @type {Draft | null} */
 let current = null;
 
@@ -136,7 +137,8 @@ function shelf(/** @type {Draft} */ draft, /** @type {Input} */ input) {
   const title = isStyle ? "Style" : input.name === "content" ? "Photograph" : sayName(input.name);
   const several = input.most !== 1;
   const press = (/** @type {any} */ item, /** @type {MouseEvent} */ event) => {
-    const add = event.shiftKey || event.ctrlKey || event.metaKey;
+    const add = event.shiftKey || event.ctrlKey || event.metaKey || isAdding;
+    isAdding = false;
     if (several && isStyle && input.name === "style") toggleStyle(draft, item, !add && chosen.length < 2);
     else if (keys.includes(keyOf(item))) {
       draft.inputs[input.name] = chosen.filter((each) => keyOf(each) !== keyOf(item));
@@ -144,10 +146,15 @@ function shelf(/** @type {Draft} */ draft, /** @type {Input} */ input) {
     } else addItems(draft, input.name, [item]);
   };
   return html`<section class="shelf" aria-labelledby="shelf-${input.name}">
-    <h2 id="shelf-${input.name}">${title}
-      ${input.least === 0 ? html`<small>optional</small>` : nothing}
-      ${several && isStyle && chosen.length === 1 && chosen[0].content
-        ? html`<small>hold Shift to add another</small>` : nothing}</h2>
+    <div class="shelf-head"><h2 id="shelf-${input.name}">${title}
+      ${input.least === 0 ? html`<small>optional</small>` : nothing}</h2>
+      ${several && isStyle && chosen.length === 1 && chosen[0].content ? html`
+        <button type="button" class="link" aria-pressed=${isAdding} title="Or hold Shift"
+          @click=${() => {
+            isAdding = !isAdding;
+            announce(isAdding ? "The next style is added to the first" : "");
+            redraw();
+          }}>${isAdding ? "now choose the other" : "add another"}</button>` : nothing}</div>
     <ul class="tiles">
       <li><label class="tile add" title="${input.about}">
         <span aria-hidden="true">+</span> Your own
@@ -356,7 +363,9 @@ function otherInput(/** @type {Draft} */ draft, /** @type {Input} */ input) {
             accept=${input.kind === "film" ? "video/*,image/gif" : nothing}
             aria-describedby="${id}-help" @change=${(/** @type {any} */ event) =>
               addFiles(draft, input.name, event.target.files)}>`}
-    ${input.kind === "name" ? nothing : items.map((each) => html`<p class="chip">${each.name}
+    ${input.kind === "name" ? nothing : items.map((each) => html`<p class="chip">
+      ${each.thumbnail ? html`<img src=${each.thumbnail} alt="">` : nothing}
+      <span>${each.name}${each.about ? html`<small>${each.about}</small>` : nothing}</span>
       <button type="button" aria-label="Remove ${each.name}"
         @click=${() => put(items.filter((one) => one !== each))}>×</button></p>`)}
     <p class="help" id="${id}-help">${input.about}</p></div>`;
