@@ -24,7 +24,8 @@ export function isFilm(result) {
 /** @param {Job} job */
 export function gallery(job) {
   const pictures = job.results.filter((each) => each.width);
-  const sheets = job.results.filter((each) => each.name.endsWith(".csv"));
+  const sheets = job.results.filter((each) =>
+    each.name.endsWith(".csv") && !each.name.startsWith("runs/"));
   const main = sheets.find((each) => /^results|statistics/.test(each.name)) ?? sheets[0];
   const others = job.results.filter((each) => !each.width && !isFilm(each));
   if (pictures.length < 2 && !sheets.length) return nothing;
