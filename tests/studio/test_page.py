@@ -458,6 +458,32 @@ def test_labels_are_painted_over_both_pictures(visit, server):
     assert use.is_enabled()
 
 
+def test_regions_are_paired_by_clicks_and_by_numbers(visit):
+    page = visit.page
+    visit.go("make/relight")
+    for shelf, name in (("content", "cat"), ("like", "rocket")):
+        page.locator(f"[aria-labelledby=shelf-{shelf}]").get_by_role(
+            "button", name=name, exact=True
+        ).click()
+    page.get_by_label("Regions", exact=True).fill("3")
+    page.get_by_role("button", name="Pair regions").click()
+    page.get_by_text("Choose a region of the photograph").wait_for()
+    if lack := scan(page):
+        raise AssertionError(lack)
+    page.get_by_role("button", name="The photograph: region 2").press("Enter")
+    page.get_by_role("button", name="The one it is to be like: region 3").press("Enter")
+    page.get_by_text("2 takes the light of 3").wait_for()
+    page.locator("canvas[data-side='0']").click()  # in the middle there is one of the three
+    found = page.locator("[aria-label^='The photograph: region'][aria-pressed=true]")
+    ours = int(found.inner_text())
+    theirs = ours % 3 + 1
+    page.get_by_role("button", name=f"The one it is to be like: region {theirs}").click()
+    page.get_by_role("button", name="Use these pairs").click()
+    pairs = {2: 3, ours: theirs}
+    said = page.get_by_label("Pair", exact=True).input_value().split()
+    assert said == [f"{a}={b}" for a, b in pairs.items()]
+
+
 def test_with_a_dial_the_style_weight_turns_the_preview(visit):
     page = visit.page
     asked = []

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from impasto.errors import ImpastoError, LimitError, OptionError
 from impasto.studio.conversion import convert_picture
 from impasto.studio.limits import RefusalError, StudioLimits
+from impasto.studio.messages import RegionsAnswer
+from impasto.studio.region_finder import RegionsTask, find_region_maps
 from impasto.system.processes import AnsweringProcess
 
 if TYPE_CHECKING:
@@ -91,12 +93,19 @@ class InstantPainter:
         assert isinstance(converted, bytes)
         return converted
 
+    def find_regions(self, task: RegionsTask) -> RegionsAnswer:
+        """Return the regions of two pictures."""
+        with self._turn:
+            found = self._ask(task)
+        assert isinstance(found, RegionsAnswer)
+        return found
+
     def _paint(self, task: InstantTask) -> InstantOutcome:
         painted = self._ask(task)
         assert isinstance(painted, InstantOutcome)
         return painted
 
-    def _ask(self, task: InstantTask | ConversionTask) -> object:
+    def _ask(self, task: InstantTask | ConversionTask | RegionsTask) -> object:
         try:
             answer = self._process.ask(task, self.limits.instant_seconds)
         except EOFError as how:
@@ -132,6 +141,8 @@ def serve_instants(pipe: Connection, threads: int) -> None:
             answer: object
             if isinstance(task, ConversionTask):
                 answer = convert_picture(Path(task.path), task.suffix)
+            elif isinstance(task, RegionsTask):
+                answer = find_region_maps(task)
             else:
                 answer = memory.paint(task)
         except ImpastoError as error:

@@ -95,6 +95,14 @@ class InstantRequest(_Message):
     format: Literal["png", "jpg", "webp"] = "jpg"
 
 
+class RegionsRequest(_Message):
+    """Two pictures whose regions are paired."""
+
+    content: FileSource
+    like: FileSource
+    regions: Annotated[int, Field(ge=1, le=64)] = 8
+
+
 class LiveSettings(_Message):
     """How a camera's pictures are painted, as with ``InstantRequest``."""
 
@@ -316,6 +324,22 @@ class RecipeInput(BaseModel):
     name: str
     digest: str | None
     upload: str | None = Field(description="The same picture among the uploads.")
+
+
+class RegionMap(BaseModel):
+    """Where a picture's regions are."""
+
+    width: int
+    height: int
+    numbers: str = Field(description="One byte a pixel, row by row, in base64: a region, from 1.")
+
+
+class RegionsAnswer(BaseModel):
+    """The regions of two pictures; equal numbers take their light from one another."""
+
+    count: int
+    content: RegionMap
+    like: RegionMap
 
 
 class UploadRecipe(BaseModel):

@@ -131,7 +131,7 @@ class SourceFinder:
                     f"{name}: give a file as {{'upload': ID}}{names}, not {shorten(repr(each))}"
                 ) from None
             file = self.find_file(source)
-            self._check_kind(file, mark.kind, name)
+            self.check_kind(file, mark.kind, name)
             found.append(file)
         return tuple(found)
 
@@ -151,7 +151,7 @@ class SourceFinder:
         if isinstance(source, FolderSource):
             raise OptionError(f"{declared.name} takes a {declared.kind}, and no folder")
         found = self.find_file(source)
-        self._check_kind(found, declared.kind, declared.name)
+        self.check_kind(found, declared.kind, declared.name)
         return found
 
     @staticmethod
@@ -209,7 +209,7 @@ class SourceFinder:
             raise OptionError(f"{declared.name}: the folder is empty")
         return JobInput("folder", members=members)
 
-    def _check_kind(self, found: JobInput, kind: str, where: str) -> None:
+    def check_kind(self, found: JobInput, kind: str, where: str) -> None:
         """Raise an error where a file is of another kind than is needed."""
         assert found.digest is not None
         try:

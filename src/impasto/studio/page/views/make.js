@@ -13,6 +13,7 @@ import { announce, attempt, recall, keep, redraw, state } from "../store.js";
 import { aboutTask, sayTask } from "../tasks.js";
 import { openLabels } from "../parts/labels.js";
 import { openMask } from "../parts/mask.js";
+import { openRegions } from "../parts/regions.js";
 import "../parts/viewer.js";
 
 /** @typedef {import("../types.js").Draft} Draft */
@@ -190,7 +191,8 @@ function panel(/** @type {Draft} */ draft) {
       ${known.inputs.filter((each) => each.kind !== "picture").map((each) => otherInput(draft, each))}
       <div class="fields">${main.map((each) => field(draft, each, properties[each]))}</div>
       ${"labels" in properties && draft.inputs.like?.length === 1
-        ? labelRow(draft, draft.inputs.content?.[0], draft.inputs.like[0]) : nothing}`}
+        ? html`${labelRow(draft, draft.inputs.content?.[0], draft.inputs.like[0])}
+          ${regionRow(draft, draft.inputs.content?.[0], draft.inputs.like[0])}` : nothing}`}
     <details class="all" ?open=${!isPainter}><summary>All options</summary>
       ${known.options ? optionForm(draft, properties, main) : html`<p>Loading …</p>`}
     </details>
@@ -311,6 +313,19 @@ function masks(/** @type {Draft} */ draft) {
   </section>`;
 }
 
+/** Regions that are found, and paired by clicks. */
+function regionRow(
+  /** @type {Draft} */ draft,
+  /** @type {import("../types.js").Item | undefined} */ photo,
+  /** @type {import("../types.js").Item} */ like,
+) {
+  if (!photo?.content || draft.files.labels?.length) return nothing;
+  const count = (readOption(draft, "pair") ?? []).length;
+  return html`<p class="mask-row"><span>${count ? `${count} regions paired by hand`
+      : "regions found by themselves"}</span>
+    <button type="button" @click=${() => openRegions(draft, photo, like)}>Pair regions</button></p>`;
+}
+
 /** What of the photograph is painted, or relit, from what of the other picture. */
 function labelRow(
   /** @type {Draft} */ draft,
@@ -320,7 +335,7 @@ function labelRow(
   if (!photo?.content || !other.content) return nothing;
   const isSet = Boolean(draft.files.labels?.length);
   return html`<p class="mask-row"><span>${isSet ? "what is labelled alike, from one another"
-      : "from all of the style"}</span>
+      : "from all of the other picture"}</span>
     <button type="button" @click=${() => openLabels(draft, [photo, other])}>
       ${isSet ? "Change the labels" : "Paint labels"}</button>
     ${isSet ? html`<button type="button" class="quiet" @click=${() => {
