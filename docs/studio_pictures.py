@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from browsing import Visit, browsing, find_lack
 from served import ServerProcess
 
+MOST_BYTES = 300_000
 PICTURES = Path(__file__).parent / "pictures"
 
 
@@ -73,7 +74,11 @@ def write_film(frames: list[tuple[Image.Image, int]]) -> None:
     small = [frame.resize((800, 500), Image.Resampling.LANCZOS) for frame, _ in frames]
     path = PICTURES / "studio.webp"
     times = [time for _, time in frames]
-    small[0].save(path, save_all=True, append_images=small[1:], duration=times, loop=0, quality=60)
+    for quality in (60, 40, 25, 15, 8):
+        settings = {"duration": times, "loop": 0, "quality": quality, "method": 6}
+        small[0].save(path, save_all=True, append_images=small[1:], **settings)
+        if path.stat().st_size < MOST_BYTES:
+            break
     print("film", len(frames), path.stat().st_size, flush=True)
 
 
