@@ -116,7 +116,7 @@ def explore(visit: Visit, server: ServerProcess) -> None:
     order = {"size": 384, "layer": ["relu1_1", "relu3_1"], "top": 8}
     order = {"operation": "features", "inputs": {"content": content}, "options": order}
     features = server.ask("POST", "/jobs", order)["id"]
-    order = {"size": 160, "steps": 25, "vary": ["style_weight=1:300:7"]}
+    order = {"size": 160, "steps": 15, "vary": ["style_weight=1,5,30,200"]}
     inputs = {"content": content, "style": [{"sample": "glass"}]}
     order = {"operation": "sweep", "inputs": inputs, "options": order}
     sweep = server.ask("POST", "/jobs", order)["id"]
@@ -131,7 +131,7 @@ def explore(visit: Visit, server: ServerProcess) -> None:
     keep(page, "features")
     server.wait(sweep, "done", seconds=600)
     visit.go(f"work/{sweep}")
-    point = page.locator(".scatter .point").nth(3)
+    point = page.locator(".scatter .point").nth(1)
     point.click()
     page.locator(".scatter").scroll_into_view_if_needed()
     page.wait_for_timeout(800)
