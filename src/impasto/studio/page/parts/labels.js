@@ -129,7 +129,7 @@ class LabelEditor {
               @click=${() => this.choose({ tool })}>${text}</button>`)}</div>
         <div class="palette" role="group" aria-label="Label">${COLORS.map((_, label) => html`
           <button type="button" class="label-${label}" aria-pressed=${this.label === label}
-            title="${NAMES[label]} (${label})" aria-label="${NAMES[label]}"
+            title=${NAMES[label]} aria-label="${label}, ${NAMES[label]}"
             @click=${() => this.choose({ label })}>${label}</button>`)}</div>
         ${this.tool === "fill" ? slider("tolerance", "How unlike", [1, 120])
           : slider("size", "Size", [4, 300])}
