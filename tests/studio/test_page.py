@@ -482,7 +482,7 @@ def test_regions_are_paired_by_clicks_and_by_numbers(visit):
     check_access(page)
     page.get_by_role("button", name="The photograph: region 2").press("Enter")
     page.get_by_role("button", name="The one it is to be like: region 3").press("Enter")
-    page.get_by_text("2 takes the light of 3").wait_for()
+    page.locator(".chip", has_text="2 takes the light of").wait_for()
     page.locator("canvas[data-side='0']").click()  # in the middle there is one of the three
     found = page.locator("[aria-label^='The photograph: region'][aria-pressed=true]")
     ours = int(found.inner_text())
