@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 
 from fastapi.testclient import TestClient
 
-from impasto.jobs.executors import JobExecutor, TaskFuture
+from impasto.cluster.executors import JobExecutor, TaskFuture
 from impasto.jobs.task import TaskOutcome
 from impasto.studio.access import Access, list_hosts
 from impasto.studio.server import make_app

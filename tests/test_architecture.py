@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "impasto"
 LEVELS = (
     ("errors",),
     ("options", "system"),
+    ("cluster",),
     ("work",),
     ("images", "figures", "samples", "networks"),
     ("recipes", "losses"),
@@ -33,6 +34,8 @@ LEVELS = (
 )
 LEVEL_OF = {name: number for number, names in enumerate(LEVELS) for name in names}
 HOMES = {  # library: the modules or folders that may import it
+    "ray": ("cluster.ray_executor",),
+    "distributed": ("cluster.dask_executor",),
     "matplotlib": ("figures.plots",),
     "av": ("video.film", "video.decoding", "video.glance", "video.encoding", "video.joining"),
     "cv2": ("video.flow",),

@@ -78,6 +78,10 @@ class LostProcessError(ImpastoError, RuntimeError):
     """A process that died at its work, which another may do."""
 
 
+class ClusterError(ImpastoError, ConnectionError):
+    """A cluster that cannot be reached, that is not to be trusted, or that is gone."""
+
+
 class LimitError(ImpastoError, RuntimeError):
     """Work that took more time or memory than it may."""
 

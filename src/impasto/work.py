@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
+from impasto.cluster.places import HERE, Place
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -97,6 +99,15 @@ class Described(Protocol):
 
 
 @runtime_checkable
+class Planned(Protocol):
+    """Work that knows what memory it takes before it begins."""
+
+    @property
+    def memory_needed(self) -> int | None:
+        """The bytes that it takes at most; None if that is not known."""
+
+
+@runtime_checkable
 class Resumable(Protocol):
     """Work whose state can be kept in a file, from which the same work goes on."""
 
@@ -123,7 +134,7 @@ class Request:
     options: Options
     output: Path | None = None  # where the work itself writes: a folder, a model
     checkpoint: Path | None = None  # the file that keeps the state of work that is broken off
-    jobs: int = 1  # processes that share the work
+    place: Place = HERE  # where the work is done
     film: Path | None = None  # where a film of all pictures goes
 
     def one(self, name: str) -> str:

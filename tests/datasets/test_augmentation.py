@@ -16,6 +16,7 @@ import pytest
 from conftest import draw_picture
 from PIL import Image
 
+from impasto.cluster.places import Place
 from impasto.datasets import augmentation
 from impasto.datasets.augmentation import MANIFEST_COLUMNS, Augmentation, augment
 from impasto.datasets.disturbances import NOISES
@@ -340,7 +341,7 @@ def test_whoever_stops_it_need_not_wait_for_a_chunk(jobs, tmp_path, styles):
         put(tmp_path / "set" / "k" / f"{i}.png", i, (256, 256))
     out = tmp_path / "out"
     options = AugmentOptions.read({"styliser": "color" if jobs == 1 else "statistics"})
-    work = Augmentation(tmp_path / "set", out, styles, options, jobs=jobs)
+    work = Augmentation(tmp_path / "set", out, styles, options, place=Place(count=jobs))
     steps = []
     assert not watch(work, steps.append, is_stopped=lambda: len(steps) > 1)
     began = time.monotonic()
@@ -352,7 +353,7 @@ def test_whoever_stops_it_need_not_wait_for_a_chunk(jobs, tmp_path, styles):
     assert time.monotonic() - began < 2
 
 
-@pytest.mark.parametrize("what", ["replace_file", "write_image"])
+@pytest.mark.parametrize("what", ["as the system says it", "as the package says it"])
 def test_a_full_disk_is_said_once_and_is_no_fault_of_a_picture(
     what, few, styles, tmp_path, monkeypatch
 ):
@@ -360,13 +361,13 @@ def test_a_full_disk_is_said_once_and_is_no_fault_of_a_picture(
     out, write = tmp_path / "out", augmentation.replace_file
 
     def fail_on_pictures(path: Path, *more: object, **_: object) -> None:
-        if what == "write_image":
+        if path.suffix == ".png" and what == "as the package says it":
             raise ImageError(f"cannot write {path.name!r}: no space left on device") from full
         if path.suffix == ".png":
             raise full
         write(path, *more)
 
-    monkeypatch.setattr(augmentation, what, fail_on_pictures)
+    monkeypatch.setattr(augmentation, "replace_file", fail_on_pictures)
     text = r"^cannot write to '.*out': no space left on device; mended, the same command goes on$"
     with pytest.raises(OptionError, match=text):
         augment(few, out, styles, QUICK)
@@ -412,8 +413,10 @@ def test_a_style_that_is_too_small_is_named_before_the_work(styliser, least, few
 def test_it_is_made_of_a_request(few, styles, tmp_path):
     inputs = {"source": (str(few),), "styles": (str(styles),)}
     options = AugmentOptions.read(QUICK)
-    work = Augmentation.from_request(Request(inputs, options, output=tmp_path / "out", jobs=3))
-    assert work.jobs == 3
+    work = Augmentation.from_request(
+        Request(inputs, options, output=tmp_path / "out", place=Place(count=3))
+    )
+    assert work.place.count == 3
     assert [path.name for path in work.styles] == [f"style {i}.png" for i in range(3)]
     assert finish(work).written == 6
     with pytest.raises(OptionError, match=r"^augment writes a folder: name it$"):
@@ -444,7 +447,7 @@ def test_places_that_would_be_read_again_are_refused(few, styles, tmp_path):
     with pytest.raises(MissingFileError, match="no such file"):
         Augmentation(few, tmp_path / "out", [styles / "none.png"])
     with pytest.raises(OptionError, match="jobs must be at least 1"):
-        Augmentation(few, tmp_path / "out", styles, jobs=0)
+        augment(few, tmp_path / "out", styles, jobs=0)
 
 
 def test_another_augmentation_is_not_mixed_in(few, styles, tmp_path):

@@ -16,14 +16,15 @@ from conftest import draw_picture
 from PIL import Image
 
 from impasto.cli.app import run
+from impasto.cluster import worker
+from impasto.cluster.worker import TaskShare
 from impasto.errors import MissingFileError, OptionError
 from impasto.images.folders import is_many
 from impasto.jobs import batch
-from impasto.jobs.batch import find_unpainted, plan_batch, run_batch
+from impasto.jobs.batch import BatchOrder, find_unpainted, plan_batch, run_batch
 from impasto.painting import painter
 from impasto.painting.extractor import Extractor
 from impasto.painting.options import PaintOptions
-from impasto.system import devices
 
 QUICK = ["--steps", "2", "--start-size", "64", "--precision", "float32"]
 QUICK += ["--layout", "channels_last"]  # what a trial finds may differ with the number of threads
@@ -257,6 +258,9 @@ def test_overwrite_spares_what_is_read(here, capsys):
             ["my photos", "-s", "styles", "--jobs", "0"],
             "jobs: '0' is wrong: input should be greater",
         ),
+        (["my photos", "-s", "styles", "--on", "rai"], "on 'rai': give local:N, ray, ray:ADDR"),
+        (["my photos", "-s", "styles", "--jobs", "2", "--on", "ray"], "give one of them"),
+        (["my photos", "-s", "styles", "--on", "dask:tcp://a:1"], "a Dask scheduler to be trusted"),
         (["my photos", "-s", "styles", "--history", "x.csv"], "--history goes with one painting"),
         (["my photos", "-s", "styles", "--film", "x.gif"], "--film goes with one painting, not"),
         (["my photos", "-s", "styles", "--checkpoint", "x"], "--checkpoint goes with one painting"),
@@ -321,7 +325,8 @@ def start_batch(*flags: str, **environment: str) -> subprocess.Popen[str]:
 
 
 def list_workers(process: int) -> list[int]:
-    text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    tasks = Path(f"/proc/{process}/task").iterdir()  # any thread may have begun one
+    text = " ".join((task / "children").read_text() for task in tasks)
     lines = {int(child): Path(f"/proc/{child}/cmdline") for child in text.split()}
     return [child for child, line in lines.items() if b"spawn_main" in line.read_bytes()]
 
@@ -343,14 +348,14 @@ def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
 def test_processes_share_cores_and_memory(monkeypatch):
     granted = []
     monkeypatch.setattr(
-        batch, "make_runner", lambda _, options, __: granted.append(int(options.memory))
+        batch, "make_runner", lambda order: granted.append(int(order.options.memory))
     )
-    monkeypatch.setattr(devices, "granted_cores", lambda: 5)
+    monkeypatch.setattr(worker, "_count_cores", lambda: 5)
     threads = torch.get_num_threads()
     try:
         options = OPTIONS.model_copy(update={"memory": "3 GB"})
         for jobs, share in {1: 5, 2: 2, 9: 1}.items():
-            batch.share_machine(jobs, "paint", options, True)
+            batch.share_machine(BatchOrder("paint", options, True, TaskShare(jobs)), str)
             assert torch.get_num_threads() == share
     finally:
         torch.set_num_threads(threads)

@@ -12,7 +12,7 @@ from shutil import copytree
 
 import pytest
 
-from impasto.jobs.executors import ProcessExecutor
+from impasto.cluster.executors import ProcessExecutor
 from impasto.jobs.file_store import FileStore
 from impasto.jobs.job import JobInput, JobOrder
 from impasto.jobs.leases import Leases

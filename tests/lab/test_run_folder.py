@@ -15,6 +15,7 @@ from impasto.images.reading import read_image
 from impasto.lab.distances import Distances
 from impasto.lab.run_folder import Pictures, RunFolder, describe_work
 from impasto.lab.run_painter import RunPainter
+from impasto.lab.run_worker import RunFiles
 from impasto.lab.runs import Row, Run, find_best, find_front, mark_diverged, name_run
 from impasto.painting.options import PaintOptions
 from impasto.painting.painter import Painter
@@ -198,7 +199,8 @@ def test_a_diverged_run_is_known_by_its_last_step(painter):
     pixels = read_image(PHOTO).pixels
     recipe = {"options": OPTIONS.model_dump(mode="json")}
     painting = mark_diverged(Painting(pixels, None, [make_step(1, 2.0)], recipe, []))
-    painter.folder.keep(run.name, painting)
+    painter.keep(run, RunFiles.of(painting))
+    painter.rows.clear()
     assert painter.folder.is_done(run.name)
     assert not painter.folder.picture(run.name).exists()
     row = painter.read(run)

@@ -384,3 +384,8 @@ def test_the_study_of_steps_keeps_pictures_and_times(tmp_path):
 def test_an_unknown_study(tmp_path):
     with pytest.raises(OptionError, match="unknown study 'wieghts'; did you mean 'weights'"):
         study("wieghts", PHOTO, STYLE, tmp_path / "out")
+
+
+def test_a_chain_is_painted_one_after_the_other(pair, tmp_path):
+    with pytest.raises(OptionError, match="chain paints one picture after the other"):
+        sweep(*pair, VARY, tmp_path / "out", {**QUICK, "chain": True}, on="local:2")

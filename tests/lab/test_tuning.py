@@ -193,7 +193,7 @@ def test_killed_it_makes_the_same_trials(pair, whole, tmp_path):
     folder, unbroken = tmp_path / "killed", whole[0]
     command = [sys.executable, "-c", KILLED, *map(str, pair), str(folder)]
     # Before Optuna was told; and in the middle of a trial that Optuna has learned for.
-    for step, telling, rows in ((-1, 3, 3), (2 * 8, -1, 11)):
+    for step, telling, rows in ((-1, 3, 4), (2 * 8, -1, 11)):
         when = {"DIE_AT": str(step), "DIE_TELLING": str(telling)}
         died = subprocess.run(
             command, env={**os.environ, **when}, check=False, capture_output=True, text=True
@@ -295,3 +295,15 @@ def test_what_cannot_be_painted_is_said_before_anything_is(tmp_path):
     with pytest.raises(OptionError, match="unknown layer 'relu6_1'"):
         tune(PHOTO, STYLE, tmp_path / "out", options)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_round_is_proposed_before_any_of_it_is_known(tmp_path):
+    """Trials of a round know what came before it: the first round is the same for any size."""
+    options = {**QUICK, "steps": 1, "trials": 4, "search": ("style_weight=1:1000",)}
+    runs = {}
+    for size in (2, 4):
+        rows = tune(PHOTO, STYLE, tmp_path / str(size), {**options, "round": size}).rows
+        runs[size] = [row.run.name for row in rows]
+    assert runs[2][:2] == runs[4][:2]
+    with pytest.raises(OptionError, match="holds other work"):
+        tune(PHOTO, STYLE, tmp_path / "2", {**options, "round": 3})

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from served import API, HeldExecutor, make_body
 
+from impasto.cluster.executors import JobExecutor
 from impasto.errors import OptionError
 from impasto.images.opening import read_recipe
 from impasto.images.reading import read_image
 from impasto.images.writing import write_image
-from impasto.jobs.executors import JobExecutor
 from impasto.jobs.task import MadeFile, TaskOutcome, TaskProgress, encode_preview, list_made
 from impasto.studio.conversion import convert_picture
 from impasto.work import Step

@@ -8,68 +8,8 @@ import sys
 
 import pytest
 
-from impasto.errors import DeviceError, ImageError, ImpastoError, LostProcessError
-from impasto.system.processes import AnsweringProcess, TalkingProcess, work_in_processes
-
-
-class Squares:
-    """Counts what it has done, to show that it is made once."""
-
-    def __init__(self) -> None:
-        self.done = 0
-
-    def __call__(self, task: int) -> tuple[int, int, int]:
-        if task == -1:
-            raise ImageError("a bad picture")
-        if task == -2:
-            raise KeyError("bug")
-        if task == -3:
-            os.kill(os.getpid(), signal.SIGKILL)
-        self.done += 1
-        return os.getpid(), self.done, task * task
-
-
-def test_every_task_is_done_once():
-    outcomes = list(work_in_processes(Squares, range(7), 2))
-    assert sorted(square for _, _, square in outcomes) == [i * i for i in range(7)]
-    processes = {process for process, _, _ in outcomes}
-    assert len(processes) == 2
-    assert os.getpid() not in processes
-    counts = {process: max(n for p, n, _ in outcomes if p == process) for process in processes}
-    assert sum(counts.values()) == 7
-
-
-def test_what_goes_wrong_is_told_in_one_line():
-    with pytest.raises(ImageError, match=r"^a bad picture$"):
-        list(work_in_processes(Squares, [-1, 1, 2], 1))
-    with pytest.raises(ImpastoError, match=r"^KeyError: 'bug'$"):
-        list(work_in_processes(Squares, [-2], 1))
-    with pytest.raises(DeviceError, match=r"killed by signal 9 \(out of memory\?\).*goes on"):
-        list(work_in_processes(Squares, [1, -3, 2, 3], 2))
-
-
-def test_one_that_dies_takes_one_task_with_it_and_another_takes_its_place():
-    lost = []
-    outcomes = work_in_processes(Squares, [1, -3, 2, -3, 3], 1, lambda *loss: lost.append(loss))
-    assert [outcome and outcome[1:] for outcome in outcomes] == [
-        (1, 1),
-        None,
-        (1, 4),  # made anew
-        None,
-        (1, 9),
-    ]
-    assert lost == [(-3, "was killed by signal 9 (out of memory?)")] * 2
-
-
-def test_work_that_is_left_ends_its_processes():
-    outcomes = work_in_processes(Squares, range(100), 1)
-    process = next(outcomes)[0]
-    outcomes.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(process, 0)
-
-
-# --- processes that are talked with -------------------------------------------------------------
+from impasto.errors import LostProcessError
+from impasto.system.processes import AnsweringProcess, TalkingProcess
 
 
 def repeat(pipe, word):

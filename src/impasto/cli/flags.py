@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from pydantic import Field
 
 from impasto.cli.console import choose_tell
+from impasto.cluster.places import Place, choose_place
 from impasto.errors import OptionError
 from impasto.jobs.batch import Pairs
 from impasto.options import Options
@@ -69,6 +70,28 @@ class Extras(Habits):
         return {name: path for name, path in named.items() if path is not None}
 
 
+_ON = (
+    "Where the work is shared out: local:N, in so many processes of this machine; ray, or "
+    "ray:ADDRESS of a Ray cluster; dask:ADDRESS of a Dask scheduler (docs/cluster.md)."
+)
+OnField: Any = Field(default=None, description=_ON)
+JobsField: Any = Field(
+    default=1, description="How many processes share the work; short for --on local:N."
+)
+
+
+class PlaceFlags(Options):
+    """Where work that has many parts is done."""
+
+    jobs: Annotated[int, Field(ge=1)] = JobsField
+    on: str | None = OnField
+
+    @property
+    def place(self) -> Place:
+        """Return where the work is done."""
+        return choose_place(self.on, self.jobs)
+
+
 class BatchFlags(Options):
     """How several paintings are made."""
 
@@ -83,11 +106,17 @@ class BatchFlags(Options):
     jobs: Annotated[int, Field(ge=1)] = Field(
         default=1,
         description="Of several paintings, how many are painted at the same time, each in its own "
-        "process.",
+        "process; short for --on local:N.",
     )
+    on: str | None = OnField
     overwrite: Annotated[bool, Parameter(negative=())] = Field(
         default=False, description="Of several paintings, paint also those that are there already."
     )
+
+    @property
+    def place(self) -> Place:
+        """Return where they are painted."""
+        return choose_place(self.on, self.jobs)
 
     @property
     def suffix(self) -> str:
@@ -95,7 +124,7 @@ class BatchFlags(Options):
         return f".{self.format}"
 
 
-class FolderFlags(Options):
+class FolderFlags(PlaceFlags):
     """What studies, sweeps and searches share."""
 
     style: Annotated[tuple[str, ...], Parameter(alias="-s")] = Field(

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from impasto.cli.console import INTERRUPTED, choose_tell, print_line, say, show_panels, unwrapped
-from impasto.cli.flags import FolderFlags, OutputFlag, QuietFlag, StyleFlag
+from impasto.cli.flags import FolderFlags, OutputFlag, PlaceFlags, QuietFlag, StyleFlag
 from impasto.cli.outputs import check_folder, check_named
 from impasto.cli.paint import PAINT_PANELS
 from impasto.cli.recipe_inputs import apply_recipe
@@ -126,7 +125,7 @@ def paint_all(
     """Do what paints many pictures into a folder."""
     options = apply_recipe(flags.recipe, options, DEFAULT_OPERATION)
     check_folder(output, "many pictures")
-    request = Request(inputs, options, output=output, film=film)
+    request = Request(inputs, options, output=output, film=film, place=flags.place)
     return make_folder_of_pictures(operation, request, quiet=flags.quiet)
 
 
@@ -148,8 +147,8 @@ def augment_command(
     /,
     *,
     styles: StyleFlag = None,
-    jobs: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
     quiet: QuietFlag = False,
+    places: Annotated[PlaceFlags, Parameter(name="*")] = PlaceFlags(),  # noqa: B008
     options: Annotated[AugmentOptions, Parameter(name="*")] = AugmentOptions(),  # noqa: B008
 ) -> int:
     """Write painted and disturbed copies of a labelled set of pictures, with the same labels.
@@ -164,15 +163,13 @@ def augment_command(
     styles
         Pictures to paint after, one drawn by chance for each copy: a folder, a quoted pattern or a
         file; may be repeated.
-    jobs
-        How many processes work at the same time; the files are the same.
     quiet
         Say nothing but errors.
     """
     check_named(*(styles or ()))
     check_folder(out, "copies")
     inputs = {"source": (str(source),), "styles": tuple(styles or ())}
-    return write_copies(Request(inputs, options, output=out, jobs=jobs), quiet=quiet)
+    return write_copies(Request(inputs, options, output=out, place=places.place), quiet=quiet)
 
 
 def write_copies(request: Request, *, quiet: bool) -> int:
@@ -182,7 +179,7 @@ def write_copies(request: Request, *, quiet: bool) -> int:
     work = find_operation("augment").start(request)
     notes = Notes(choose_tell(quiet))
     notes(work.notes)
-    finished = drive(work, quiet=quiet)
+    finished = drive(work, quiet=quiet, notes=notes)
     notes(work.notes)
     done = work.result()
     assert isinstance(done, Augmented)

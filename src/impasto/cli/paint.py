@@ -16,7 +16,8 @@ from impasto.cli.console import INTERRUPTED, ProgressBar, say, show_panels, unwr
 from impasto.cli.flags import BatchFlags, Extras, Habits, OutputFlag, StyleFlag
 from impasto.cli.outputs import list_read
 from impasto.cli.recipe_inputs import apply_recipe, name_inputs
-from impasto.cli.running import make_picture
+from impasto.cli.running import Notes, make_picture
+from impasto.cluster.places import Place
 from impasto.errors import MissingFileError, OptionError
 from impasto.images.folders import is_many
 from impasto.jobs.batch import PaintingOutcome, PaintingTask, plan_batch, run_batch
@@ -106,18 +107,18 @@ class PaintingBatch:
     def paint(self) -> int:
         """Paint what is not there yet; tell at the end what went wrong. Return the exit code."""
         tell, tasks = self.habits.tell, self.tasks
+        place = self.flags.place
         styles = list(map(str, tasks[0].styles))
-        settled, notes = find_operation(self.operation).settle_many(self.options, styles)
+        settled, settling = find_operation(self.operation).settle_many(self.options, styles)
         self.options = type(self.options).parse(settled)
-        for note in notes:
-            tell(f"note: {note}")
+        Notes(tell)(settling)
         begin_folder(tasks[0].output.parent)
         self.check_outputs()
         left = [task for task in tasks if self.flags.overwrite or not task.output.exists()]
         if len(left) < len(tasks):
             tell(f"{len(tasks) - len(left)} of {len(tasks)} are there already (--overwrite: again)")
         failed: list[PaintingOutcome] = []
-        done, finished = self.run(left, failed)
+        done, finished = self.run(left, place, failed)
         tell_failures(failed)
         what = "painted" if finished else "stopped; painted"
         missing = f", {len(failed)} failed" if failed else ""
@@ -126,7 +127,9 @@ class PaintingBatch:
             return INTERRUPTED
         return OptionError.exit_code if failed else 0
 
-    def run(self, tasks: Sequence[PaintingTask], failed: list[PaintingOutcome]) -> tuple[int, bool]:
+    def run(
+        self, tasks: Sequence[PaintingTask], place: Place, failed: list[PaintingOutcome]
+    ) -> tuple[int, bool]:
         """Paint until the end or Ctrl-C; return how many are done, and whether it was the end."""
         done = 0
         with ProgressBar(self.habits.quiet) as bar:
@@ -135,14 +138,16 @@ class PaintingBatch:
                     tasks,
                     self.options,
                     operation=self.operation,
-                    jobs=self.flags.jobs,
+                    place=place,
                     metadata=self.habits.metadata,
+                    tell=Notes(self.habits.tell),
                 )
                 with closing(outcomes):
                     for done, outcome in enumerate(outcomes, 1):
                         if outcome.error:
                             failed.append(outcome)
-                        bar.update(done, len(tasks), outcome.task.output.name)
+                        told = [outcome.task.output.name, *filter(None, [outcome.pace])]
+                        bar.update(done, len(tasks), ", ".join(told))
             except KeyboardInterrupt:
                 return done, False
         return done, True

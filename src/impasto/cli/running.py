@@ -36,11 +36,21 @@ def describe_step(step: Step) -> str:
     return "  ".join([*size, *shown])
 
 
-def drive(work: Work[object], *watchers: Callable[[Step], None], quiet: bool = False) -> bool:
-    """Do the work behind a progress bar until its end or Ctrl-C; return whether it was the end."""
+def drive(
+    work: Work[object],
+    *watchers: Callable[[Step], None],
+    quiet: bool = False,
+    notes: Callable[[Sequence[str]], None] = lambda _: None,
+) -> bool:
+    """Do the work behind a progress bar until its end or Ctrl-C; return whether it was the end.
+
+    ``notes`` is given the work's notes before the bar appears, which no line breaks into.
+    """
     with ProgressBar(quiet) as bar, catch_interrupt() as asked:
 
         def show(step: Step) -> None:
+            if bar.shown is None:
+                notes(work.notes)
             if step.steps > 1:
                 bar.update(step.number, step.steps, describe_step(step))
             for watcher in watchers:
@@ -179,7 +189,7 @@ def make_folder_of_pictures(
     work = find_operation(name).start(request)
     notes = Notes(tell)
     notes(work.notes)
-    finished = drive(work, quiet=quiet)
+    finished = drive(work, quiet=quiet, notes=notes)
     notes(work.notes)
     tell(f"{'all is' if finished else 'stopped; what is done is'} in {request.output}")
     if not finished and goes_on:

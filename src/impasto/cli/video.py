@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from impasto.cli.console import INTERRUPTED, choose_tell, say, show_panels, unwrapped
-from impasto.cli.flags import Habits, LikeFlag, OutputFlag, QuietFlag, StyleFlag
+from impasto.cli.flags import Habits, LikeFlag, OutputFlag, PlaceFlags, QuietFlag, StyleFlag
 from impasto.cli.outputs import check_named, list_read, refuse_overwriting
 from impasto.cli.recipe_inputs import (
     apply_recipe,
@@ -26,8 +26,6 @@ from impasto.operations import find_operation
 from impasto.system.files import resolve_path
 from impasto.video.options import AnimateOptions, LiveOptions
 from impasto.work import Described, Request
-
-JobsFlag = Annotated[int, Parameter(validator=Number(gte=1))]
 
 show_video_help = show_panels(
     {
@@ -56,7 +54,7 @@ def animate_command(
     lut: Path | None = None,
     output: OutputFlag = None,
     recipe: str | None = None,
-    jobs: JobsFlag = 1,
+    places: Annotated[PlaceFlags, Parameter(name="*")] = PlaceFlags(),  # noqa: B008
     habits: Annotated[Habits, Parameter(name="*")] = Habits(),  # noqa: B008
     options: Annotated[AnimateOptions, Parameter(name="*")] = AnimateOptions(),  # noqa: B008
 ) -> int:
@@ -84,8 +82,6 @@ def animate_command(
         same command goes on.
     recipe
         Options to begin with: a .toml file, or a film that was painted so.
-    jobs
-        Processes that share the work.
     """
     options = apply_recipe(recipe, options, "animate")
     film = find_input(film, recipe, "film", "animate needs a film", habits.tell)
@@ -104,7 +100,7 @@ def animate_command(
         inputs = {"style": tuple(find_film_styles(styles, recipe, options, habits))}
     named = [name for names in inputs.values() for name in names] or [options.model or ""]
     output = output or Path("-".join(Path(name).stem for name in (film, *named)) + ".mp4")
-    request = Request({"film": (film,), **inputs}, options, output=output, jobs=jobs)
+    request = Request({"film": (film,), **inputs}, options, output=output, place=places.place)
     refuse_overwriting("--output", output, map(resolve_path, list_read(request)), "name another")
     return make_film(request, output, habits)
 
@@ -171,7 +167,7 @@ def make_film(request: Request, output: Path, habits: Habits) -> int:
     notes(work.notes)
     for line in work.describe() if isinstance(work, Described) else ():
         habits.tell(line)
-    finished = drive(work, quiet=habits.quiet)
+    finished = drive(work, quiet=habits.quiet, notes=notes)
     result = work.result()
     notes(result.notes)
     for line in result.steadiness.describe() if result.steadiness else ():

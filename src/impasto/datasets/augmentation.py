@@ -16,33 +16,30 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor
 
-from impasto.datasets.batch_stylisers import STYLISERS, Styliser
+from impasto.cluster.crew import hire_crew
+from impasto.cluster.places import HERE, Place, choose_place
+from impasto.cluster.worker import WorkerSpec
+from impasto.datasets.batch_stylisers import STYLISERS
 from impasto.datasets.copy_plan import Chunk, Copy, plan_chunks
 from impasto.datasets.disturbances import NOISES
 from impasto.datasets.labelled_set import Entry, LabelledSet, find_styles, read_labelled
 from impasto.datasets.options import AugmentOptions
+from impasto.datasets.workshop import Made, Workshop
 from impasto.errors import ImageError, ImpastoError, OptionError, describe_reason
 from impasto.images.reading import read_image
-from impasto.images.transparency import fill_transparent, read_opaque
-from impasto.images.writing import WRITABLE, write_image
-from impasto.system.devices import has_fast_bfloat16, seeded, working_on
+from impasto.images.writing import WRITABLE
+from impasto.system.devices import has_fast_bfloat16
 from impasto.system.files import LOCK, make_folder, replace_file, resolve_path, working_in
-from impasto.system.processes import work_in_processes
 from impasto.work import Request, Step, finish
 
-_BATCH = 32  # copies that are held and painted at once, and
-_BATCH_PIXELS = 2**21  # the pixels that they may have
 _NOTES = 10  # different notes on pictures that are told
 _FACTS, _MANIFEST, _LABELS = "augment.json", "manifest.csv", "labels.csv"
 # What is wrong with the disk, and with no one picture: full, read-only, over a quota, broken.
@@ -61,15 +58,6 @@ MANIFEST_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Made:
-    """A chunk that is done: which of its pictures failed and why, and what is to be said."""
-
-    number: int
-    failed: dict[str, str]
-    notes: list[str]
-
-
-@dataclass(frozen=True)
 class Augmented:
     """A data set that was written, as far as it was."""
 
@@ -78,127 +66,6 @@ class Augmented:
     kept: int  # that were there already
     failed: list[tuple[str, str]]  # pictures, and what was wrong with them
     seconds: float
-
-
-# --- doing it -----------------------------------------------------------------------------------
-
-
-def one_thread() -> AbstractContextManager[None]:
-    """Compute in one thread, where sums are rounded in the same way in every process."""
-    return working_on(torch.device("cpu"), threads=1)
-
-
-@dataclass
-class Held:
-    """A copy that waits to be painted with others of its size."""
-
-    entry: Entry
-    copy: Copy
-    pixels: Tensor
-    alpha: Tensor | None
-
-
-class Workshop:
-    """Makes chunks of copies, with a styliser that has learnt the styles."""
-
-    def __init__(
-        self, source: Path, out: Path, styles: Sequence[Path], options: AugmentOptions
-    ) -> None:
-        self.source, self.out, self.options = source, out, options
-        self.styliser: Styliser | None = None
-        if styles:
-            with one_thread():
-                self.styliser = STYLISERS[options.styliser]()
-                most = options.max_megapixels
-                self.styliser.learn([read_opaque(path, most).pixels for path in styles])
-
-    def __call__(self, chunk: Chunk) -> Made:
-        """Write all of a chunk's files."""
-        return [made for made in self.make(chunk) if made is not None][-1]
-
-    def make(self, chunk: Chunk) -> Iterator[Made | None]:
-        """Write all of a chunk's files; a picture that fails leaves none.
-
-        Between two batches None is yielded: whoever wants to stop may do so there.
-        """
-        made, held = Made(chunk.number, {}, []), list[Held]()
-        for entry, copies in chunk.pictures:
-            with one_thread():
-                try:
-                    held += self._take_up(entry, copies, made)
-                except (ImpastoError, OSError) as problem:
-                    self._note_failure(entry, problem, made)
-            if is_enough(held):
-                yield from self._finish(held, made)
-                held.clear()
-        yield from self._finish(held, made)
-        for entry, copies in chunk.pictures:
-            if entry.path in made.failed:
-                for copy in copies:
-                    with suppress(OSError):  # it is not there, or has no name to be there by
-                        (self.out / copy.path).unlink()
-        yield made
-
-    def _note_failure(self, entry: Entry, problem: Exception, made: Made) -> None:
-        """Note what was wrong with a picture; raise what would be wrong with every other too."""
-        cause = problem.__cause__ or problem
-        if isinstance(cause, OSError) and cause.errno in _OF_THE_DISK:
-            raise _cannot_write(self.out, cause) from None
-        made.failed[entry.path] = describe_reason(problem)
-
-    def _take_up(self, entry: Entry, copies: Sequence[Copy], made: Made) -> Iterator[Held]:
-        """Yield the copies that are to be painted; write the original as it is."""
-        path = self.source / entry.path
-        picture = read_image(path, max_megapixels=self.options.max_megapixels)
-        made.notes.extend(picture.notes)
-        (self.out / entry.path).parent.mkdir(parents=True, exist_ok=True)
-        pixels = fill_transparent(picture.pixels, picture.alpha)
-        for copy in copies:
-            if copy.number == 0:
-                replace_file(self.out / copy.path, path.read_bytes())
-            else:
-                yield Held(entry, copy, pixels, picture.alpha)
-
-    def _finish(self, held: Sequence[Held], made: Made) -> Iterator[None]:
-        """Paint, disturb and write copies, those of one size together."""
-        sizes: dict[tuple[int, ...], list[Held]] = {}
-        for each in held:
-            sizes.setdefault(tuple(each.pixels.shape), []).append(each)
-        for size, alike in sizes.items():
-            most = max(1, min(_BATCH, _BATCH_PIXELS // (size[-1] * size[-2])))
-            for start in range(0, len(alike), most):
-                with one_thread():
-                    self._finish_batch(alike[start : start + most], made)
-                yield
-
-    def _finish_batch(self, batch: Sequence[Held], made: Made) -> None:
-        try:
-            painted = self._paint(batch)
-        except ImpastoError as problem:
-            made.failed.update({each.entry.path: str(problem) for each in batch})
-            return
-        for each, pixels in zip(batch, painted, strict=True):
-            copy, picture = each.copy, pixels[None]
-            if copy.noise is not None:
-                assert copy.seed is not None
-                disturb = NOISES[copy.noise].disturb
-                picture = disturb(picture, copy.amount, seeded(copy.seed))
-            try:
-                made.notes.extend(write_image(self.out / copy.path, picture, alpha=each.alpha))
-            except ImpastoError as problem:
-                self._note_failure(each.entry, problem, made)
-
-    def _paint(self, batch: Sequence[Held]) -> Tensor:
-        pixels = torch.cat([each.pixels for each in batch])
-        if self.styliser is None:
-            return pixels
-        styles = [each.copy.style or 0 for each in batch]
-        return self.styliser.paint(pixels, styles, [each.copy.strength for each in batch])
-
-
-def is_enough(held: Sequence[Held]) -> bool:
-    pixels = sum(each.pixels[0, 0].numel() for each in held)
-    return len(held) >= _BATCH or pixels >= _BATCH_PIXELS
 
 
 # --- a data set in, a data set out --------------------------------------------------------------
@@ -236,12 +103,10 @@ class Augmentation:
         styles: _Styles = (),
         options: AugmentOptions | None = None,
         *,
-        jobs: int = 1,
+        place: Place = HERE,
     ) -> None:
         self.options = options or AugmentOptions()
-        if jobs < 1:
-            raise OptionError(f"jobs must be at least 1, not {jobs}")
-        self.out, self.jobs = Path(out), jobs
+        self.out, self.place = Path(out), place
         self.pictures = read_labelled(source)
         self.notes = list(self.pictures.notes)
         check_out(self.out, self.pictures)
@@ -262,7 +127,7 @@ class Augmentation:
             raise OptionError("augment writes a folder: name it")
         options = AugmentOptions.parse(request.options)
         source, styles = request.one("source"), request.many("styles")
-        return cls(source, request.output, styles, options, jobs=request.jobs)
+        return cls(source, request.output, styles, options, place=request.place)
 
     def _describe(self) -> dict[str, Any]:
         """Return all that the bytes of the files depend on; of pictures, names and digests."""
@@ -320,9 +185,11 @@ class Augmentation:
             yield Step(tally.kept, total, "taken up")
         done = tally.kept
         try:
-            for made in self._make(left):
-                done += self._count(made) if made is not None else 0
-                yield Step(done, total, tally.speed())
+            for made, told in self._make(left):
+                if made is not None:
+                    self._keep(made)
+                    done += self._count(made)
+                yield Step(done, total, ", ".join(filter(None, [tally.speed(), told])))
         finally:
             self._write_tables()
             self._say_notes()
@@ -340,22 +207,71 @@ class Augmentation:
             raise _cannot_write(self.out, error) from None
         self.tally = Tally()
 
-    def _make(self, chunks: Sequence[Chunk]) -> Iterator[Made | None]:
-        """Make chunks in this process or in others; yield None now and then, to stop at."""
-        workshop = partial(Workshop, self.pictures.folder, self.out, self.styles, self.options)
-        if self.jobs > 1 and len(chunks) > 1:
-            yield from work_in_processes(workshop, chunks, self.jobs, idle=lambda: None)
-        elif chunks:
-            yield from chain.from_iterable(map(workshop().make, chunks))
+    def _make(self, chunks: Sequence[Chunk]) -> Iterator[tuple[Made | None, str]]:
+        """Make chunks in this process or elsewhere; now and then yield nothing, to stop at.
+
+        With it comes what is to be said of the machines.
+        """
+        given = self.pictures.folder, self.styles, self.options
+        if self.place.is_here or (self.place.kind == "local" and len(chunks) < 2):
+            workshop = Workshop(*given) if chunks else None
+            for chunk in chunks:
+                assert workshop is not None
+                yield from ((made, "") for made in workshop.make(chunk))
+            return
+        with hire_crew(self.place, len(chunks)) as crew:
+            self.notes += crew.notes
+            spec = WorkerSpec(
+                "impasto.datasets.workshop:make_workshop", given, tuple(map(str, self.styles))
+            )
+            for _, report in crew.share_out(spec, chunks, list_files=self._list_files):
+                if report is None:
+                    yield None, ""
+                else:
+                    machines = crew.describe() if crew.executor.is_remote else ""
+                    yield from ((made, machines) for made in report.outcome)
+            self.notes += [note for note in crew.notes if note not in self.notes]
+
+    def _list_files(self, chunk: Chunk) -> list[str]:
+        """Return the pictures that a chunk is made of."""
+        return [str(self.pictures.folder / entry.path) for entry, _ in chunk.pictures]
+
+    def _keep(self, made: Made) -> None:
+        """Write what was made; a picture that fails leaves no files."""
+        for picture, name, content in made.files:
+            self._put(picture, self.out / name, content)
+        self.tally.failed |= made.failed
+        if not made.is_last:
+            return
+        for entry, copies in self.chunks[made.number].pictures:
+            for copy in copies:
+                if copy.number == 0 and entry.path not in self.tally.failed:
+                    path = self.pictures.folder / entry.path
+                    self._put(entry.path, self.out / copy.path, path.read_bytes())
+            for copy in copies if entry.path in self.tally.failed else ():
+                with suppress(OSError):  # it is not there, or has no name to be there by
+                    (self.out / copy.path).unlink()
+
+    def _put(self, picture: str, path: Path, content: bytes) -> None:
+        """Write a file; raise what would be wrong with every other too."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, content)
+        except (ImpastoError, OSError) as problem:
+            cause = problem.__cause__ or problem
+            if isinstance(cause, OSError) and cause.errno in _OF_THE_DISK:
+                raise _cannot_write(self.out, cause) from None
+            self.tally.failed[picture] = describe_reason(problem)
 
     def _count(self, made: Made) -> int:
-        """Take note of a chunk; return how many files it was to have."""
-        self.tally.done.add(made.number)
-        self.tally.failed |= made.failed
+        """Take note of what was made; return how many files a chunk that is done was to have."""
         self.tally.notes.update(made.notes)
+        if not made.is_last:
+            return 0
+        self.tally.done.add(made.number)
         pictures = self.chunks[made.number].pictures
         self.tally.written += sum(
-            len(copies) for entry, copies in pictures if entry.path not in made.failed
+            len(copies) for entry, copies in pictures if entry.path not in self.tally.failed
         )
         return sum(len(copies) for _, copies in pictures)
 
@@ -453,8 +369,13 @@ def augment(
     options: AugmentOptions | Mapping[str, Any] | None = None,
     *,
     jobs: int = 1,
+    on: str | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> Augmented:
-    """Write copies of a labelled set of pictures, painted after the styles and disturbed."""
-    options = AugmentOptions.parse(options)
-    return finish(Augmentation(source, out, styles, options, jobs=jobs), on_step)
+    """Write copies of a labelled set of pictures, painted after the styles and disturbed.
+
+    ``on`` is ``local:N``, ``ray``, ``ray:ADDRESS`` or ``dask:ADDRESS``; ``jobs`` is short for the
+    first.
+    """
+    options, place = AugmentOptions.parse(options), choose_place(on, jobs)
+    return finish(Augmentation(source, out, styles, options, place=place), on_step)

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, features
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from impasto.errors import ImageError, describe_reason
+from impasto.errors import ImageError, ImpastoError, describe_reason
 from impasto.images.deep_files import DEEP_FORMATS, DEEP_SCALE, encode_png, encode_tiff
 from impasto.images.opening import RECIPE_KEY
 from impasto.system.files import check_place, replace_file
@@ -67,16 +67,32 @@ def write_image(
     quality: int = 95,
     depth: int = 8,
 ) -> tuple[str, ...]:
-    """Write a picture, whole or not at all; the notes say what its format could not hold.
+    """Write a picture, whole or not at all; the notes say what its format could not hold."""
+    path = check_writable(path)
+    content, notes = encode_image(
+        path.name, pixels, alpha=alpha, recipe=recipe, quality=quality, depth=depth
+    )
+    write_encoded(path, content)
+    return notes
+
+
+def encode_image(
+    name: str,
+    pixels: Tensor,
+    *,
+    alpha: Tensor | None = None,
+    recipe: str | None = None,
+    quality: int = 95,
+    depth: int = 8,
+) -> tuple[bytes, tuple[str, ...]]:
+    """Return the file of a picture that is called so, and notes on what it could not hold.
 
     ``depth`` is how many bits a value has, 8 or, in PNG and TIFF, 16.
     """
-    path = check_writable(path)
-    kind = WRITABLE[path.suffix.lower()]
+    kind = WRITABLE[Path(name).suffix.lower()]
     notes = []
     if depth == 16 and kind in DEEP_FORMATS:
-        _replace_picture(path, lambda: _encode_deep(pixels, alpha, kind, recipe))
-        return ()
+        return _try_to_encode(name, lambda: _encode_deep(pixels, alpha, kind, recipe)), ()
     if depth == 16:
         notes.append(f"{kind.lower()} holds 8 bits a value, and 16 were read; png and tif hold 16")
     image = to_pil(pixels, alpha)
@@ -87,19 +103,28 @@ def write_image(
     longest = _LONGEST_SIDES.get(kind, max(image.size))
     if max(image.size) > longest:
         found = f"{image.width} x {image.height} pixels"
-        raise ImageError(f"cannot write {path.name!r}: {found}; {kind} holds {longest} at most")
+        raise ImageError(f"cannot write {name!r}: {found}; {kind} holds {longest} at most")
     if recipe is not None and kind == "JPEG" and len(_encode_comment(recipe)) > _LONGEST_EXIF:
         recipe = None
         notes.append("the recipe is too long for a jpeg: left out")
-    _replace_picture(path, lambda: _encode(image, kind, recipe, quality))
-    return tuple(notes)
+    return _try_to_encode(name, lambda: _encode(image, kind, recipe, quality)), tuple(notes)
 
 
-def _replace_picture(path: Path, encode: Callable[[], bytes]) -> None:
-    """Write what ``encode`` gives; errors are one line."""
+def _try_to_encode(name: str, encode: Callable[[], bytes]) -> bytes:
+    """Return what ``encode`` gives; errors are one line."""
     try:
-        replace_file(path, encode())
+        return encode()
     except (OSError, ValueError) as error:  # PIL's encoders raise either
+        raise ImageError(f"cannot write {name!r}: {describe_reason(error)}") from error
+
+
+def write_encoded(path: Path, content: bytes) -> None:
+    """Write the file of a picture; errors are one line."""
+    try:
+        replace_file(check_writable(path), content)
+    except OSError as error:
+        if isinstance(error, ImpastoError):
+            raise
         raise ImageError(f"cannot write {path.name!r}: {describe_reason(error)}") from error
 
 

@@ -10,18 +10,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from impasto.cluster.crew import TaskNeeds, hire_crew
+from impasto.cluster.places import HERE, Place
+from impasto.cluster.worker import DoTask, Find, TaskShare, WorkerSpec, find_in
 from impasto.errors import ImpastoError, MissingFileError, OptionError
 from impasto.images.folders import find_pictures, is_many
-from impasto.operations import DEFAULT_OPERATION, Operation, find_operation
+from impasto.operations import DEFAULT_OPERATION, find_operation
 from impasto.options import DeviceOptions
 from impasto.system.files import resolve_path
-from impasto.system.processes import work_in_processes
-from impasto.work import Request, Work, finish
+from impasto.work import Planned, Request, Work, finish
 
 Pairs = Literal["every", "step"]
 StylePaths = tuple[Path, ...]  # a style, or several that are blended
@@ -43,6 +45,8 @@ class PaintingOutcome:
     task: PaintingTask
     seconds: float
     error: str | None = None
+    content: bytes | None = field(default=None, repr=False)  # the file, until it is written
+    pace: str = ""  # how many machines paint, and how fast
 
 
 # --- the plan -----------------------------------------------------------------------------------
@@ -132,24 +136,14 @@ def name_paintings(couples: Sequence[tuple[Path, StylePaths]]) -> list[str]:
 # --- doing it -----------------------------------------------------------------------------------
 
 
-def run_task(
-    task: PaintingTask, begin: Callable[[Request], Work[object]], request: Request, metadata: bool
-) -> PaintingOutcome:
-    """Paint one; what goes wrong with it is said in its outcome."""
-    from impasto.painting.result import Painting
+@dataclass(frozen=True)
+class BatchOrder:
+    """What holds for every painting of a batch, as plain data."""
 
-    began = time.perf_counter()
-    error = None
-    try:
-        inputs = {"content": (str(task.content),), "style": tuple(map(str, task.styles))}
-        painting = finish(begin(replace(request, inputs=inputs)))
-        assert isinstance(painting, Painting)
-        painting.save(task.output, metadata=metadata)
-    except ImpastoError as problem:
-        error = str(problem)
-    except Exception as problem:  # no memory, a full disk: the others may fare better
-        error = " ".join(f"{type(problem).__name__}: {problem}".split())
-    return PaintingOutcome(task, time.perf_counter() - began, error)
+    operation: str
+    options: DeviceOptions
+    metadata: bool
+    share: TaskShare
 
 
 def run_batch(
@@ -157,44 +151,116 @@ def run_batch(
     options: DeviceOptions,
     *,
     operation: str = DEFAULT_OPERATION,
-    jobs: int = 1,
+    place: Place = HERE,
     metadata: bool = True,
+    tell: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> Generator[PaintingOutcome, None, None]:
-    """Paint them all, in this process or in ``jobs`` others; yield outcomes as they come."""
-    jobs = min(jobs, len(tasks))
-    if jobs > 1:
-        make_worker = partial(share_machine, jobs, operation, options, metadata)
-        yield from work_in_processes(make_worker, tasks, jobs, lose_task)
+    """Paint them all, in this process or elsewhere; yield outcomes as they are written.
+
+    ``tell`` is given notes on the machines that paint.
+    """
+    if place.is_here or (place.kind == "local" and len(tasks) < 2):
+        order = BatchOrder(operation, options, metadata, TaskShare())
+        paint = make_runner(order)
+        for task in tasks:
+            yield keep_painting(paint(task, find_in({})))
         return
-    run = make_runner(find_operation(operation), options, metadata)
-    yield from map(run, tasks)
+    with hire_crew(place, len(tasks), count_needs(tasks, options, operation)) as crew:
+        tell(crew.notes)
+        order = BatchOrder(operation, options, metadata, crew.share)
+        spec = WorkerSpec("impasto.jobs.batch:share_machine", order, tuple(options.list_files()))
+        reports = crew.share_out(spec, tasks, list_files=list_task_files, lose=lose_task)
+        for _, report in reports:
+            if report is not None:
+                outcome = keep_painting(report.outcome)
+                yield replace(outcome, pace=crew.describe())
+        tell(crew.notes)
 
 
-def make_runner(
-    operation: Operation, options: DeviceOptions, metadata: bool
-) -> Callable[[PaintingTask], PaintingOutcome]:
-    """Return what does one task after the other, with all that is known already of its styles."""
-    begin = operation.start_many(options)
-    return partial(run_task, begin=begin, request=Request({}, options), metadata=metadata)
+def list_task_files(task: PaintingTask) -> list[str]:
+    """Return the files that a task reads."""
+    return [str(task.content), *map(str, task.styles)]
 
 
-def share_machine(
-    jobs: int, operation: str, options: DeviceOptions, metadata: bool
-) -> Callable[[PaintingTask], PaintingOutcome]:
-    """Return what does tasks in one process of ``jobs``, with its share of cores and memory."""
-    import torch
+def count_needs(tasks: Sequence[PaintingTask], options: DeviceOptions, operation: str) -> TaskNeeds:
+    """Return what each is to be given on a cluster, as far as it can be said beforehand."""
+    is_gpu = options.device == "auto" or options.device.startswith("cuda")
+    memory = None
+    with suppress(Exception):  # a picture that cannot be read is told when it is its turn
+        work = find_operation(operation).start(name_request(tasks[0], options))
+        memory = work.memory_needed if isinstance(work, Planned) else None
+    return TaskNeeds(memory, is_gpu)
 
-    from impasto.painting.memory_plan import grant_memory
-    from impasto.system.devices import choose_device, granted_cores
 
-    torch.set_num_threads(max(1, granted_cores() // jobs))
-    with suppress(ImpastoError):  # which each task says for itself
-        granted = grant_memory(choose_device(options.device), options.memory)
-        if granted is not None:
-            options = options.model_copy(update={"memory": str(granted // jobs)})
-    return make_runner(find_operation(operation), options, metadata)
+def name_request(task: PaintingTask, options: DeviceOptions, find: Find = str) -> Request:
+    """Return the request of one painting, with its files as ``find`` names them."""
+    styles = tuple(find(str(style)) for style in task.styles)
+    return Request({"content": (find(str(task.content)),), "style": styles}, options)
+
+
+def keep_painting(outcome: PaintingOutcome) -> PaintingOutcome:
+    """Write what was painted; what goes wrong with that is said in the outcome."""
+    if outcome.content is None:
+        return outcome
+    from impasto.images.writing import write_encoded
+
+    error = None
+    try:
+        write_encoded(outcome.task.output, outcome.content)
+    except ImpastoError as problem:
+        error = str(problem)
+    except Exception as problem:
+        error = describe_bug(problem)
+    return replace(outcome, content=None, error=error)
 
 
 def lose_task(task: PaintingTask, how: str) -> PaintingOutcome:
     """Return the outcome of a task whose process died."""
     return PaintingOutcome(task, 0.0, f"its process {how}")
+
+
+def describe_bug(problem: Exception) -> str:
+    """Return an error that is no one's mistake in one line."""
+    return " ".join(f"{type(problem).__name__}: {problem}".split())
+
+
+# --- where it is done ---------------------------------------------------------------------------
+
+
+def share_machine(order: BatchOrder, find: Find) -> DoTask:
+    """Return what does tasks in one process of several, with its share of cores and memory."""
+    from impasto.painting.memory_plan import grant_memory
+    from impasto.system.devices import choose_device
+
+    order.share.set_threads()
+    options = order.options.with_files(find)
+    with suppress(ImpastoError):  # which each task says for itself
+        granted = grant_memory(choose_device(options.device), options.memory)
+        if granted is not None:
+            options = options.model_copy(update={"memory": str(granted // order.share.count)})
+    return make_runner(replace(order, options=options))
+
+
+def make_runner(order: BatchOrder) -> Callable[[PaintingTask, Find], PaintingOutcome]:
+    """Return what does one task after the other, with all that is known already of its styles."""
+    begin = find_operation(order.operation).start_many(order.options)
+    return partial(paint_task, begin, order)
+
+
+def paint_task(
+    begin: Callable[[Request], Work[object]], order: BatchOrder, task: PaintingTask, find: Find
+) -> PaintingOutcome:
+    """Paint one; what goes wrong with it is said in its outcome."""
+    from impasto.painting.result import Painting
+
+    began = time.perf_counter()
+    content, error = None, None
+    try:
+        painting = finish(begin(name_request(task, order.options, find)))
+        assert isinstance(painting, Painting)
+        content, _ = painting.encode(task.output.name, metadata=order.metadata)
+    except ImpastoError as problem:
+        error = str(problem)
+    except Exception as problem:  # no memory, for example: the others may fare better
+        error = describe_bug(problem)
+    return PaintingOutcome(task, time.perf_counter() - began, error, content)

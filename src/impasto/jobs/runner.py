@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from impasto.cluster.executors import JobExecutor, TaskFuture
 from impasto.errors import (
     ImpastoError,
     JobStateError,
@@ -22,7 +23,6 @@ from impasto.errors import (
     StorageFullError,
     StoreError,
 )
-from impasto.jobs.executors import JobExecutor, TaskFuture
 from impasto.jobs.file_store import FileStore, telling_full
 from impasto.jobs.job import Job, JobInput, JobOrder, JobResult
 from impasto.jobs.leases import Leases, merge_notes

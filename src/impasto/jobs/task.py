@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from impasto.cluster.executors import Asked, Tell
 from impasto.errors import OptionError
-from impasto.jobs.executors import Asked, Tell
 from impasto.operations import Operation, find_operation
 from impasto.work import Request, Resumable, Step, Work, watch
 

@@ -195,6 +195,11 @@ class TuneOptions(PaintOptions):
     trials: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=30, description="How many pictures are painted in all."
     )
+    round: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=1,
+        description="How many pictures are proposed at a time, before any of them is known; so "
+        "many can be painted at once, on any number of machines with the same result.",
+    )
     search: tuple[str, ...] = Field(
         default=("style_weight=1:1000", "tv_weight=0.5:50", "content_layer=relu3_1,relu4_1"),
         description="An option and where to look, as style_weight=1:1000 (by ratio, where both are "

@@ -26,7 +26,7 @@ from impasto.lab.varied_options import show_value
 from impasto.lab.words import list_words
 from impasto.painting.options import PaintOptions
 from impasto.painting.painter import list_styles
-from impasto.painting.result import HISTORY_COLUMNS, Painting, write_history
+from impasto.painting.result import HISTORY_COLUMNS
 from impasto.recipes import hide_folders
 from impasto.system.checkpoints import Checkpoint
 from impasto.system.files import make_folder, replace_file, working_in
@@ -197,11 +197,15 @@ class RunFolder:
         """Return where the state of an unfinished run lies."""
         return self.path / "runs" / f"{run}.ckpt"
 
-    def keep(self, run: str, painting: Painting) -> None:
-        """Write the picture, if there is one, and then the losses: they say that it is done."""
-        if not has_diverged(painting.history):
-            painting.save(self.picture(run))
-        write_history(painting, self.losses(run))
+    def keep(
+        self, run: str, picture: bytes | None, losses: bytes, kept: Mapping[int, bytes]
+    ) -> None:
+        """Write the pictures, if there are any, and then the losses: they say that it is done."""
+        for step, content in kept.items():
+            replace_file(self.picture(run, step), content)
+        if picture is not None:
+            replace_file(self.picture(run), picture)
+        replace_file(self.losses(run), losses)
         Checkpoint(self.checkpoint(run)).remove()
 
     def is_done(self, run: str) -> bool:

@@ -13,6 +13,7 @@ from impasto.errors import DivergedError
 from impasto.images.transparency import read_opaque
 from impasto.lab.distances import Distances, Yardstick
 from impasto.lab.run_folder import Pictures, RunFolder
+from impasto.lab.run_worker import RunFiles
 from impasto.lab.runs import Row, Run, has_diverged, mark_diverged
 from impasto.painting.options import PaintOptions
 from impasto.painting.painter import Painter
@@ -76,7 +77,18 @@ class RunPainter:
                 raise
             finally:
                 folder.note(painter.notes)
-            folder.keep(run.name, painting)
+            self.keep(run, RunFiles.of(painting))
+        else:
+            self.take_in(run)
+
+    def keep(self, run: Run, files: RunFiles) -> None:
+        """Keep what a run came to, wherever it was painted."""
+        self.folder.note(files.notes)
+        self.folder.keep(run.name, files.picture, files.losses, files.kept)
+        self.take_in(run)
+
+    def take_in(self, run: Run) -> None:
+        """Take in what a finished run came to."""
         self.rows[run.name] = self.read(run)
 
     def read(self, run: Run) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from PIL import Image
 
+from impasto.cluster.crew import Crew, TaskNeeds, hire_crew
+from impasto.cluster.places import HERE, Place
+from impasto.cluster.worker import WorkerSpec
 from impasto.errors import OptionError
 from impasto.figures.contact_sheet import save_sheet
 from impasto.figures.plots import Mark, plot_distances
 from impasto.lab.run_folder import Pictures, RunFolder, describe_work
 from impasto.lab.run_painter import RunPainter, check_painting
-from impasto.lab.runs import Row, describe_row, find_front
+from impasto.lab.run_worker import RunTask
+from impasto.lab.runs import Row, Run, describe_row, find_front
 from impasto.lab.varied_options import describe_values
 from impasto.painting.options import PaintOptions
 from impasto.system.files import working_in
@@ -104,6 +108,7 @@ class PaintedSeries(RunSeries):
         what: Mapping[str, Any],
         told: dict[str, Any],
         tried: Sequence[PaintOptions],
+        place: Place = HERE,
     ) -> None:
         """Take up or make the folder.
 
@@ -111,7 +116,7 @@ class PaintedSeries(RunSeries):
         record of which ``told`` are no part of what the work is known by, and ``tried`` what
         must be possible to paint.
         """
-        self.pictures, self.asked = pictures, options
+        self.pictures, self.asked, self.place = pictures, options, place
         base = set_size(pictures, options)
         facts = describe_work(pictures, base, vary, what) | told
         notes = [note for each in tried for note in check_painting(pictures, each)]
@@ -123,8 +128,38 @@ class PaintedSeries(RunSeries):
 
     @property
     def rows(self) -> list[Row]:
-        """What the finished runs came to."""
-        return list(self.painter.rows.values())
+        """What the finished runs came to, in the order of their numbers."""
+        return sorted(self.painter.rows.values(), key=lambda row: int(row.run.name.split("-")[0]))
+
+    def _paint_together(
+        self, runs: Sequence[Run], crew: Crew, keep_at: Sequence[int] = ()
+    ) -> Iterator[tuple[Run | None, str]]:
+        """Paint runs that are not there yet, several at a time; yield each that is done.
+
+        With it come the machines; now and then it is None, to stop at.
+        """
+        left = [run for run in runs if not self.folder.is_done(run.name)]
+        for run in runs:
+            if run not in left:
+                self.painter.take_in(run)
+                yield run, ""
+        spec = WorkerSpec("impasto.lab.run_worker:make_run_worker", (self.pictures, crew.share))
+        tasks = [RunTask(run, tuple(keep_at)) for run in left]
+        reports = crew.share_out(spec, tasks, list_files=lambda task: task.run.options.list_files())
+        for task, report in reports:
+            if report is None:
+                yield None, crew.describe()
+            else:
+                self.painter.keep(task.run, report.outcome)
+                yield task.run, crew.describe()
+        self.folder.note(crew.notes)
+
+    @contextmanager
+    def _hire(self, most: int) -> Iterator[Crew]:
+        """Yield who paints up to ``most`` runs at a time."""
+        with hire_crew(self.place, most, TaskNeeds(gpu=self.asked.device != "cpu")) as crew:
+            self.folder.note(crew.notes)
+            yield crew
 
     # --- what is told
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from PIL import Image
 
+from impasto.cluster.places import HERE, Place, choose_place
 from impasto.errors import OptionError, suggest
 from impasto.figures.contact_sheet import draw_sheet
 from impasto.figures.plots import plot_losses, plot_progress, plot_times
@@ -98,9 +99,10 @@ class Study(Sweep):
         folder: str | Path,
         *,
         film: str | Path | None = None,
+        place: Place = HERE,
     ) -> None:
         plan = plan_study(subject, options)
-        super().__init__(content, style, plan.options, folder, film=film, plan=plan)
+        super().__init__(content, style, plan.options, folder, film=film, plan=plan, place=place)
 
     @classmethod
     def from_request(cls, request: Request) -> Self:
@@ -108,7 +110,15 @@ class Study(Sweep):
         options = SweepOptions.parse(request.options)
         content, styles = request.one("content"), request.many("style")
         folder = folder_of(request)
-        return cls(request.one("subject"), content, styles, options, folder, film=request.film)
+        return cls(
+            request.one("subject"),
+            content,
+            styles,
+            options,
+            folder,
+            film=request.film,
+            place=request.place,
+        )
 
     def _draw_sheet(self, chosen: Row) -> Image.Image:
         if not self.plan.keep_at:
@@ -141,8 +151,13 @@ def study(
     options: PaintOptions | Mapping[str, Any] | None = None,
     *,
     film: str | Path | None = None,
+    on: str | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> SweepResult:
-    """Paint one of the papers' figures, ``STUDIES``, of these pictures into a folder."""
+    """Paint one of the papers' figures, ``STUDIES``, of these pictures into a folder.
+
+    ``on`` says where, as for ``sweep``.
+    """
     asked = read_options(SweepOptions, options)
-    return finish(Study(subject, content, style, asked, folder, film=film), on_step)
+    place = choose_place(on)
+    return finish(Study(subject, content, style, asked, folder, film=film, place=place), on_step)

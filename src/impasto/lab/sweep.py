@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from PIL import Image
 
+from impasto.cluster.places import HERE, Place, choose_place
 from impasto.errors import OptionError
 from impasto.figures.contact_sheet import arrange, draw_sheet, fit_tile
 from impasto.figures.plots import plot_curves
@@ -94,7 +95,10 @@ class Sweep(PaintedSeries):
         *,
         film: str | Path | None = None,
         plan: SweepPlan | None = None,
+        place: Place = HERE,
     ) -> None:
+        if not place.is_here and options.chain:
+            raise OptionError("chain paints one picture after the other; leave out --jobs and --on")
         self.plan = plan = plan or plan_sweep(options)
         check_axes(plan.axes, plan.options)
         self.film = None if film is None else Path(film)
@@ -124,6 +128,7 @@ class Sweep(PaintedSeries):
             what=what,
             told={"runs": len(self.runs), **about},
             tried=[run.options for i, run in enumerate(self.runs) if not i or is_turn(points, i)],
+            place=place,
         )
 
     @classmethod
@@ -131,7 +136,8 @@ class Sweep(PaintedSeries):
         """Make the work from plain data."""
         options = SweepOptions.parse(request.options)
         content, styles = request.one("content"), request.many("style")
-        return cls(content, styles, options, folder_of(request), film=request.film)
+        folder = folder_of(request)
+        return cls(content, styles, options, folder, film=request.film, place=request.place)
 
     def result(self) -> SweepResult:
         """Return what was painted and measured so far."""
@@ -139,6 +145,18 @@ class Sweep(PaintedSeries):
 
     def _count(self) -> tuple[int, int]:
         return len(self.runs), sum(run.options.steps for run in self.runs)
+
+    def _make_all(self, count: int, total: int) -> Generator[Step, None, None]:
+        if self.place.is_here:
+            yield from super()._make_all(count, total)
+            return
+        done, finished = 0, 0
+        with self._hire(count) as crew:
+            for run, machines in self._paint_together(self.runs, crew, self.plan.keep_at):
+                if run is not None:
+                    done, finished = done + run.options.steps, finished + 1
+                    self._write_tables()
+                yield Step(done, total, f"{finished}/{count} {machines}".strip())
 
     def _list_parts(self) -> Iterator[Part]:
         for run in self.runs:
@@ -261,13 +279,18 @@ def sweep(
     options: PaintOptions | Mapping[str, Any] | None = None,
     *,
     film: str | Path | None = None,
+    on: str | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> SweepResult:
-    """Paint a picture for each crossing of ``vary``, {option: values}, into a folder."""
+    """Paint a picture for each crossing of ``vary``, {option: values}, into a folder.
+
+    ``on`` is ``local:N``, ``ray``, ``ray:ADDRESS`` or ``dask:ADDRESS``.
+    """
     if isinstance(vary, Mapping):
         vary = [
             f"{name}={','.join(show_value('', value) for value in values)}"
             for name, values in vary.items()
         ]
     asked = read_options(SweepOptions, options, vary=tuple(vary))
-    return finish(Sweep(content, style, asked, folder, film=film), on_step)
+    place = choose_place(on)
+    return finish(Sweep(content, style, asked, folder, film=film, place=place), on_step)

@@ -13,7 +13,7 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from PIL import Image
 
+from impasto.cluster.places import HERE, Place, choose_place
 from impasto.errors import OptionError
 from impasto.figures.contact_sheet import arrange, draw_sheet
 from impasto.images.picture import ImageSource
@@ -237,9 +238,12 @@ class Tuning(PaintedSeries):
         style: ImageSource | Sequence[ImageSource],
         options: TuneOptions,
         folder: str | Path,
+        *,
+        place: Place = HERE,
     ) -> None:
         _import_optuna()
         self.searches, self.trials = read_searches(options.search), options.trials
+        self.round = options.round
         pictures = Pictures.read(content, style, options.max_megapixels)
         asked = only_painting(options)
         self.base = base = set_size(pictures, asked)
@@ -247,21 +251,26 @@ class Tuning(PaintedSeries):
         tried = [
             base.model_copy(update={name: each}) for name, values in vary.items() for each in values
         ]
+        said_round = {"round": self.round} if self.round > 1 else {}
         super().__init__(
             pictures,
             asked,
             folder,
             vary=vary,
-            what={"operation": "tune", "search": options.search},
+            what={"operation": "tune", "search": options.search, **said_round},
             told={"runs": self.trials},
             tried=tried,
+            place=place,
         )
+        if not place.is_here and self.round == 1:
+            self.folder.note(["trials are one after the other; --round N paints N at a time"])
 
     @classmethod
     def from_request(cls, request: Request) -> Self:
         """Make the work from plain data."""
         options = TuneOptions.parse(request.options)
-        return cls(request.one("content"), request.many("style"), options, folder_of(request))
+        content, styles = request.one("content"), request.many("style")
+        return cls(content, styles, options, folder_of(request), place=request.place)
 
     def result(self) -> TuneResult:
         """Return what was found so far."""
@@ -274,15 +283,44 @@ class Tuning(PaintedSeries):
         self.folder.write_facts(runs=self.trials)
         return self.trials, self.trials * self.base.steps
 
+    def _list_rounds(self) -> Iterator[list[Run]]:
+        """Yield trials that are asked for together, and tell of them once all are painted.
+
+        So what is proposed depends on the size of a round, and not on how many are painted at a
+        time.
+        """
+        for first in range(0, self.trials, self.round):
+            numbers = range(first, min(first + self.round, self.trials))
+            runs = []
+            for number in numbers:
+                values = self.journal.ask(number)
+                options = self.base.model_copy(update=values)
+                runs.append(Run(name_run(number + 1, 999, values), values, options))
+            yield runs
+            for number, run in zip(numbers, runs, strict=True):
+                self.journal.tell(number, self.painter.rows[run.name])
+
     def _list_parts(self) -> Iterator[Part]:
-        for number in range(self.trials):
-            values = self.journal.ask(number)
-            name = name_run(number + 1, 999, values)
-            run = Run(name, values, self.base.model_copy(update=values))
-            # Each counts alike: the steps themselves may be searched.
-            yield Part(describe_values(values), self.base.steps, self.painter.paint(run))
-            self.journal.tell(number, self.painter.rows[name])
-            self._write_tables()
+        for runs in self._list_rounds():
+            for run in runs:
+                # Each counts alike: the steps themselves may be searched.
+                work = self.painter.paint(run)
+                yield Part(describe_values(run.values), self.base.steps, work)
+                self._write_tables()
+
+    def _make_all(self, count: int, total: int) -> Generator[Step, None, None]:
+        if self.place.is_here:
+            yield from super()._make_all(count, total)
+            return
+        finished = 0
+        with self._hire(self.round) as crew:
+            for runs in self._list_rounds():
+                for run, machines in self._paint_together(runs, crew):
+                    finished += run is not None
+                    if run is not None:
+                        self._write_tables()
+                    text = f"{finished}/{count} {machines}".strip()
+                    yield Step(finished * self.base.steps, total, text)
 
     # --- what is told
 
@@ -326,7 +364,12 @@ def tune(
     folder: str | Path,
     options: PaintOptions | Mapping[str, Any] | None = None,
     *,
+    on: str | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> TuneResult:
-    """Search for options that come near to both pictures, with ``trials`` pictures in all."""
-    return finish(Tuning(content, style, read_options(TuneOptions, options), folder), on_step)
+    """Search for options that come near to both pictures, with ``trials`` pictures in all.
+
+    ``on`` says where, as for ``sweep``; as many are painted at a time as a ``round`` has.
+    """
+    asked, place = read_options(TuneOptions, options), choose_place(on)
+    return finish(Tuning(content, style, asked, folder, place=place), on_step)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from impasto.images.writing import to_pil, write_image
+from impasto.images.writing import check_writable, encode_image, to_pil, write_encoded
 from impasto.system.files import replace_file
 from impasto.work import Step
 
@@ -49,12 +49,24 @@ class Painting:
 
     def save(self, path: str | os.PathLike[str], *, metadata: bool = True) -> tuple[str, ...]:
         """Write the picture with its recipe inside; return notes on what the format cannot keep."""
+        path = check_writable(path)
+        content, notes = self.encode(path.name, metadata=metadata)
+        write_encoded(path, content)
+        return notes
+
+    def encode(self, name: str, *, metadata: bool = True) -> tuple[bytes, tuple[str, ...]]:
+        """Return the picture as a file that is called so, and notes as ``save`` does."""
         recipe = json.dumps(self.recipe, ensure_ascii=False) if metadata else None
-        return write_image(path, self.pixels, alpha=self.alpha, recipe=recipe, depth=self.depth)
+        return encode_image(name, self.pixels, alpha=self.alpha, recipe=recipe, depth=self.depth)
 
 
 def write_history(painting: Painting, path: str | os.PathLike[str]) -> None:
-    """Write the losses of every step as CSV; other measurements have columns of their own."""
+    """Write the losses of every step as CSV."""
+    replace_file(Path(path), format_history(painting))
+
+
+def format_history(painting: Painting) -> bytes:
+    """Return the losses of every step as CSV; other measurements have columns of their own."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     more = list(painting.history[0].more) if painting.history else []
@@ -64,4 +76,4 @@ def write_history(painting: Painting, path: str | os.PathLike[str]) -> None:
         losses = (step.total, step.style, step.content, step.tv)
         others = [step.more[name] for name in more]
         writer.writerow([weight, step.number, *losses, *step.size, f"{step.seconds:.3f}", *others])
-    replace_file(Path(path), text.getvalue().encode())
+    return text.getvalue().encode()

@@ -64,6 +64,11 @@ class StyleWork(PictureWork):
         """Return what is painted, on what, and what it takes of memory."""
         return [*super().describe(), f"memory: {self.plan.describe()}"]
 
+    @property
+    def memory_needed(self) -> int:
+        """The bytes that it takes at most, by estimate."""
+        return self.plan.needed
+
     def begin(self, level: Level) -> tuple[Goal, Tensor]:
         """Return what is minimised at a size, and the picture to start from."""
         view = self.scene.at(level.size, self.losses.least, self.machine.device)

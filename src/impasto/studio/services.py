@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from impasto.cluster.executors import JobExecutor, ProcessExecutor, TaskLimits
 from impasto.errors import ImpastoError, StorageFullError
 from impasto.images.inspection import Inspector, recognise_format
-from impasto.jobs.executors import JobExecutor, ProcessExecutor, TaskLimits
 from impasto.jobs.file_store import FileStore
 from impasto.jobs.job import ENDED_STATES, Job, JobInput
 from impasto.jobs.leases import Leases

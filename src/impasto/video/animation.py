@@ -14,17 +14,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 
+from impasto.cluster.crew import hire_crew
+from impasto.cluster.places import HERE, Place, choose_place
+from impasto.cluster.worker import WorkerSpec
 from impasto.errors import ImageError, OptionError, plural
 from impasto.recipes import write_recipe
 from impasto.system.checkpoints import fingerprint
-from impasto.system.files import make_folder, resolve_path, working_in
-from impasto.system.processes import work_in_processes
+from impasto.system.files import make_folder, replace_file, resolve_path, working_in
 from impasto.video.encoding import check_film_output
 from impasto.video.joining import Joining
 from impasto.video.looks import Look
@@ -32,11 +33,12 @@ from impasto.video.measures import Steadiness, Sums
 from impasto.video.options import AnimateOptions
 from impasto.video.scenes import FilmPlan, FilmScan, Shard
 from impasto.video.shards import (
+    LOOKS,
     PARTIAL,
+    PLAN,
     FilmJob,
     FilmStudio,
-    ShardOutcome,
-    make_shard_worker,
+    PaintedShard,
     to_tensor,
 )
 from impasto.work import Request, Step, finish
@@ -68,11 +70,11 @@ class Animation:
         output: str | os.PathLike[str],
         *,
         lut: str | os.PathLike[str] | None = None,
-        jobs: int = 1,
+        place: Place = HERE,
         metadata: bool = True,
     ) -> None:
         self.options, self.output = options, Path(output)
-        self.jobs, self.metadata = jobs, metadata
+        self.place, self.metadata = place, metadata
         check_film_output(self.output)
         if options.preview is not None and options.to is not None:
             raise OptionError("preview and to both say where to end; give one of them")
@@ -113,7 +115,7 @@ class Animation:
             options,
             request.output,
             lut=request.some("lut"),
-            jobs=request.jobs,
+            place=request.place,
         )
 
     def describe(self) -> list[str]:
@@ -173,7 +175,7 @@ class Animation:
             if done:
                 self.notes.append(f"{self.frames_done} of {self.total} frames are there already")
             self._marks = [(time.perf_counter(), self.frames_done)]
-            paint = self._paint_in_processes if self.jobs > 1 else self._paint_here
+            paint = self._paint_here if self.place.is_here else self._paint_elsewhere
             try:
                 yield from paint(left)
             except GeneratorExit:
@@ -187,9 +189,9 @@ class Animation:
     def _prepare(self) -> Iterator[Step]:
         """Make the plan, or take the one that an earlier run of the same work has left."""
         run = self._fingerprint()
-        plan = self.folder / "plan.json"
+        plan = self.folder / PLAN
         if plan.exists():
-            if _read_run(plan) == run and (self.folder / "looks.safetensors").exists():
+            if _read_run(plan) == run and (self.folder / LOOKS).exists():
                 (self.folder / PARTIAL).unlink(missing_ok=True)
                 return
             self.notes.append("what was begun with other options, or of another film, is given up")
@@ -254,18 +256,30 @@ class Animation:
                     if self.frames_done < self.total:
                         yield self._step()
 
-    def _paint_in_processes(self, shards: Sequence[Shard]) -> Iterator[Step]:
-        make_worker = partial(make_shard_worker, self.job, self.jobs)
-        outcomes = work_in_processes(
-            make_worker, shards, min(self.jobs, max(1, len(shards))), idle=_say_nothing
-        )
-        with closing(_generate(outcomes)) as outcomes:
-            for outcome in outcomes:
-                if outcome.shard is not None:
-                    self.frames_done += len(outcome.shard)
-                    self._painted += len(outcome.shard)
-                if self.frames_done < self.total:
-                    yield self._step()
+    def _paint_elsewhere(self, shards: Sequence[Shard]) -> Iterator[Step]:
+        with hire_crew(self.place, len(shards)) as crew:
+            self.notes += crew.notes
+            files = tuple(self.job.list_files())
+            spec = WorkerSpec(
+                "impasto.video.shards:make_shard_worker", (self.job, crew.share), files
+            )
+            machines = ""
+            with closing(_generate(crew.share_out(spec, shards))) as reports:
+                for shard, report in reports:
+                    if report is not None:
+                        self._keep(report.outcome)
+                        self.frames_done += len(shard)
+                        self._painted += len(shard)
+                        machines = crew.describe() if crew.executor.is_remote else ""
+                    if self.frames_done < self.total:
+                        yield self._step(machines=machines)
+            self.notes += [note for note in crew.notes if note not in self.notes]
+
+    def _keep(self, painted: PaintedShard) -> None:
+        """Write a shard that was painted elsewhere; its frames, which say that it is done, last."""
+        if painted.sums is not None:
+            replace_file(self.studio.name_sums(painted.shard), painted.sums)
+        replace_file(self.studio.name_piece(painted.shard), painted.piece)
 
     def _join(self, shards: Sequence[Shard], *, whole: bool) -> None:
         """Put the pieces together that are there, from the first to one that is missing."""
@@ -278,7 +292,7 @@ class Animation:
             pieces.append(path)
             count = shard.end
         partial_piece = self.folder / PARTIAL
-        if not whole and partial_piece.exists() and self.jobs == 1:
+        if not whole and partial_piece.exists() and self.place.is_here:
             pieces.append(partial_piece)
             count = self.frames_done
         self.frames_done = count
@@ -314,7 +328,7 @@ class Animation:
         text = f"looking through the film, {plural(seen, 'frame')}"
         return Step(0, max(self.total, 2), text, size=self.studio.size)
 
-    def _step(self, text: str = "") -> Step:
+    def _step(self, text: str = "", machines: str = "") -> Step:
         now = time.perf_counter()
         self._marks.append((now, self.frames_done))
         while len(self._marks) > 2 and now - self._marks[0][0] > _RECENT:
@@ -324,7 +338,7 @@ class Animation:
         return Step(
             self.frames_done,
             self.total,
-            text or f"{speed:.1f} frames a second",
+            text or ", ".join(filter(None, [f"{speed:.1f} frames a second", machines])),
             self.studio.size,
             {"frames a second": speed},
             now - self._began,
@@ -337,10 +351,6 @@ def close_times(times: Sequence[int], count: int) -> list[int]:
     usual = steps[len(steps) // 2] if steps else 1
     end = times[count] if count < len(times) else times[count - 1] + max(1, usual)
     return [*times[:count], end]
-
-
-def _say_nothing() -> ShardOutcome:
-    return ShardOutcome(None)
 
 
 def _generate(items: Iterator[Any]) -> Any:
@@ -363,14 +373,23 @@ def animate(
     *,
     lut: str | os.PathLike[str] | None = None,
     jobs: int = 1,
+    on: str | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> AnimatedFilm:
     """Paint a film in the manner of a picture, or of several, and write it to ``output``.
 
     With ``{"with_": "relight"}`` it takes their light, or without any the colours of ``lut``, a
-    .cube file.
+    .cube file. ``on`` says where it is done, as for ``augment``.
     """
     styles = [style] if isinstance(style, str | os.PathLike) else list(style)
     return finish(
-        Animation(film, styles, AnimateOptions.parse(options), output, lut=lut, jobs=jobs), on_step
+        Animation(
+            film,
+            styles,
+            AnimateOptions.parse(options),
+            output,
+            lut=lut,
+            place=choose_place(on, jobs),
+        ),
+        on_step,
     )

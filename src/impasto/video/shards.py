@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from impasto.cluster.worker import Find, TaskShare, make_scratch
 from impasto.errors import ImageError, OptionError, suggest
 from impasto.system.files import replace_file, replacing
 from impasto.video.coherence import TravellingStrokes
@@ -32,6 +33,7 @@ from impasto.video.painted_before import DISTANCES, PaintedBefore
 from impasto.video.pipeline import RunBehind, run_ahead
 from impasto.video.scenes import FilmPlan, Shard, read_from
 
+PLAN, LOOKS = "plan.json", "looks.safetensors"  # the files of the plan
 PARTIAL = "partial.nut"  # what Ctrl-C left of a shard
 GAUGED = 12  # frames from one whose style is measured to the next
 _LEADS = 2  # times that all strokes are painted anew before a shard's first frame
@@ -48,12 +50,33 @@ class FilmJob:
     folder: str  # where plan and pieces lie
     lut: str | None = None  # a table of colours
 
+    def list_files(self) -> list[str]:
+        """Return the files that shards are painted from, those of the plan among them."""
+        plan = [str(Path(self.folder) / name) for name in (PLAN, LOOKS)]
+        named = [self.film, *self.styles, *filter(None, [self.lut])]
+        return [*named, *self.options.list_files(), *plan]
+
+    def find(self, find: Find, folder: Path) -> FilmJob:
+        """Return the job with its files as ``find`` names them, and its plan in that folder."""
+        for name in (PLAN, LOOKS):
+            replace_file(folder / name, Path(find(str(Path(self.folder) / name))).read_bytes())
+        return replace(
+            self,
+            film=find(self.film),
+            styles=tuple(map(find, self.styles)),
+            options=self.options.with_files(find),
+            folder=str(folder),
+            lut=None if self.lut is None else find(self.lut),
+        )
+
 
 @dataclass(frozen=True)
-class ShardOutcome:
-    """A shard that is done; with no shard, a sign of life."""
+class PaintedShard:
+    """A shard that is done: the files of its frames, and of what was measured."""
 
-    shard: Shard | None
+    shard: Shard
+    piece: bytes = field(repr=False)
+    sums: bytes | None = None
 
 
 class FilmStudio:
@@ -132,14 +155,14 @@ class FilmStudio:
     @cached_property
     def plan(self) -> FilmPlan:
         """The plan, as it lies in the folder."""
-        content = json.loads((Path(self.job.folder) / "plan.json").read_text())
+        content = json.loads((Path(self.job.folder) / PLAN).read_text())
         return FilmPlan.unpack(content["plan"])
 
     @cached_property
     def looks(self) -> list[Look]:
         """How each window looks, as it lies in the folder."""
         looks: dict[int, dict[str, Tensor]] = {}
-        with safe_open(Path(self.job.folder) / "looks.safetensors", "pt") as file:
+        with safe_open(Path(self.job.folder) / LOOKS, "pt") as file:
             for key in file.keys():  # noqa: SIM118
                 number, _, name = key.partition(".")
                 looks.setdefault(int(number), {})[name] = file.get_tensor(key)
@@ -153,10 +176,10 @@ class FilmStudio:
             for number, look in enumerate(looks)
             for name, tensor in look.items()
         }
-        with replacing(folder / "looks.safetensors") as beside:
+        with replacing(folder / LOOKS) as beside:
             save_file(tensors, beside)
         content = json.dumps({"run": run, "plan": plan.pack()})
-        replace_file(folder / "plan.json", content.encode())
+        replace_file(folder / PLAN, content.encode())
         self.plan, self.looks = plan, list(looks)
 
     def list_shards(self) -> list[Shard]:
@@ -354,16 +377,23 @@ def to_array(pixels: Tensor) -> np.ndarray:
     return pixels[0].permute(1, 2, 0).contiguous().numpy()
 
 
-def make_shard_worker(job: FilmJob, jobs: int) -> Callable[[Shard], ShardOutcome]:
+def make_shard_worker(
+    given: tuple[FilmJob, TaskShare], find: Find
+) -> Callable[[Shard, Find], PaintedShard]:
     """Return what paints one shard after the other, with a share of the machine."""
-    from impasto.system.devices import granted_cores
+    job, share = given
+    share.set_threads()
+    with make_scratch() as folder:
+        studio = FilmStudio(job.find(find, folder))
+        _ = studio.plan, studio.looks, studio.painter  # all that is read of the folder
 
-    torch.set_num_threads(max(1, granted_cores() // jobs))
-    studio = FilmStudio(job)
-
-    def work(shard: Shard) -> ShardOutcome:
-        for _ in studio.paint_shard(shard):
-            pass
-        return ShardOutcome(shard)
+    def work(shard: Shard, _: Find) -> PaintedShard:
+        with make_scratch() as folder:
+            studio.job = replace(studio.job, folder=str(folder))
+            for _count in studio.paint_shard(shard):
+                pass
+            sums = studio.name_sums(shard)
+            measured = sums.read_bytes() if sums.exists() else None
+            return PaintedShard(shard, studio.name_piece(shard).read_bytes(), measured)
 
     return work

@@ -16,12 +16,15 @@ from abc import abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakSet
 
 from impasto.errors import ImpastoError, LimitError, LostProcessError
 from impasto.options import format_memory
 from impasto.system.processes import TalkingProcess
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 BEAT = 2.0  # seconds between the signs of life that a task's process gives
 SILENCE = 60.0  # seconds without one, after which it counts as dead
@@ -63,6 +66,16 @@ class JobExecutor(Executor):
     """What executes tasks; a cluster's has the same methods."""
 
     slots: int  # tasks at the same time
+    tries = 2  # times that a task is begun whose process dies
+    is_remote = False  # whether files have to travel
+
+    def put(self, content: bytes) -> Any:
+        """Return what stands for bytes among the arguments of calls, which are given the bytes."""
+        return content
+
+    def end(self) -> None:
+        """End all tasks now, and what does them."""
+        self.shutdown(wait=True, cancel_futures=True)
 
     @abstractmethod
     def submit_task(self, function: TalkingTask, task: object, on_message: Tell) -> TaskFuture:
@@ -107,6 +120,7 @@ class ProcessExecutor(JobExecutor):
     def __init__(self, slots: int = 1, limits: TaskLimits | None = None, *, nice: int = 10) -> None:
         self.slots, self.limits, self.nice = slots, limits or TaskLimits(), nice
         self._line: queue.SimpleQueue[tuple[TaskFuture, Any] | None] = queue.SimpleQueue()
+        self._futures: WeakSet[TaskFuture] = WeakSet()
         self._threads = [
             threading.Thread(target=self._serve, name=f"executor-{number}", daemon=True)
             for number in range(slots)
@@ -117,6 +131,7 @@ class ProcessExecutor(JobExecutor):
     def submit_task(self, function: TalkingTask, task: object, on_message: Tell) -> TaskFuture:
         """Execute a task in the next process that is free."""
         future = TaskFuture(on_message)
+        self._futures.add(future)
         self._line.put((future, (function, task)))
         return future
 
@@ -129,6 +144,12 @@ class ProcessExecutor(JobExecutor):
             self._line.put(None)
         for thread in self._threads if wait else ():
             thread.join()
+
+    def end(self) -> None:
+        """End all tasks now, and their processes."""
+        for future in list(self._futures):
+            future.kill()
+        self.shutdown(wait=True, cancel_futures=True)
 
     def _serve(self) -> None:
         """Do tasks until there are no more: the life of a slot's thread."""

@@ -11,8 +11,8 @@ from concurrent.futures import Executor
 
 import pytest
 
+from impasto.cluster.executors import ProcessExecutor, TaskLimits
 from impasto.errors import ImageError, ImpastoError, LimitError, LostProcessError
-from impasto.jobs.executors import ProcessExecutor, TaskLimits
 
 
 def do(task, tell, asked):
