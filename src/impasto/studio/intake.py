@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from impasto.errors import ImpastoError
@@ -28,7 +29,7 @@ class _Arrival:
     asked: JobRequest
     client: str
     key: str | None
-    answer: Future[_Accepted]
+    answer: asyncio.Future[_Accepted]
 
 
 class Intake:
@@ -45,13 +46,14 @@ class Intake:
 
     async def submit(self, asked: JobRequest, client: str, key: str | None) -> _Accepted:
         """Accept a job; return it, and whether it is new, once it is on the disk."""
-        arrival = _Arrival(asked, client, key, Future())
+        answer: asyncio.Future[_Accepted] = asyncio.get_running_loop().create_future()
+        arrival = _Arrival(asked, client, key, answer)
         with self._lock:
             self._arrived.append(arrival)
             was_busy, self._is_busy = self._is_busy, True
         if not was_busy:
             self._thread.submit(self._accept)
-        return await asyncio.wrap_future(arrival.answer)
+        return await answer
 
     def close(self) -> None:
         """Accept what has come, and end."""
@@ -64,16 +66,11 @@ class Intake:
                 self._is_busy = bool(lot)
             if not lot:
                 return
-            lot = [each for each in lot if each.answer.set_running_or_notify_cancel()]
             try:
                 outcomes = self._accept_lot(lot)
             except Exception as error:  # whatever it is, each of them is answered
                 outcomes = [error] * len(lot)
-            for each, outcome in zip(lot, outcomes, strict=True):
-                if isinstance(outcome, Exception):
-                    each.answer.set_exception(outcome)
-                else:
-                    each.answer.set_result(outcome)
+            _answer(lot, outcomes)
 
     def _accept_lot(self, lot: Sequence[_Arrival]) -> list[_Accepted | Exception]:
         self.check_room()
@@ -90,3 +87,22 @@ class Intake:
         except (ImpastoError, OSError) as error:
             return error
         return Submission(order, arrival.client, arrival.key, asked.label)
+
+
+def _answer(lot: Sequence[_Arrival], outcomes: Sequence[_Accepted | Exception]) -> None:
+    """Answer all of a lot; each loop is woken once, however many wait in it."""
+    pairs = list(zip(lot, outcomes, strict=True))
+    for loop in {each.answer.get_loop() for each in lot}:
+        own = [pair for pair in pairs if pair[0].answer.get_loop() is loop]
+        with suppress(RuntimeError):  # it is closed: nobody waits there
+            loop.call_soon_threadsafe(_settle, own)
+
+
+def _settle(pairs: Sequence[tuple[_Arrival, _Accepted | Exception]]) -> None:
+    for each, outcome in pairs:
+        if each.answer.done():  # who asked is gone
+            continue
+        if isinstance(outcome, Exception):
+            each.answer.set_exception(outcome)
+        else:
+            each.answer.set_result(outcome)
