@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from browsing import Visit, browsing, find_lack
 from served import ServerProcess
 
+MOST_BYTES = 300_000
 PICTURES = Path(__file__).parent / "pictures"
 
 
@@ -73,7 +74,11 @@ def write_film(frames: list[tuple[Image.Image, int]]) -> None:
     small = [frame.resize((800, 500), Image.Resampling.LANCZOS) for frame, _ in frames]
     path = PICTURES / "studio.webp"
     times = [time for _, time in frames]
-    small[0].save(path, save_all=True, append_images=small[1:], duration=times, loop=0, quality=60)
+    for quality in (60, 40, 25, 15, 8):
+        settings = {"duration": times, "loop": 0, "quality": quality, "method": 6}
+        small[0].save(path, save_all=True, append_images=small[1:], **settings)
+        if path.stat().st_size < MOST_BYTES:
+            break
     print("film", len(frames), path.stat().st_size, flush=True)
 
 
@@ -93,6 +98,46 @@ def paint_mask(page: object) -> None:
     page.keyboard.press("Escape")
 
 
+def paint_labels(page: object) -> None:
+    """Pair the cat's eye and the sun of the glass."""
+    page.get_by_role("button", name="Paint labels").click()
+    for name, place in (("The photograph", (0.39, 0.37)), ("The style", (0.5, 0.4))):
+        canvas = page.get_by_role("application", name=re.compile(f"^{name}"))
+        box = canvas.bounding_box()
+        canvas.click(position={"x": place[0] * box["width"], "y": place[1] * box["height"]})
+    page.wait_for_timeout(300)
+    keep(page, "labels")
+    page.keyboard.press("Escape")
+
+
+def explore(visit: Visit, server: ServerProcess) -> None:
+    """Point into feature maps, and pick a picture of a sweep."""
+    page, content = visit.page, [{"sample": "cat"}]
+    order = {"size": 384, "layer": ["relu1_1", "relu3_1"], "top": 8}
+    order = {"operation": "features", "inputs": {"content": content}, "options": order}
+    features = server.ask("POST", "/jobs", order)["id"]
+    order = {"size": 160, "steps": 15, "vary": ["style_weight=1,5,30,200"]}
+    inputs = {"content": content, "style": [{"sample": "glass"}]}
+    order = {"operation": "sweep", "inputs": inputs, "options": order}
+    sweep = server.ask("POST", "/jobs", order)["id"]
+    server.wait(features, "done", seconds=600)
+    visit.go(f"work/{features}")
+    page.get_by_label("Layer", exact=True).select_option("relu3_1")
+    pane = page.get_by_role("group", name=re.compile("^Channel"))
+    pane.locator("canvas").wait_for()
+    box = pane.bounding_box()
+    pane.hover(position={"x": box["width"] * 0.39, "y": box["height"] * 0.37})
+    page.wait_for_timeout(500)
+    keep(page, "features")
+    server.wait(sweep, "done", seconds=600)
+    visit.go(f"work/{sweep}")
+    point = page.locator(".scatter .point").nth(1)
+    point.click()
+    page.locator(".scatter").scroll_into_view_if_needed()
+    page.wait_for_timeout(800)
+    keep(page, "points")
+
+
 def main() -> None:
     if lack := find_lack():
         sys.exit(lack)
@@ -106,6 +151,9 @@ def main() -> None:
         choose(page, "coffee", "glass")
         keep(page, "paint")
         paint_mask(page)
+        choose(page, "cat")
+        paint_labels(page)
+        explore(visit, server)
         visit.close()
         visit = Visit(browser, server, color_scheme="dark")
         choose(visit.page, "rocket", "strokes")

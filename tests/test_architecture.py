@@ -37,7 +37,7 @@ HOMES = {  # library: the modules or folders that may import it
     "ray": ("cluster.ray_executor",),
     "distributed": ("cluster.dask_executor",),
     "matplotlib": ("figures.plots",),
-    "av": ("video.film", "video.decoding", "video.encoding", "video.joining"),
+    "av": ("video.film", "video.decoding", "video.glance", "video.encoding", "video.joining"),
     "cv2": ("video.flow",),
     "h5py": ("networks.weight_formats",),
     "onnx": ("instant.onnx_export",),

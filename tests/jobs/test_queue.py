@@ -417,6 +417,22 @@ def test_a_newer_schema_is_refused_and_damage_is_told(tmp_path):
         JobStore(tmp_path)
 
 
+def test_a_store_of_the_first_version_is_taken_along(tmp_path):
+    queue = JobQueue(JobStore(tmp_path))
+    kept = queue.submit(make_order())[0].id
+
+    def go_back(run):
+        run.execute("ALTER TABLE jobs DROP COLUMN favourite")
+        run.execute("PRAGMA user_version = 1")
+
+    queue.store.write(go_back)
+    queue.store.close()
+    queue = JobQueue(JobStore(tmp_path))
+    assert queue.get(kept).is_favourite is False
+    assert queue.mark_favourite(kept, True).is_favourite is True
+    assert queue.get(kept).is_favourite is True
+
+
 def test_a_full_disk_is_told_and_nothing_accepted_is_lost(queue):
     kept = [queue.submit(make_order(n))[0].id for n in range(5)]
     pages = queue.store.read("PRAGMA page_count")[0][0]
@@ -436,6 +452,6 @@ def test_a_full_disk_is_told_and_nothing_accepted_is_lost(queue):
 def test_orders_come_back_as_they_were():
     folder = JobInput("folder", members=(("cats/1.png", "d" * 64), ("dogs/ü.png", "e" * 64)))
     order = JobOrder("augment", {"source": (folder,)}, {"x": [1, None]}, {"mask": (folder,)})
-    assert JobOrder.unpack(order.pack()) == order
+    assert JobOrder.unpack(order.packed) == order
     assert order.list_digests() == {"d" * 64, "e" * 64}
     assert order.digest() != make_order().digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 
 import numpy as np
@@ -112,11 +113,10 @@ def test_the_folder_holds_maps_matrices_and_a_table(photo, tmp_path):
     moments = []
     layers = ("relu1_1", "relu3_1")
     seen = features(photo, folder, {"layer": layers, "top": 3}, on_step=moments.append)
+    files = ["gram.png", "grid.png", "maps.png"]
     assert sorted(path.name for path in folder.iterdir()) == [
-        "relu1_1-gram.png",
-        "relu1_1-maps.png",
-        "relu3_1-gram.png",
-        "relu3_1-maps.png",
+        "maps.json",
+        *(f"{layer}-{name}" for layer in layers for name in files),
         "statistics.csv",
     ]
     assert [(moment.number, moment.steps, moment.text) for moment in moments] == [
@@ -129,9 +129,20 @@ def test_the_folder_holds_maps_matrices_and_a_table(photo, tmp_path):
     deepest = rows[16 + 7]
     assert (deepest["layer"], deepest["channel"]) == ("relu3_1", "7")
     assert float(deepest["mean"]) == pytest.approx(float(seen["relu3_1"].features[7].mean()), 1e-5)
-    for path in folder.glob("*.png"):
+    for path in folder.glob("*-[mr]*.png"):
         with Image.open(path) as image:
             assert min(image.size) > 200
+    facts = json.loads((folder / "maps.json").read_text())
+    assert [*facts] == [*layers]
+    for layer, grid in facts.items():
+        _, height, width = seen[layer].features.shape
+        assert (grid["width"], grid["height"]) == (width, height)
+        assert grid["channels"] == list(seen[layer].shown)
+        with Image.open(folder / f"{layer}-grid.png") as image:
+            assert image.size == (2 * width, 2 * height)  # three channels, two beside each other
+            third = np.asarray(image)[height:, :width]
+        values = seen[layer].features[grid["channels"][2]].numpy()
+        assert np.corrcoef(third.ravel(), values.ravel())[0, 1] > 0.98  # a few peaks are white
     again = tmp_path / "again"
     features(photo, again, {"layer": layers[:1], "top": 3})
     for path in again.glob("*.png"):

@@ -12,6 +12,7 @@ from served import HeldExecutor, Studio
 from impasto.images.inspection import Inspector
 from impasto.studio.limits import StudioLimits
 from impasto.studio.services import serving
+from impasto.video.glance import look_at_film
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def executor() -> HeldExecutor:
 @pytest.fixture(scope="session")
 def inspector() -> Iterator[Inspector]:
     """One process that looks into files, for all tests."""
-    shared = Inspector(seconds=30)
+    shared = Inspector(seconds=30, look_at_film=look_at_film)
     yield shared
     shared.close()
 

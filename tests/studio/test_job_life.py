@@ -7,12 +7,17 @@ import threading
 from dataclasses import replace
 
 import pytest
+import torch
 from PIL import Image
 from served import API, HeldExecutor, make_body
 
 from impasto.cluster.executors import JobExecutor
 from impasto.errors import OptionError
+from impasto.images.opening import read_recipe
+from impasto.images.reading import read_image
+from impasto.images.writing import write_image
 from impasto.jobs.task import MadeFile, TaskOutcome, TaskProgress, encode_preview, list_made
+from impasto.studio.conversion import convert_picture
 from impasto.work import Step
 
 
@@ -100,6 +105,38 @@ def test_a_job_is_seen_to_grow_and_what_it_made_is_there(api, studio, executor, 
     assert submit(api, {**body, "inputs": inputs}).status_code == 202
     inputs = {"folder": [{"job": id_}]}
     assert submit(api, {"operation": "report", "inputs": inputs}).status_code == 202
+
+
+def test_a_painting_is_handed_out_in_other_formats_with_its_recipe(
+    api, studio, executor, body, tmp_path, monkeypatch
+):
+    def convert(path, suffix):  # here, and not in a process that loads torch first
+        return convert_picture(path, suffix)
+
+    monkeypatch.setattr(studio.services.painter, "convert", convert)
+    id_ = submit(api, body).json()["id"]
+    _, _, future = wait_for(lambda: executor.tasks and executor.tasks[0])
+    output = studio.services.files.work_folder(id_) / "output"
+    output.mkdir(parents=True)
+    pixels = torch.linspace(0, 1, 64).expand(1, 3, 48, 64)
+    write_image(output / "output.png", pixels, recipe='version = "é"\n')
+    (output / "table.csv").write_text("a,b\n")
+    future.set_result(TaskOutcome(True, 1.0, tuple(list_made(output)), ()))
+    wait_for(lambda: api.get(f"{API}/jobs/{id_}").json()["state"] == "done")
+    at = f"{API}/jobs/{id_}/results"
+    whole = api.get(f"{at}/output.png")
+    assert api.get(f"{at}/output.png?to=png").content == whole.content
+    for to, media in (("tif", "tiff"), ("webp", "webp"), ("jpg", "jpeg")):
+        answer = api.get(f"{at}/output.png?to={to}")
+        assert answer.headers["content-type"] == f"image/{media}"
+        assert answer.headers["content-disposition"].endswith(f".{to}")
+        made = tmp_path / f"made.{to}"
+        made.write_bytes(answer.content)
+        assert read_recipe(made) == 'version = "é"\n'
+        far = (read_image(made).pixels - (pixels * 255).round() / 255).abs().mean()
+        assert float(far) < (1e-6 if to == "tif" else 0.02)
+    assert api.get(f"{at}/output.png?to=gif").status_code == 422
+    assert api.get(f"{at}/table.csv?to=png").json() == {"error": "only pictures are converted"}
 
 
 def test_deleting_deletes_files_previews_and_rows(api, studio, executor, body, photo):

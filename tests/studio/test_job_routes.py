@@ -44,6 +44,33 @@ def test_a_job_is_accepted_and_told(api, body, photo):
     assert api.get(f"{API}/jobs", headers={"If-None-Match": tag}).status_code == 200
 
 
+def test_a_favourite_is_marked_for_every_browser(api, studio, body):
+    id_ = submit(api, body).json()["id"]
+    assert api.put(f"{API}/jobs/{id_}/favourite").json()["favourite"] is True
+    other = studio.client().get(f"{API}/jobs").json()["jobs"]
+    assert [each["favourite"] for each in other] == [True]
+    assert api.delete(f"{API}/jobs/{id_}/favourite").json()["favourite"] is False
+    assert api.put(f"{API}/jobs/{'0' * 20}/favourite").status_code == 404
+
+
+def test_a_folder_that_a_job_is_made_from_is_there_for_another(api, photo):
+    files = {f"{name}.png": {"upload": send_file(api, photo)} for name in ("a", "b")}
+    order = {"operation": "report", "inputs": {"folder": [{"files": files}]}}
+    job = submit(api, order).json()
+    order["inputs"] = {"folder": [{"job": job["id"], "input": "folder", "number": 0}]}
+    again = submit(api, order).json()
+    assert [each["files"] for each in again["inputs"]["folder"]] == [2]
+    order["inputs"] = {"folder": [{"job": job["id"], "input": "folder", "number": 1}]}
+    assert submit(api, order).json() == {"error": "the job has no such folder"}
+
+
+def test_a_sample_is_known_again_by_its_digest(api, body):
+    body["inputs"]["style"] = [{"sample": "waves"}]
+    given = submit(api, body).json()["inputs"]["style"][0]["sha256"]
+    styles = api.get(f"{API}/styles").json()["styles"]
+    assert [each["name"] for each in styles if each["sha256"] == given] == ["waves"]
+
+
 def test_what_a_job_is_made_from_is_there_for_another(api, body, photo, picture):
     body["options"]["mask"] = {"upload": send_file(api, photo)}
     job = submit(api, body).json()

@@ -66,6 +66,11 @@ def draw(width, height):
     return encoded.getvalue()
 
 
+def check_access(page):
+    if find_scan().is_file():
+        assert scan(page) == []
+
+
 # --- painting -------------------------------------------------------------------------------------
 
 
@@ -269,6 +274,10 @@ def test_nothing_is_found_by_axe(browser, server, painted, size, scheme):
     page.get_by_role("application").wait_for()
     found["mask"] = scan(page)
     page.keyboard.press("Escape")
+    page.get_by_role("button", name="Paint labels").click()
+    page.get_by_role("application").first.wait_for()
+    found["labels"] = scan(page)
+    page.keyboard.press("Escape")
     visit.close()
     assert {view: faults for view, faults in found.items() if faults} == {}
 
@@ -383,6 +392,134 @@ def test_a_sweep_through_the_general_form(visit):
     name = pictures.nth(1).get_attribute("title")
     page.locator(".status").get_by_text(re.compile(f"^{re.escape(name)},")).wait_for()
     page.get_by_role("columnheader", name="style_weight").first.wait_for()
+    points = page.locator(".scatter .point")
+    assert points.count() == 2
+    for number, press in enumerate((lambda each: each.click(), lambda each: each.press("Enter"))):
+        press(points.nth(number))
+        weight = points.nth(number).get_attribute("aria-label").split(":")[0]
+        said = page.locator(".picked dl").inner_text().split("\n")
+        assert f"style weight {said[said.index('style weight') + 1]}" == weight
+        assert points.nth(number).get_attribute("aria-pressed") == "true"
+    check_access(page)
+
+
+def test_feature_maps_point_into_the_photograph(browser, server):
+    order = {
+        "operation": "features",
+        "inputs": {"content": [{"sample": "cat"}]},
+        "options": {"size": 64, "layer": ["relu1_1", "relu3_1"], "top": 3},
+    }
+    job = server.ask("POST", "/jobs", order)["id"]
+    server.wait(job, "done")
+    visit = Visit(browser, server)
+    page = visit.page
+    visit.go(f"work/{job}")
+    page.get_by_label("Layer", exact=True).select_option("relu3_1")
+    page.get_by_text(re.compile("16 . 11 places, 3 channels")).wait_for()
+    pane = page.get_by_role("group", name=re.compile("^Channel"))
+    pane.locator("canvas").wait_for()
+    box = pane.bounding_box()
+    pane.hover(position={"x": box["width"] * 0.7, "y": box["height"] * 0.3})
+    spot = page.locator(".seen .spot").first  # in the photograph: column 11 of 16, row 3 of 11
+    spot.wait_for()
+    place = spot.evaluate("each => [each.style.left, each.style.top, each.style.width]")
+    assert [float(each[:-1]) for each in place] == pytest.approx([68.75, 27.27, 6.25], abs=0.01)
+    assert page.locator(".spot:visible").count() == 5  # and in all maps
+    value = page.locator(".seen figcaption b")
+    assert re.fullmatch(r"\s*\d+ %", value.inner_text())
+    pane.focus()
+    page.keyboard.press("ArrowLeft")
+    assert spot.evaluate("each => each.style.left") == "62.5%"
+    page.get_by_role("img", name="Gram matrix of relu3_1").wait_for()
+    check_access(page)
+    visit.close()
+
+
+def test_a_painting_is_saved_in_another_format(visit, painted, tmp_path):
+    page = visit.page
+    visit.go(f"work/{painted['id']}")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="TIFF", exact=True).click()
+    download.value.save_as(tmp_path / "saved.tif")
+    assert download.value.suggested_filename == "cat-glass.tif"
+    with Image.open(tmp_path / "saved.tif") as image:
+        assert (image.format, max(image.size)) == ("TIFF", 48)
+
+
+def test_labels_are_painted_over_both_pictures(visit, server):
+    page = visit.page
+    tile(page, "cat").click()
+    tile(page, "waves").click()
+    page.get_by_role("button", name="Paint labels").click()
+    use = page.get_by_role("button", name="Use these labels")
+    page.get_by_role("application", name=re.compile("^The photograph")).press("Space")
+    page.get_by_text("Paint this in both: orange.").wait_for()
+    assert use.is_disabled()
+    page.get_by_role("application", name=re.compile("^The style")).press("Space")
+    use.click()
+    page.get_by_role("button", name="Change the labels").wait_for()
+    maps = {each["name"]: each for each in server.ask("GET", "/uploads?most=2")["uploads"]}
+    for name in ("photograph labels.png", "style labels.png"):
+        _, content = server.call("GET", f"/uploads/{maps[name]['id']}/content")
+        image = Image.open(io.BytesIO(content)).convert("RGB")
+        middle = image.getpixel((image.width // 2, image.height // 2))
+        assert (middle, image.getpixel((0, 0))) == ((230, 159, 0), (128, 128, 128))
+    page.get_by_role("button", name="Change the labels").click()  # they are read again
+    page.get_by_text("Paint the same colour over what belongs together").wait_for()
+    assert use.is_enabled()
+
+
+def test_regions_are_paired_by_clicks_and_by_numbers(visit):
+    page = visit.page
+    visit.go("make/relight")
+    for shelf, name in (("content", "cat"), ("like", "rocket")):
+        page.locator(f"[aria-labelledby=shelf-{shelf}]").get_by_role(
+            "button", name=name, exact=True
+        ).click()
+    page.get_by_label("Regions", exact=True).fill("3")
+    page.get_by_role("button", name="Pair regions").click()
+    page.get_by_text("Choose a region of the photograph").wait_for()
+    check_access(page)
+    page.get_by_role("button", name="The photograph: region 2").press("Enter")
+    page.get_by_role("button", name="The one it is to be like: region 3").press("Enter")
+    page.locator(".chip", has_text="2 takes the light of").wait_for()
+    page.locator("canvas[data-side='0']").click()  # in the middle there is one of the three
+    found = page.locator("[aria-label^='The photograph: region'][aria-pressed=true]")
+    ours = int(found.inner_text())
+    theirs = ours % 3 + 1
+    page.get_by_role("button", name=f"The one it is to be like: region {theirs}").click()
+    page.get_by_role("button", name="Use these pairs").click()
+    pairs = {2: 3, ours: theirs}
+    said = page.get_by_label("Pair", exact=True).input_value().split()
+    assert said == [f"{a}={b}" for a, b in pairs.items()]
+
+
+def test_with_a_dial_the_style_weight_turns_the_preview(visit):
+    page = visit.page
+    asked = []
+
+    def has_dial(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "dial": True})
+
+    def take_weight(route):
+        asked.append(json.loads(route.request.post_data)["options"].pop("style_weight", None))
+        route.fulfill(body=draw(60, 40), content_type="image/png")
+
+    page.route("**/api/v1", has_dial)
+    page.route("**/api/v1/instant", take_weight)
+    page.reload()
+    tile(page, "cat").click()
+    tile(page, "waves").click()
+    page.get_by_text("In one pass").click()
+    slider = page.get_by_role("slider", name="Style weight")
+    slider.focus()
+    page.keyboard.press("End")
+    page.get_by_text("Left: nearer the photograph.").wait_for()
+    with page.expect_request("**/api/v1/instant"):
+        page.keyboard.press("Home")
+    page.wait_for_timeout(1000)
+    assert (max(asked[1:]), asked[-1]) == (150, 1.5)  # what the network was taught
 
 
 def test_every_operation_has_a_place(visit, server):

@@ -77,7 +77,8 @@ def test_strokes_by_hand(tmp_path):
     """Numbers of the mask's brush and fill, on nine by one pixels."""
     program = tmp_path / "strokes.mjs"
     program.write_text(
-        f'import {{ dab, fillLike, strokeLine }} from "{(FOLDER / "parts" / "brush.js").as_uri()}";'
+        "import { dab, fillLike, stampLabel, strokeLine } from "
+        f'"{(FOLDER / "parts" / "brush.js").as_uri()}";'
         """
         const made = [];
         const row = (start = 0) => new Uint8ClampedArray(9).fill(start);
@@ -92,16 +93,18 @@ def test_strokes_by_hand(tmp_path):
         const pixels = new Uint8ClampedArray(36);
         [0, 10, 20, 60, 20, 10, 0, 0, 0].forEach((each, n) => pixels.fill(each, 4 * n, 4 * n + 3));
         const filled = row(); fillLike(filled, pixels, 9, 1, { x: 0, y: 0 }, 20);
-        const all = [hard, soft, twice, cut, line, filled];
+        const label = row(2); stampLabel(label, 9, 1, at, 5, 1);
+        const all = [hard, soft, twice, cut, line, filled, label];
         console.log(JSON.stringify(all.map((each) => [...each])));
         """
     )
     done = subprocess.run(["node", str(program)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    hard, soft, twice, cut, line, filled = json.loads(done.stdout)
+    hard, soft, twice, cut, line, filled, label = json.loads(done.stdout)
     assert hard == [0, 0, 255, 255, 255, 255, 255, 0, 0]
     assert soft == [0, 64, 128, 191, 255, 191, 128, 64, 0]  # 255 times 1, 3/4, 1/2 and 1/4
     assert twice == soft
     assert cut == [255 - each for each in hard]
     assert line == [0, 0, 255, 255, 255, 255, 255, 255, 0]  # its beginning was pressed before
+    assert label == [2, 2, 1, 1, 1, 1, 1, 2, 2]
     assert filled == [255, 255, 255, 0, 0, 0, 0, 0, 0]

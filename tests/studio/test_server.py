@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -248,6 +249,19 @@ def test_a_small_picture_is_painted_while_one_waits(server):
     words = {**order, "options": {"size": 96, "model": "painters"}, "style": [{"name": "nobody"}]}
     status, answer = server.call("POST", "/instant", words)
     assert (status, b"nobody" in answer) == (422, True)
+
+
+def test_regions_of_two_pictures_are_told(server):
+    order = {"content": {"sample": "waves"}, "like": {"sample": "dots"}, "regions": 3}
+    found = server.ask("POST", "/regions", order)
+    for name in ("content", "like"):
+        numbers = base64.b64decode(found[name]["numbers"])
+        assert len(numbers) == found[name]["width"] * found[name]["height"]
+        assert max(found[name]["width"], found[name]["height"]) <= 256
+        assert set(numbers) <= set(range(1, found["count"] + 1))
+        assert len(set(numbers)) > 1
+    status, answer = server.call("POST", "/regions", {**order, "regions": 0})
+    assert (status, b"regions" in answer) == (422, True)
 
 
 def test_a_camera_s_pictures_are_painted(server):

@@ -10,6 +10,7 @@ import random
 import struct
 import threading
 import zlib
+from fractions import Fraction
 
 import pytest
 from conftest import draw_picture
@@ -343,3 +344,22 @@ def test_beginnings_are_told_apart():
     assert recognise_format(b'TITLE "warm"\nLUT_3D_SIZE 2\n') == ("table", "cube")
     assert recognise_format(b"#!/bin/sh\n") is None
     assert recognise_format(b"") is None
+
+
+def test_a_film_has_a_size_a_length_and_a_small_picture(api, tmp_path):
+    pytest.importorskip("av")
+    from film_clips import SIZE, draw_pan, write_clip
+
+    path = write_clip(tmp_path / "a film.mp4", draw_pan(20), rate=Fraction(10))
+    info = put(api, path.read_bytes(), name="a film.mp4").json()
+    assert (info["kind"], info["format"]) == ("film", "mp4")
+    assert (info["width"], info["height"]) == SIZE
+    assert info["seconds"] == pytest.approx(2.0, abs=0.15)
+    with Image.open(io.BytesIO(api.get(info["thumbnail"]).content)) as small:
+        assert small.format == "WEBP"
+        assert small.width / small.height == pytest.approx(SIZE[0] / SIZE[1], rel=0.05)
+
+
+def test_a_film_that_cannot_be_read_has_none_of_these(api):
+    info = put(api, b"\0\0\0\x20ftypisom" + bytes(200), name="cut.mp4").json()
+    assert (info["width"], info["seconds"], info["thumbnail"]) == (0, None, None)

@@ -147,7 +147,8 @@ def features_command(
     photo
         The picture.
     output
-        The folder for LAYER-maps.png, LAYER-gram.png and statistics.csv; PHOTO-features if not
+        The folder for LAYER-maps.png, LAYER-gram.png, statistics.csv, and LAYER-grid.png with
+        maps.json: the maps alone, for programs; PHOTO-features if not
         given. They are written anew each time, which takes seconds.
     quiet
         Say nothing but errors.

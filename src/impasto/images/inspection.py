@@ -71,9 +71,15 @@ class FileFacts:
     recipe: str | None = None
     thumbnail: bytes | None = None  # a WebP picture
     styles: tuple[str, ...] = ()  # that a model has learnt
+    seconds: float | None = None  # of a film
 
 
-def inspect_file(path: Path, max_megapixels: float) -> FileFacts:
+FilmLook = Callable[[Path, str], FileFacts]  # of a film and its format
+
+
+def inspect_file(
+    path: Path, max_megapixels: float, look_at_film: FilmLook | None = None
+) -> FileFacts:
     """Decode a file as far as can be; raise an error where it is damaged or too large."""
     with path.open("rb") as file:
         found = recognise_format(file.read(START_BYTES))
@@ -82,6 +88,8 @@ def inspect_file(path: Path, max_megapixels: float) -> FileFacts:
     kind, name = found
     if kind == "picture":
         return _inspect_picture(path, name, max_megapixels)
+    if kind == "film" and look_at_film is not None:
+        return look_at_film(path, name)
     return FileFacts(kind, name, styles=read_learnt_styles(path) if kind == "model" else ())
 
 
@@ -93,12 +101,18 @@ def _inspect_picture(path: Path, name: str, max_megapixels: float) -> FileFacts:
             raise ImageError("the picture begins as one of another format")
         loaded, _ = load_upright(image, "the picture", max_megapixels)
         size, small = loaded.size, loaded
-        small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-        if small.mode not in ("L", "RGB", "RGBA"):
-            small = small.convert("RGBA" if small.has_transparency_data else "RGB")
-        encoded = io.BytesIO()
-        small.save(encoded, format="WEBP", quality=80, method=2)
-    return FileFacts("picture", name, *size, read_recipe(path), encoded.getvalue())
+        thumbnail = make_thumbnail(small)
+    return FileFacts("picture", name, *size, read_recipe(path), thumbnail)
+
+
+def make_thumbnail(image: Any) -> bytes:
+    """Return the small version of a PIL image, which is changed, as a WebP file."""
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    if image.mode not in ("L", "RGB", "RGBA"):
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    encoded = io.BytesIO()
+    image.save(encoded, format="WEBP", quality=80, method=2)
+    return encoded.getvalue()
 
 
 def read_learnt_styles(path: Path) -> tuple[str, ...]:
@@ -129,14 +143,16 @@ def _read_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def serve_inspections(pipe: Connection, max_megapixels: float) -> None:
+def serve_inspections(
+    pipe: Connection, max_megapixels: float, look_at_film: FilmLook | None = None
+) -> None:
     """Look into files as their paths come: the life of a process that inspects."""
     import_module("impasto.images.opening")  # no file is to pay for this
     pipe.send("ready")
     while True:
         path = pipe.recv()
         try:
-            answer: Any = inspect_file(Path(path), max_megapixels)
+            answer: Any = inspect_file(Path(path), max_megapixels, look_at_film)
         except ImpastoError as error:
             answer = error
         except MemoryError:
@@ -150,11 +166,17 @@ class Inspector:
     """Has files looked into by a process that is ended when it takes too much."""
 
     def __init__(
-        self, *, max_megapixels: float = 100.0, seconds: float = 5.0, memory: int = 1 << 30
+        self,
+        *,
+        max_megapixels: float = 100.0,
+        seconds: float = 5.0,
+        memory: int = 1 << 30,
+        look_at_film: FilmLook | None = None,
     ) -> None:
+        """Prepare the process; ``look_at_film`` says what it does with films."""
         self.max_megapixels, self.seconds, self.memory = max_megapixels, seconds, memory
         self._process = AnsweringProcess(
-            serve_inspections, max_megapixels, most_data=memory, nice=5
+            serve_inspections, max_megapixels, look_at_film, most_data=memory, nice=5
         )
         self._turn = threading.Lock()
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Self, get_args
 
 JobState = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
@@ -58,8 +59,9 @@ class JobOrder:
         every = (*self.inputs.values(), *self.files.values())
         return {digest for values in every for each in values for digest in each.list_digests()}
 
-    def pack(self) -> str:
-        """Return the order as a line of JSON, the same for the same order."""
+    @cached_property
+    def packed(self) -> str:
+        """The order as a line of JSON, the same for the same order."""
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
 
     @classmethod
@@ -74,7 +76,7 @@ class JobOrder:
 
     def digest(self) -> str:
         """Return what two orders are compared by."""
-        return hashlib.sha256(self.pack().encode()).hexdigest()
+        return hashlib.sha256(self.packed.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Job:
     notes: tuple[str, ...] = ()
     error: str | None = None
     results: tuple[JobResult, ...] = ()
+    is_favourite: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from impasto.errors import JobStateError, MissingJobError, QueueFullError, shorten
@@ -28,6 +30,16 @@ SELECT jobs.id, row_number() OVER (PARTITION BY jobs.client ORDER BY jobs.place)
 FROM jobs LEFT JOIN clients ON clients.name = jobs.client WHERE state = 'queued'
 ORDER BY turn, served, place
 """
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job that a client asks for."""
+
+    order: JobOrder
+    client: str = ""
+    key: str | None = None  # the same key of the same client is the same job
+    label: str = ""
 
 
 class JobQueue:
@@ -116,18 +128,38 @@ class JobQueue:
 
         The same ``key`` of the same client is the same job, however often it is sent.
         """
+        (accepted,) = self.submit_all([Submission(order, client, key, label)])
+        if isinstance(accepted, Exception):
+            raise accepted
+        return accepted
 
-        def add(run: Connection) -> tuple[str, bool]:
-            query = "SELECT id, digest FROM jobs WHERE client = ? AND key = ?"
-            known = run.execute(query, (client, key)).fetchone() if key is not None else None
-            if known is not None:
-                if known["digest"] != order.digest():
-                    raise JobStateError("this idempotency key was used for another job")
-                return str(known["id"]), False
-            return self._add(run, order, client, key, label), True
+    def submit_all(self, submissions: Sequence[Submission]) -> list[tuple[Job, bool] | Exception]:
+        """Accept jobs that come at the same time: one look at the disk, however many they are."""
+        outcomes = self.store.write_all([partial(self._accept, each) for each in submissions])
+        ids = {each[0] for each in outcomes if not isinstance(each, Exception)}
+        jobs = self._find_all(sorted(ids))
+        return [
+            each if isinstance(each, Exception) else (jobs[each[0]], each[1]) for each in outcomes
+        ]
 
-        job, is_new = self.store.write(add)
-        return self.get(job), is_new
+    def _find_all(self, ids: Sequence[str]) -> dict[str, Job]:
+        found: dict[str, Job] = {}
+        for first in range(0, len(ids), 500):
+            some = ids[first : first + 500]
+            marks = ", ".join("?" * len(some))
+            rows = self._read(f"SELECT * FROM jobs WHERE id IN ({marks})", some)
+            found |= {job.id: job for job in rows}
+        return found
+
+    def _accept(self, given: Submission, run: Connection) -> tuple[str, bool]:
+        query = "SELECT id, digest FROM jobs WHERE client = ? AND key = ?"
+        asked = (given.client, given.key)
+        known = run.execute(query, asked).fetchone() if given.key is not None else None
+        if known is not None:
+            if known["digest"] != given.order.digest():
+                raise JobStateError("this idempotency key was used for another job")
+            return str(known["id"]), False
+        return self._add(run, given.order, given.client, given.key, given.label), True
 
     def _add(
         self, run: Connection, order: JobOrder, client: str, key: str | None, label: str
@@ -143,7 +175,7 @@ class JobQueue:
         run.execute(
             "INSERT INTO jobs (id, packed, state, client, label, version, place, attempts, "
             "created, key, digest) VALUES (?, ?, 'queued', ?, ?, ?, ?, 0, ?, ?, ?)",
-            (job, order.pack(), client, label, version, version, time.time(), key, order.digest()),
+            (job, order.packed, client, label, version, version, time.time(), key, order.digest()),
         )
         uses = [(job, digest) for digest in order.list_digests()]
         run.executemany("INSERT INTO used VALUES (?, ?)", uses)
@@ -207,6 +239,16 @@ class JobQueue:
                 for each, old in zip(order, rows, strict=True):
                     if each != old["id"]:
                         change_job(run, each, place=old["place"])
+
+        self.store.write(change)
+        return self.get(job)
+
+    def mark_favourite(self, job: str, is_favourite: bool) -> Job:
+        """Keep whether somebody likes what a job made."""
+
+        def change(run: Connection) -> None:
+            read_job(run, job)
+            change_job(run, job, favourite=int(is_favourite))
 
         self.store.write(change)
         return self.get(job)

@@ -74,17 +74,26 @@ class JobRunner:
         self.leases, self.files, self.executor = leases, files, executor
         self.on_change, self.listener, self.threads = on_change, listener, threads
         self.active: dict[str, ActiveJob] = {}
-        self._lock = threading.RLock()
+        self._lock, self._writing = threading.RLock(), threading.Lock()
         self._wake, self._closing = threading.Event(), threading.Event()
         self._full_until = 0.0
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
     def begin(self) -> list[str]:
         """Take up what an earlier process left, and start; return what was taken up."""
+        taken_up = self.take_up()
+        self.start()
+        return taken_up
+
+    def take_up(self) -> list[str]:
+        """Take up what an earlier process left; return what that is."""
         taken_up = self.leases.recover()
         self._clear_work()
-        self._thread.start()
         return taken_up
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
 
     def _clear_work(self) -> None:
         """Remove what is half done of jobs that will not go on: those cancelled as they waited."""
@@ -114,7 +123,8 @@ class JobRunner:
             if active.future is not None:
                 active.future.kill()
         self.executor.shutdown(wait=True, cancel_futures=True)
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def find(self, job: str) -> ActiveJob | None:
         """Return what is known of a job beyond the store, if it is being worked on."""
@@ -172,12 +182,8 @@ class JobRunner:
 
     def _keep_up(self, active: ActiveJob) -> None:
         """Write down what was told, renew the lease, and pass on what is wished."""
-        with self._lock:
-            steps, active.steps = active.steps, []
-            notes, active.notes = active.notes, []
         try:
-            if steps or notes:
-                self.leases.record(active.job, steps, notes)
+            self._write_down(active)
             wish = self.leases.renew(active.job)
         except (JobStateError, MissingJobError):  # it was given to another
             if active.future is not None:
@@ -187,6 +193,17 @@ class JobRunner:
             return  # what was measured is not what was accepted
         if wish and active.future is not None:
             active.future.stop(wish)
+
+    def _write_down(self, active: ActiveJob) -> None:
+        """Put into the store what was told; until it is there, who asks finds it here."""
+        with self._writing:
+            with self._lock:
+                steps, notes = list(active.steps), list(active.notes)
+            if steps or notes:
+                self.leases.record(active.job, steps, notes)
+            with self._lock:
+                del active.steps[: len(steps)]
+                active.notes = active.notes[len(notes) :]
 
     # --- called by the executor
 

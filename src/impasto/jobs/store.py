@@ -31,7 +31,7 @@ JobRow = sqlite3.Row
 _Outcome = TypeVar("_Outcome")
 
 STORE_FILE = "jobs.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE jobs (
@@ -68,6 +68,8 @@ CREATE TABLE clients (name TEXT PRIMARY KEY, served INTEGER NOT NULL) STRICT;
 CREATE TABLE counter (version INTEGER NOT NULL) STRICT;
 INSERT INTO counter VALUES (0);
 """
+# What has been added since the first version, one piece a version.
+_CHANGES = ("ALTER TABLE jobs ADD COLUMN favourite INTEGER NOT NULL DEFAULT 0",)
 
 
 @dataclass
@@ -116,10 +118,10 @@ class JobStore:
         if found > SCHEMA_VERSION:
             run("ROLLBACK")
             raise OptionError("the jobs here are of a newer version of Impasto; update it")
-        if found == 0:
-            for statement in _SCHEMA.split(";"):
-                run(statement)
-            run(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        steps = [_SCHEMA, *_CHANGES] if found == 0 else _CHANGES[found - 1 :]
+        for statement in ";".join(steps).split(";"):
+            run(statement)
+        run(f"PRAGMA user_version = {SCHEMA_VERSION}")
         run("COMMIT")
 
     def close(self) -> None:
@@ -142,17 +144,26 @@ class JobStore:
         Threads that come meanwhile wait in a line; the next one puts the changes of all of them on
         the disk at once.
         """
-        ticket = _Ticket(change)
+        (outcome,) = self.write_all([change])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def write_all(
+        self, changes: Sequence[Callable[[sqlite3.Connection], _Outcome]]
+    ) -> list[_Outcome | Exception]:
+        """Make changes; return what each returns, or the error that it ended in."""
+        tickets = [_Ticket(change) for change in changes]
         with self._line:
-            self._waiting.append(ticket)
+            self._waiting += tickets
         with self._lock:
-            if not ticket.is_done:
+            if not all(each.is_done for each in tickets):
                 with self._line:
                     batch, self._waiting = self._waiting, []
                 self._settle(batch)
-        if ticket.error is not None:
-            raise ticket.error
-        return cast("_Outcome", ticket.outcome)
+        return [
+            cast("_Outcome", each.outcome) if each.error is None else each.error for each in tickets
+        ]
 
     def _settle(self, batch: Sequence[_Ticket[Any]]) -> None:
         """Make changes in one transaction; if that fails, each in its own."""
@@ -240,6 +251,7 @@ def unpack_job(row: sqlite3.Row, results: Iterable[sqlite3.Row] = ()) -> Job:
             JobResult(each["name"], each["digest"], each["size"], each["width"], each["height"])
             for each in results
         ),
+        is_favourite=bool(row["favourite"]),
         **{name: row[name] for name in _SAME},
     )
 

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from impasto.errors import OptionError
 from impasto.figures.plots import new_figure, plot_maps, plot_matrix, save_figure
 from impasto.images.picture import ImageSource
 from impasto.images.resizing import fit_size, resize_pixels
 from impasto.images.transparency import read_opaque
+from impasto.images.writing import to_pil
 from impasto.lab.options import FeaturesOptions
 from impasto.losses.statistics import gram_matrix
 from impasto.networks.weights import load_backbone
@@ -44,6 +50,27 @@ class LayerFeatures:
     def gram(self) -> Tensor:
         """The Gram matrix (C, C)."""
         return gram_matrix(self.features[None])[0]
+
+    def draw_grid(self) -> Image.Image:
+        """Return the maps of the shown channels, nothing between them, for programs to cut up.
+
+        Black is the least and white what all but one value in 200 stay below, as in the figure.
+        """
+        maps, columns = self.features[list(self.shown)], self._count_columns()
+        least, most, peak = np.quantile(maps.numpy(), [0, 0.995, 1]).tolist()
+        scale = (most if most > least else peak) - least or 1.0
+        maps = functional.pad(maps, (0, 0, 0, 0, 0, -len(maps) % columns), value=least)
+        rows = maps.reshape(-1, columns, *maps.shape[1:]).transpose(1, 2)  # (rows, h, columns, w)
+        return to_pil(((rows.flatten(2).flatten(0, 1) - least) / scale)[None, None])
+
+    def describe_grid(self) -> dict[str, Any]:
+        """Return what cuts the grid up: its channels in their order, and the size of a map."""
+        _, height, width = self.features.shape
+        columns = self._count_columns()
+        return {"channels": self.shown, "columns": columns, "width": width, "height": height}
+
+    def _count_columns(self) -> int:
+        return math.ceil(math.sqrt(len(self.shown)))
 
     def rows(self) -> list[list[Any]]:
         """Return statistics of each channel in the order of ``STATISTICS``.
@@ -127,6 +154,8 @@ class Features:
                 self._draw(self.seen[name], self.folder)
             yield Step(number, len(self.layers), name)
         if self.folder is not None:
+            facts = {name: each.describe_grid() for name, each in self.seen.items()}
+            replace_file(self.folder / "maps.json", json.dumps(facts, indent=1).encode())
             text = io.StringIO()
             writer = csv.writer(text, lineterminator="\n")
             writer.writerow(STATISTICS)
@@ -148,6 +177,9 @@ class Features:
         title = f"{seen.layer} of {self.photo.name}: {len(shown)} of {count} channels{which}"
         maps = plot_maps(seen.features[shown], names, title)
         save_figure(maps, folder / f"{seen.layer}-maps.png")
+        encoded = io.BytesIO()
+        seen.draw_grid().save(encoded, "PNG")
+        replace_file(folder / f"{seen.layer}-grid.png", encoded.getvalue())
         title = f"Gram matrix of {seen.layer}, {self.photo.name}"
         save_figure(plot_matrix(seen.gram, title), folder / f"{seen.layer}-gram.png")
 

@@ -45,6 +45,16 @@ def draw_regions(fit: Fit) -> Tensor:
     return torch.from_numpy(np.array(sheet)).permute(2, 0, 1)[None].float() / 255
 
 
+def list_region_maps(fit: Fit, long_side: int) -> list[Tensor]:
+    """Return the region's number of each pixel (H, W), from 1: the photograph's map comes first."""
+    maps = []
+    for picture in (fit.photo, *fit.likes):
+        height, width = picture.pixels.shape[2:]
+        size = fit_size(width, height, min(long_side, max(width, height)))
+        maps.append(enlarge_shares(picture.masks, size)[0].argmax(0) + 1)
+    return maps
+
+
 def _draw_panel(picture: Sighted) -> Image.Image:
     height, width = picture.pixels.shape[2:]
     size = fit_size(width, height, _LONG_SIDE)

@@ -36,7 +36,7 @@ from impasto.studio.messages import (
 )
 from impasto.studio.services import Services
 from impasto.studio.session import ERRORS, FILE_ANSWER, Here
-from impasto.studio.sources import is_several, list_samples, read_bundled
+from impasto.studio.sources import hash_samples, is_several, list_samples, read_bundled
 from impasto.studio.uploads import answer_thumbnail
 from impasto.studio.views import API
 
@@ -144,6 +144,7 @@ def list_styles_to_choose() -> StyleList:
             name=name,
             about=about,
             source=SampleSource(sample=name),
+            sha256=hash_samples()[name],
             model=None,
             content=f"{API}/samples/{name}/content",
             thumbnail=f"{API}/samples/{name}/thumbnail",
@@ -170,6 +171,7 @@ def _list_learnt() -> tuple[StyleInfo, ...]:
             name=name,
             about="",
             source=WordSource(name=name),
+            sha256=None,
             model=model,
             content=None,
             thumbnail=None,
@@ -192,6 +194,7 @@ def list_photographs_to_choose() -> PhotographList:
                 credit=each.credit,
                 licence=each.licence,
                 source=SampleSource(sample=name),
+                sha256=hash_samples()[name],
                 content=f"{API}/samples/{name}/content",
                 thumbnail=f"{API}/samples/{name}/thumbnail",
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import FileResponse, Response
@@ -44,6 +45,15 @@ def answer_bytes(request: Request, content: bytes, media: str, etag: str) -> Res
     headers = make_headers(etag)
     if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
+    return Response(content, media_type=media, headers=headers)
+
+
+def answer_converted(content: bytes, media: str, name: str) -> Response:
+    """Return a picture that was made for the one who saves it."""
+    headers = {
+        "Content-Security-Policy": INERT,
+        "Content-Disposition": f"attachment; filename*=utf-8''{quote(name)}",
+    }
     return Response(content, media_type=media, headers=headers)
 
 

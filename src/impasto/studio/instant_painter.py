@@ -13,10 +13,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from impasto.errors import ImpastoError, LimitError, OptionError
+from impasto.studio.conversion import convert_picture
 from impasto.studio.limits import RefusalError, StudioLimits
+from impasto.studio.messages import RegionsAnswer
+from impasto.studio.region_finder import RegionsTask, find_region_maps
 from impasto.system.processes import AnsweringProcess
 
 if TYPE_CHECKING:
@@ -38,6 +42,14 @@ class InstantTask:
     options: Mapping[str, Any]
     format: str = "jpg"
     most_pixels: int = 0  # of the result
+
+
+@dataclass(frozen=True)
+class ConversionTask:
+    """A finished picture that is asked for in another format."""
+
+    path: str
+    suffix: str  # of that format's names
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,26 @@ class InstantPainter:
         finally:
             self._waiting -= 1
 
+    def convert(self, path: Path, suffix: str) -> bytes:
+        """Return a picture in another format; the process has what that takes loaded."""
+        with self._turn:
+            converted = self._ask(ConversionTask(str(path), suffix))
+        assert isinstance(converted, bytes)
+        return converted
+
+    def find_regions(self, task: RegionsTask) -> RegionsAnswer:
+        """Return the regions of two pictures."""
+        with self._turn:
+            found = self._ask(task)
+        assert isinstance(found, RegionsAnswer)
+        return found
+
     def _paint(self, task: InstantTask) -> InstantOutcome:
+        painted = self._ask(task)
+        assert isinstance(painted, InstantOutcome)
+        return painted
+
+    def _ask(self, task: InstantTask | ConversionTask | RegionsTask) -> object:
         try:
             answer = self._process.ask(task, self.limits.instant_seconds)
         except EOFError as how:
@@ -83,7 +114,6 @@ class InstantPainter:
             raise LimitError(f"it took more than {self.limits.instant_seconds:g} seconds")
         if isinstance(answer, Exception):
             raise answer
-        assert isinstance(answer, InstantOutcome)
         return answer
 
     def close(self) -> None:
@@ -108,7 +138,13 @@ def serve_instants(pipe: Connection, threads: int) -> None:
     while True:
         task = pipe.recv()
         try:
-            answer: object = memory.paint(task)
+            answer: object
+            if isinstance(task, ConversionTask):
+                answer = convert_picture(Path(task.path), task.suffix)
+            elif isinstance(task, RegionsTask):
+                answer = find_region_maps(task)
+            else:
+                answer = memory.paint(task)
         except ImpastoError as error:
             answer = error
         except Exception as error:

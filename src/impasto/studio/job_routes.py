@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from impasto.errors import JobStateError, MissingJobError
+from impasto.errors import JobStateError, MissingJobError, OptionError
+from impasto.images.inspection import START_BYTES
 from impasto.jobs.job import EndedState, Job, JobResult, JobState
-from impasto.studio.file_answers import answer_bytes, answer_file, is_known
+from impasto.studio.file_answers import answer_bytes, answer_converted, answer_file, is_known
 from impasto.studio.messages import (
     HistoryAnswer,
     Id,
@@ -23,7 +24,7 @@ from impasto.studio.services import LISTED, Services
 from impasto.studio.session import ERRORS, FILE_ANSWER, Client, Here
 from impasto.studio.sources import find_job_file
 from impasto.studio.uploads import answer_thumbnail
-from impasto.studio.views import API, show_step
+from impasto.studio.views import API, find_media, show_step
 
 jobs_routes = APIRouter(prefix="/jobs", tags=["jobs"])
 _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "It has not changed."}}
@@ -37,6 +38,10 @@ _Key = Annotated[
 ]
 _FILE = FILE_ANSWER | ERRORS(404, 422)
 ResultName = Annotated[str, Path(max_length=500)]
+ResultFormat = Annotated[
+    Literal["png", "jpg", "webp", "tif"] | None,
+    Query(description="A picture's format, if it is to be another; the recipe goes along."),
+]
 
 
 @jobs_routes.post(
@@ -45,13 +50,11 @@ ResultName = Annotated[str, Path(max_length=500)]
     response_model=JobInfo,
     responses=ERRORS(400, 404, 408, 409, 413, 415, 422, 429, 507),
 )
-def submit_job(
+async def submit_job(
     here: Here, client: Client, asked: JobRequest, idempotency_key: _Key = None
 ) -> Response:
     """Accept a job: once this is answered, it will be done, whatever is killed meanwhile."""
-    here.check_room()
-    order = here.sources.make_order(asked)
-    job, is_new = here.queue.submit(order, client=client, key=idempotency_key, label=asked.label)
+    job, is_new = await here.intake.submit(asked, client, idempotency_key)
     if is_new:
         here.changed()
     return _answer_job(here, job, status=202)
@@ -164,6 +167,24 @@ def cancel_other_jobs(here: Here, job: Id) -> JobIds:
     return JobIds(jobs=cancelled)
 
 
+@jobs_routes.put("/{job}/favourite", response_model=JobInfo, responses=ERRORS(404, 422))
+def mark_favourite(here: Here, job: Id) -> Response:
+    """Mark a job as a favourite."""
+    return _mark(here, job, True)
+
+
+@jobs_routes.delete("/{job}/favourite", response_model=JobInfo, responses=ERRORS(404, 422))
+def unmark_favourite(here: Here, job: Id) -> Response:
+    """Take the mark of a favourite away."""
+    return _mark(here, job, False)
+
+
+def _mark(here: Services, job: str, is_favourite: bool) -> Response:
+    found = here.queue.mark_favourite(job, is_favourite)
+    here.look()
+    return _answer_job(here, found)
+
+
 # --- what comes of them -------------------------------------------------------------------------
 
 
@@ -171,10 +192,9 @@ def cancel_other_jobs(here: Here, job: Id) -> JobIds:
 def get_history(here: Here, job: Id) -> HistoryAnswer:
     """Tell what was measured at each step."""
     here.queue.get(job)
-    steps = {step["number"]: step for step in here.queue.list_steps(job)}
     active = here.runner.find(job)
-    if active is not None:
-        steps |= {step["number"]: step for step in list(active.steps)}
+    new = [] if active is None else list(active.steps)  # first: then they go to the store
+    steps = {step["number"]: step for step in [*here.queue.list_steps(job), *new]}
     return HistoryAnswer(steps=[show_step(steps[number]) for number in sorted(steps)])
 
 
@@ -189,11 +209,19 @@ def get_preview(request: Request, here: Here, job: Id) -> Response:
     return answer_bytes(request, active.preview, "image/webp", tag)
 
 
-@jobs_routes.get("/{job}/results/{name:path}", responses=_FILE)
-def get_result(request: Request, here: Here, job: Id, name: ResultName) -> Response:
+@jobs_routes.get("/{job}/results/{name:path}", responses=_FILE | ERRORS(503))
+def get_result(
+    request: Request, here: Here, job: Id, name: ResultName, to: ResultFormat = None
+) -> Response:
     """Send a file that a job made."""
     found = _find_result(here, job, name)
     name = _name_result(here, found, job)
+    stem, _, suffix = name.rpartition(".")
+    if to is not None and (to != suffix or not found.width):
+        if not found.width:
+            raise OptionError("only pictures are converted")
+        content = here.painter.convert(here.files.path(found.digest), f".{to}")
+        return answer_converted(content, find_media(content[:START_BYTES]) or "", f"{stem}.{to}")
     return answer_file(request, here.files.path(found.digest), name, found.digest)
 
 

@@ -95,7 +95,8 @@ async def read_counted(request: Request, most: int, idle: float) -> AsyncIterato
     count, pieces = 0, request.stream().__aiter__()
     while True:
         try:
-            piece = await asyncio.wait_for(pieces.__anext__(), idle)
+            async with asyncio.timeout(idle):
+                piece = await anext(pieces)
         except StopAsyncIteration:
             return
         except TimeoutError:

@@ -16,7 +16,14 @@ from impasto.instant.options import InstantOptions
 from impasto.options import describe_error
 from impasto.studio.instant_painter import InstantTask
 from impasto.studio.limits import RefusalError
-from impasto.studio.messages import InstantRequest, LiveSettings, WordSource
+from impasto.studio.messages import (
+    InstantRequest,
+    LiveSettings,
+    RegionsAnswer,
+    RegionsRequest,
+    WordSource,
+)
+from impasto.studio.region_finder import RegionsTask
 from impasto.studio.services import Services
 from impasto.studio.session import ERRORS, Here
 
@@ -81,6 +88,19 @@ async def paint_at_once(request: Request, here: Here, asked: InstantRequest) -> 
         waiting.cancel()
     headers = {"Server-Timing": f"paint;dur={1000 * done.seconds:.0f}"}
     return Response(done.content, media_type=_MEDIA[asked.format], headers=headers)
+
+
+@live_routes.post(
+    "/regions", responses=ERRORS(400, 404, 408, 409, 413, 415, 422, 429, 501, 503, 507)
+)
+def find_regions(here: Here, asked: RegionsRequest) -> RegionsAnswer:
+    """Find the regions of two pictures, as relighting does: the option 'pair' names them."""
+    content, like = (here.sources.find_file(each) for each in (asked.content, asked.like))
+    for each, where in ((content, "content"), (like, "like")):
+        here.sources.check_kind(each, "picture", where)
+    options = {"regions": asked.regions}
+    task = RegionsTask(here.name_file(content), here.name_file(like), options)
+    return here.painter.find_regions(task)
 
 
 async def _wait_until_left(request: Request) -> None:

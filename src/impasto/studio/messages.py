@@ -41,7 +41,7 @@ class ResultSource(_Message):
 
 
 class JobFileSource(_Message):
-    """A file that another job is made from: of an input, or of an option that names files."""
+    """A file or a folder that another job is made from: of an input, or of an option."""
 
     job: Id
     input: Name = Field(description="The input's name, or the option's.")
@@ -95,6 +95,14 @@ class InstantRequest(_Message):
     format: Literal["png", "jpg", "webp"] = "jpg"
 
 
+class RegionsRequest(_Message):
+    """Two pictures whose regions are paired."""
+
+    content: FileSource
+    like: FileSource
+    regions: Annotated[int, Field(ge=1, le=64)] = 8
+
+
 class LiveSettings(_Message):
     """How a camera's pictures are painted, as with ``InstantRequest``."""
 
@@ -129,6 +137,7 @@ class UploadInfo(BaseModel):
     sha256: str
     width: int
     height: int
+    seconds: float | None = Field(description="Of a film, where that is known.")
     has_recipe: bool = Field(description="Whether Impasto painted it.")
     styles: list[str] = Field(description="That a model has learnt.")
     created: float = Field(description="Seconds since 1970.")
@@ -143,6 +152,7 @@ class InputInfo(BaseModel):
     content: str | None = Field(description="Where its bytes are, if it is a file.")
     thumbnail: str | None
     files: int = Field(description="How many files a folder has.")
+    sha256: str | None = Field(description="Of a file.")
 
 
 class ResultInfo(BaseModel):
@@ -192,6 +202,7 @@ class JobInfo(BaseModel):
     preview_step: int
     results: list[ResultInfo] = Field(description="The first few, in lists and events.")
     result_count: int
+    favourite: bool = Field(description="Marked by somebody who likes it.")
     version: int
 
 
@@ -277,6 +288,7 @@ class StyleInfo(BaseModel):
     name: str
     about: str
     source: SampleSource | WordSource
+    sha256: str | None = Field(description="Of the picture.")
     model: str | None = Field(description="The value of the option 'model' that goes with it.")
     content: str | None
     thumbnail: str | None
@@ -295,6 +307,7 @@ class PhotographInfo(BaseModel):
     credit: str
     licence: str
     source: SampleSource
+    sha256: str
     content: str
     thumbnail: str
 
@@ -311,6 +324,22 @@ class RecipeInput(BaseModel):
     name: str
     digest: str | None
     upload: str | None = Field(description="The same picture among the uploads.")
+
+
+class RegionMap(BaseModel):
+    """Where a picture's regions are."""
+
+    width: int
+    height: int
+    numbers: str = Field(description="One byte a pixel, row by row, in base64: a region, from 1.")
+
+
+class RegionsAnswer(BaseModel):
+    """The regions of two pictures; equal numbers take their light from one another."""
+
+    count: int
+    content: RegionMap
+    like: RegionMap
 
 
 class UploadRecipe(BaseModel):

@@ -137,6 +137,11 @@ class StudioServer(uvicorn.Server):
         super().__init__(config)
         self.services = services
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer first, and only then begin to work: a process that loads torch takes a core."""
+        await super().startup(sockets)
+        self.services.runner.start()
+
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Stop at SIGTERM and Ctrl-C; a second Ctrl-C stops at once."""
         self.services.events.close()
@@ -154,7 +159,7 @@ def serve_studio(
     _check_certificate(place)
     with _listening(place) as listener:
         port = listener.getsockname()[1]
-        with serving(folder, limits, **given) as services:
+        with serving(folder, limits, works=False, **given) as services:
             access = _make_access(services.folder, place, port)
             if place.token_file is not None:
                 write_token(place.token_file, access.token)

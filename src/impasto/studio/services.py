@@ -23,11 +23,13 @@ from impasto.jobs.upload_list import UploadList
 from impasto.options import format_memory
 from impasto.studio.events import EventLog
 from impasto.studio.instant_painter import InstantPainter
+from impasto.studio.intake import Intake
 from impasto.studio.limits import StudioLimits
 from impasto.studio.messages import JobInfo
 from impasto.studio.sources import SourceFinder
 from impasto.studio.views import show_job, show_step
 from impasto.system.files import make_folder, working_in
+from impasto.video.glance import look_at_film
 
 LISTED = 24  # results of a job that are told where many jobs are
 _OFTEN = 1.0  # seconds between two counts of what is kept
@@ -60,9 +62,13 @@ class Services:
         )
         self.uploads = UploadList(self.store)
         self.sources = SourceFinder(self.queue, self.uploads, self.files, most)
+        self.intake = Intake(self.queue, self.sources, self.check_room)
         self.events = EventLog()
         self.inspector = Inspector(
-            max_megapixels=most.megapixels, seconds=most.decode_seconds, memory=most.decode_memory
+            max_megapixels=most.megapixels,
+            seconds=most.decode_seconds,
+            memory=most.decode_memory,
+            look_at_film=look_at_film,
         )
         self.painter = InstantPainter(most, threads=threads)
         limit = TaskLimits(most.job_memory, most.job_seconds)
@@ -80,9 +86,9 @@ class Services:
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
 
     def begin(self) -> None:
-        """Take up what is left of the last time, and begin to work."""
+        """Take up what is left of the last time; ``runner.start`` begins to work."""
         self.files.sweep(self.uploads.list_digests())
-        self.runner.begin()
+        self.runner.take_up()
         self._thread.start()
 
     def close(self) -> None:
@@ -92,6 +98,7 @@ class Services:
         self._closing.set()
         self._news.set()
         self._thread.join()
+        self.intake.close()
         self.painter.close()
         self.inspector.close()
         self.store.close()
@@ -205,7 +212,7 @@ class Services:
         if path.is_file():
             return path
         source = self.files.path(digest)
-        if not source.is_file() or not self.is_picture(source):
+        if not source.is_file() or not self.is_visible(source):
             return None
         found = self.inspector.inspect(source)
         if found.thumbnail is None:
@@ -222,11 +229,11 @@ class Services:
             incoming.path.replace(self.files.thumbnail(digest))
 
     @staticmethod
-    def is_picture(path: Path) -> bool:
-        """Return whether a file begins as a picture."""
+    def is_visible(path: Path) -> bool:
+        """Return whether a file begins as a picture or a film."""
         with path.open("rb") as file:
             found = recognise_format(file.read(64))
-        return found is not None and found[0] == "picture"
+        return found is not None and found[0] in ("picture", "film")
 
     def name_file(self, given: JobInput) -> str:
         """Return a path of a kept file that ends in its name, or the word that it is."""
@@ -236,8 +243,10 @@ class Services:
 
 
 @contextmanager
-def serving(folder: Path, limits: StudioLimits | None = None, **given: Any) -> Iterator[Services]:
-    """Yield the services of a folder that no other process serves, at work."""
+def serving(
+    folder: Path, limits: StudioLimits | None = None, *, works: bool = True, **given: Any
+) -> Iterator[Services]:
+    """Yield the services of a folder that no other process serves; ``works``: already at work."""
     make_folder(folder)
     with suppress(OSError):
         folder.chmod(0o700)  # pictures are private
@@ -246,4 +255,6 @@ def serving(folder: Path, limits: StudioLimits | None = None, **given: Any) -> I
         services = Services(folder, limits, **given)
         stack.callback(services.close)
         services.begin()
+        if works:
+            services.runner.start()
         yield services

@@ -21,6 +21,7 @@ _ABOUT = {
     415: "The body's type is not taken.",
     422: "Something in the request is wrong.",
     429: "Too much at once; Retry-After says when to try again.",
+    501: "A library that it needs is not installed.",
     503: "The process that does it died; try again.",
     507: "There is no room to keep it.",
 }

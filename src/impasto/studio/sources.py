@@ -6,6 +6,7 @@ are refused.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -58,6 +59,14 @@ def list_samples() -> dict[str, Path]:
         except (ImportError, FileNotFoundError):
             continue  # they come with a library that is not installed
     return found
+
+
+@lru_cache(maxsize=1)
+def hash_samples() -> dict[str, str]:
+    """Return the digests of the sample pictures by name."""
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in list_samples().items()
+    }
 
 
 class SourceFinder:
@@ -122,7 +131,7 @@ class SourceFinder:
                     f"{name}: give a file as {{'upload': ID}}{names}, not {shorten(repr(each))}"
                 ) from None
             file = self.find_file(source)
-            self._check_kind(file, mark.kind, name)
+            self.check_kind(file, mark.kind, name)
             found.append(file)
         return tuple(found)
 
@@ -142,7 +151,7 @@ class SourceFinder:
         if isinstance(source, FolderSource):
             raise OptionError(f"{declared.name} takes a {declared.kind}, and no folder")
         found = self.find_file(source)
-        self._check_kind(found, declared.kind, declared.name)
+        self.check_kind(found, declared.kind, declared.name)
         return found
 
     @staticmethod
@@ -192,13 +201,15 @@ class SourceFinder:
                 (check_member(path), str(self.find_file(each).digest))
                 for path, each in source.files.items()
             )
+        elif isinstance(source, JobFileSource):
+            return find_job_folder(self.queue.get(source.job), source.input, source.number)
         else:
             raise OptionError(f"{declared.name} takes a folder: {{'files': ...}} or {{'job': ID}}")
         if not members:
             raise OptionError(f"{declared.name}: the folder is empty")
         return JobInput("folder", members=members)
 
-    def _check_kind(self, found: JobInput, kind: str, where: str) -> None:
+    def check_kind(self, found: JobInput, kind: str, where: str) -> None:
         """Raise an error where a file is of another kind than is needed."""
         assert found.digest is not None
         try:
@@ -215,6 +226,14 @@ def find_job_file(job: Job, name: str, number: int) -> JobInput:
     values = job.order.inputs.get(name) or job.order.files.get(name, ())
     if number >= len(values) or values[number].digest is None:
         raise MissingJobError("the job has no such file")
+    return values[number]
+
+
+def find_job_folder(job: Job, name: str, number: int) -> JobInput:
+    """Return a folder that a job is made from."""
+    values = job.order.inputs.get(name, ())
+    if number >= len(values) or not values[number].members:
+        raise MissingJobError("the job has no such folder")
     return values[number]
 
 

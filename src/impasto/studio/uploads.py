@@ -108,6 +108,7 @@ def _pack_facts(facts: FileFacts) -> dict[str, Any]:
         "height": facts.height,
         "recipe": recipe,
         "styles": facts.styles,
+        "seconds": facts.seconds,
     }
 
 

@@ -26,6 +26,7 @@ def show_upload(upload: Upload) -> UploadInfo:
         sha256=upload.digest,
         width=facts["width"],
         height=facts["height"],
+        seconds=facts.get("seconds"),
         has_recipe=facts["recipe"] is not None,
         styles=facts["styles"],
         created=upload.created,
@@ -82,6 +83,7 @@ def show_job(
         preview_step=active.preview_step if active else 0,
         results=[_show_result(each, at) for each in job.results[:most]],
         result_count=len(job.results),
+        favourite=job.is_favourite,
         version=job.version,
     )
 
@@ -101,6 +103,7 @@ def show_input(given: JobInput, at: str) -> InputInfo:
         content=f"{at}/content" if is_file else None,
         thumbnail=f"{at}/thumbnail" if is_file else None,
         files=len(given.members),
+        sha256=given.digest,
     )
 
 

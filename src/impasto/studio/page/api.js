@@ -71,7 +71,9 @@ export async function upload(file, name) {
     headers: { "Content-Type": "application/octet-stream" },
   });
   const { id, thumbnail, content } = info;
-  return { name: info.name, source: { upload: id }, thumbnail, content, info };
+  const about = info.seconds == null ? ""
+    : `${info.width} × ${info.height}, ${Number(info.seconds.toFixed(1))} s`;
+  return { name: info.name, source: { upload: id }, thumbnail, content, about, info };
 }
 
 /** Return a key that makes a request, sent again, the same one. */

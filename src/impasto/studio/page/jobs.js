@@ -1,6 +1,7 @@
 /** Jobs as the server tells of them: listed, followed, steered. */
 
 import { ask, follow, makeKey, persist } from "./api.js";
+import { asItem } from "./pictures.js";
 import { announce, attempt, complain, redraw, state, update } from "./store.js";
 
 /** @typedef {import("./types.js").Job} Job */
@@ -121,12 +122,12 @@ export async function submit(order) {
 }
 
 /**
- * Cancel, pause, resume or run a job again.
- * @param {string} id @param {"cancel" | "pause" | "resume" | "again"} what
+ * Cancel, pause, resume, like or run a job again.
+ * @param {string} id @param {"cancel" | "pause" | "resume" | "again" | "favourite"} what
  * @returns {Promise<Job>}
  */
-export async function steer(id, what) {
-  const job = await ask(`/jobs/${id}/${what}`, { method: "POST" });
+export async function steer(id, what, method = "POST") {
+  const job = await ask(`/jobs/${id}/${what}`, { method });
   takeJob(job);
   redraw();
   return job;
@@ -169,9 +170,13 @@ export function findFace(/** @type {Job} */ job) {
 /** Return an input or a file of a job as an item. @param {Job} job */
 export function itemOf(job, /** @type {string} */ input, /** @type {number} */ number) {
   const found = job.inputs[input][number];
+  const samples = [...state.styles, ...state.photographs];
+  const sample = samples.find((each) => each.sha256 && each.sha256 === found.sha256);
+  if (sample) return asItem(sample);
   /** @type {import("./types.js").Source} */
-  const source = found.content ? { job: job.id, input, number } : { name: found.name };
-  return { name: found.name, source, thumbnail: found.thumbnail, content: found.content };
+  const source = found.content || found.files ? { job: job.id, input, number } : { name: found.name };
+  const name = found.files ? `${found.name}, ${found.files} files` : found.name;
+  return { name, source, thumbnail: found.thumbnail, content: found.content };
 }
 
 /** Do something with a job, and complain where it fails. @param {() => Promise<unknown>} act */

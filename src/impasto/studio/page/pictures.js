@@ -19,12 +19,14 @@ export function addItems(
   const all = most === 1 ? items.slice(-1) : [...known, ...items];
   draft.inputs[name] = most === null ? all : all.slice(0, most);
   if (name === "content") forgetMasks(draft);
+  else delete draft.files.labels;
   touch();
 }
 
 /** A mask belongs to the photograph that it was painted on. @param {Draft} draft */
 function forgetMasks(draft) {
   delete draft.files.mask;
+  delete draft.files.labels;
   for (const each of draft.inputs.style ?? []) each.mask = null;
 }
 
@@ -37,6 +39,7 @@ export function toggleStyle(/** @type {Draft} */ draft, /** @type {Item} */ item
   if (rest.length < known.length && !isOne) draft.inputs.style = rest;
   else draft.inputs.style = isOne ? [item] : [...fitting, item];
   if (item.model) draft.operation = "instant";
+  delete draft.files.labels; // they are of the style that was there
   touch();
 }
 

@@ -12,6 +12,7 @@
  * @property {string | null} thumbnail
  * @property {string | null} content
  * @property {string | null} [model] of a style that a network has learnt
+ * @property {string} [about] of a film: its size and length
  * @property {number} [weight] of a style among several
  * @property {Item | null} [mask] where a style is painted
  *
@@ -43,7 +44,7 @@
  * @property {"queued" | "running" | "paused" | "done" | "failed" | "cancelled"} state
  * @property {string} label
  * @property {Record<string, {name: string, content: string | null, thumbnail: string | null,
- *   files: number}[]>} inputs
+ *   files: number, sha256: string | null}[]>} inputs
  * @property {Record<string, any>} options
  * @property {string} format
  * @property {string | null} wish
@@ -58,6 +59,7 @@
  * @property {string | null} preview
  * @property {number} preview_step
  * @property {Result[]} results
+ * @property {boolean} favourite
  * @property {number} version
  *
  * @typedef {{name: string, kind: string, about: string, least: number, most: number | null,

@@ -43,6 +43,20 @@ export function strokeLine(mask, width, height, from, to, brush) {
 }
 
 /**
+ * Give a round place a label: the whole number is put there, with a hard edge.
+ * @param {Uint8ClampedArray} map @param {number} width @param {number} height
+ * @param {Place} at @param {number} size @param {number} label
+ */
+export function stampLabel(map, width, height, at, size, label) {
+  const radius = size / 2;
+  for (let y = Math.max(0, Math.floor(at.y - radius)); y < Math.min(height, at.y + radius); y++) {
+    for (let x = Math.max(0, Math.floor(at.x - radius)); x < Math.min(width, at.x + radius); x++) {
+      if (Math.hypot(x + 0.5 - at.x, y + 0.5 - at.y) < radius) map[y * width + x] = label;
+    }
+  }
+}
+
+/**
  * Fill what hangs together with a place and has nearly its colour.
  * @param {Uint8ClampedArray} mask @param {Uint8ClampedArray} pixels four bytes each
  * @param {number} width @param {number} height @param {Place} at

@@ -40,7 +40,8 @@ export function chart(steps, label) {
     .map((each) => `${x(each.number).toFixed(1)},${y(each.measured[name]).toFixed(1)}`)
     .join(" ");
   const marks = [low, (low + high) / 2, high].map((each) => 10 ** each);
-  const near = pointer.at === null ? steps[steps.length - 1] : findNear(steps, x, pointer.at);
+  const told = steps.filter((each) => names.some((name) => name in each.measured));
+  const near = pointer.at === null ? told[told.length - 1] : findNear(steps, x, pointer.at);
   const move = (/** @type {PointerEvent} */ event) => {
     const box = /** @type {Element} */ (event.currentTarget).getBoundingClientRect();
     pointer.at = ((event.clientX - box.left) / box.width) * WIDTH;

@@ -7,27 +7,19 @@ import { repeat } from "../vendor/lit-html/directives/repeat.js";
 import {
   ENDED, bareName, doing, findFace, loadJob, loadMore, nameJob, removeJob, steer,
 } from "../jobs.js";
-import { attempt, keep, recall, redraw, state } from "../store.js";
-import { sayTask, zoomButtons } from "./make.js";
+import { attempt, redraw, state } from "../store.js";
+import { sayTask } from "../tasks.js";
+import { zoomButtons } from "./make.js";
 
 /** @typedef {import("../types.js").Job} Job */
 
-/** @type {Set<string>} */
-const favourites = new Set(recall("favourites", []));
 /** @type {string[]} */
 let picked = [];
 const filter = { words: "", state: "", operation: "", favourites: false };
 
-/** @param {string} id */
-export function isFavourite(id) {
-  return favourites.has(id);
-}
-
-/** @param {string} id */
-export function toggleFavourite(id) {
-  if (!favourites.delete(id)) favourites.add(id);
-  keep("favourites", [...favourites]);
-  redraw();
+/** Mark a work as liked, or take that back. @param {Job} job */
+export function toggleFavourite(job) {
+  return steer(job.id, "favourite", job.favourite ? "DELETE" : "PUT");
 }
 
 /** @param {number} seconds since 1970 */
@@ -46,7 +38,7 @@ function findWorks() {
       return words.every((each) => text.includes(each))
         && (!filter.state || job.state === filter.state)
         && (!filter.operation || job.operation === filter.operation)
-        && (!filter.favourites || favourites.has(job.id));
+        && (!filter.favourites || job.favourite);
     })
     .sort((a, b) => b.created - a.created || (a.id < b.id ? 1 : -1));
 }
@@ -101,11 +93,11 @@ function card(/** @type {Job} */ job) {
         aria-label="Progress of ${name}" max=${job.progress.steps} value=${job.progress.number}>
         </progress>` : nothing}
       <b>${name}</b></a>
-    <p><span>${sayTask(job.operation)} · ${job.state === "done" ? sayTime(job.created) : job.state}</span></p>
+    <p><span>${sayTask(job.operation)} · ${job.state === "done" ? sayTime(job.created) : job.state === "queued" ? "waiting" : job.state}</span></p>
     <div class="actions">
-      <button type="button" class="quiet star" aria-pressed=${favourites.has(job.id)}
-        aria-label="Favourite: ${name}" @click=${() => toggleFavourite(job.id)}>
-        ${favourites.has(job.id) ? "★" : "☆"}</button>
+      <button type="button" class="quiet star" aria-pressed=${job.favourite}
+        aria-label="Favourite: ${name}" @click=${doing(() => toggleFavourite(job))}>
+        ${job.favourite ? "★" : "☆"}</button>
       ${canCompare ? html`<button type="button" class="quiet" aria-pressed=${picked.includes(job.id)}
         aria-label="Compare: ${name}" title="Compare with another" @click=${pick}>◫</button>` : nothing}
       ${ENDED.includes(job.state) ? html`

@@ -6,13 +6,16 @@ import { draftOf, loadSchema, replaceDraft } from "../drafts.js";
 import { ENDED, anew, bareName, doing, itemOf, loadHistory, loadJob, nameJob, steer } from "../jobs.js";
 import { chart } from "../parts/chart.js";
 import { attempt, complain, redraw, state } from "../store.js";
-import { confirmRemoval, isFavourite, sayTime, sayValue, toggleFavourite } from "./history.js";
-import { sayTask, zoomButtons } from "./make.js";
+import { confirmRemoval, sayTime, sayValue, toggleFavourite } from "./history.js";
+import { sayTask } from "../tasks.js";
+import { zoomButtons } from "./make.js";
+import { featuresView, hasMaps } from "./features.js";
 import { gallery, isFilm } from "./results.js";
 import "../parts/viewer.js";
 
 /** @typedef {import("../types.js").Job} Job */
 
+const FORMATS = [["png", "PNG"], ["jpg", "JPEG"], ["webp", "WebP"], ["tif", "TIFF"]];
 let mode = "second";
 /** @type {Set<string>} */
 const asked = new Set();
@@ -28,7 +31,7 @@ export function jobView(id) {
   if (!job) return html`<div class="page"><h1>This work</h1><p>There is none, or it was deleted.
     <a href="#/history">History</a></p></div>`;
   return html`<div class="workshop">
-    <section class="stage" aria-label="Picture">${picture(job)}${gallery(job)}</section>
+    <section class="stage" aria-label="Picture">${picture(job)}${hasMaps(job) ? featuresView(job) : gallery(job)}</section>
     <section class="panel" aria-label="Work">
       <header class="task"><h1>${nameJob(job)}</h1>
         <p>${sayTask(job.operation)} · ${sayTime(job.created)}</p></header>
@@ -165,6 +168,7 @@ function actions(/** @type {Job} */ job) {
     ${files.map((each) => html`<a class="button ${each === files[0] ? "primary" : ""}"
       href=${each.content} download>Download ${files.length === 1 ? "" : each.name}
       ${suffix(each.name).toUpperCase()} <small>${saySize(each.size)}</small></a>`)}
+    ${files.length === 1 && files[0].width ? formats(files[0]) : nothing}
     ${job.state === "running" || job.state === "queued" ? html`
       <button type="button" @click=${doing(() => steer(job.id, "pause"))}>Pause</button>
       <button type="button" class="danger" @click=${doing(() => steer(job.id, "cancel"))}>Cancel</button>`
@@ -176,16 +180,23 @@ function actions(/** @type {Job} */ job) {
     <button type="button" @click=${doing(() => changeSettings(job))}>Change the settings</button>
     ${isEnded ? html`<button type="button" @click=${doing(again)}>Run again</button>
       <button type="button" class="quiet danger" @click=${doing(remove)}>Delete</button>` : nothing}
-    <button type="button" class="quiet star" aria-pressed=${isFavourite(job.id)}
-      @click=${() => toggleFavourite(job.id)}>${isFavourite(job.id) ? "★" : "☆"} Favourite</button>
+    <button type="button" class="quiet star" aria-pressed=${job.favourite}
+      @click=${doing(() => toggleFavourite(job))}>${job.favourite ? "★" : "☆"} Favourite</button>
   </div>`;
+}
+
+/** The same picture in the other formats; each carries the recipe. */
+function formats(/** @type {import("../types.js").Result} */ made) {
+  const others = FORMATS.filter(([name]) => name !== suffix(made.name));
+  return html`<p class="formats"><span>or as</span>${others.map(([name, text]) => html`
+    <a href="${made.content}?to=${name}" download>${text}</a>`)}</p>`;
 }
 
 /** Prepare the same once more. @param {Job} job */
 async function changeSettings(job) {
   await loadSchema(job.operation);
   const inputs = Object.fromEntries(Object.entries(job.inputs).map(([name, values]) => [
-    name, values.flatMap((each, number) => (each.files ? [] : [itemOf(job, name, number)]))]));
+    name, values.map((_, number) => itemOf(job, name, number))]));
   replaceDraft(draftOf(job, inputs));
   const isPainter = ["paint", "instant"].includes(job.operation);
   location.hash = isPainter ? "#/" : `#/make/${job.operation}`;

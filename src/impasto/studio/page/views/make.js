@@ -9,8 +9,11 @@ import { field, optionForm, sayName } from "../form.js";
 import { anew, bareName, doing, submit } from "../jobs.js";
 import { addFiles, addItems, asItem, filesOf, toggleStyle, uploadFolder } from "../pictures.js";
 import { preview, showAgain, showDraft } from "../preview.js";
-import { attempt, recall, keep, redraw, state } from "../store.js";
+import { announce, attempt, recall, keep, redraw, state } from "../store.js";
+import { aboutTask, sayTask } from "../tasks.js";
+import { openLabels } from "../parts/labels.js";
 import { openMask } from "../parts/mask.js";
+import { openRegions } from "../parts/regions.js";
 import "../parts/viewer.js";
 
 /** @typedef {import("../types.js").Draft} Draft */
@@ -20,10 +23,11 @@ const METHODS = [
   ["instant", "In one pass", "seconds; what the preview shows"],
   ["paint", "Step by step", "minutes; finer, all recipes"],
 ];
-const SHOWN_ELSEWHERE = ["style_weight", "style_scale", "color", "size", "mask", "style_mask",
+const SHOWN_ELSEWHERE = ["style_weight", "style_scale", "color", "size", "mask", "style_mask", "labels",
   "blend", "style_blend", "model", "strength"];
 const SIZES = [256, 512, 1024, 2048];
 let mode = recall("mode", "divided");
+let isAdding = false; // the next style goes beside the one that is there
 /** @type {Draft | null} */
 let current = null;
 
@@ -47,11 +51,6 @@ export function makeView(name) {
     ${stage(draft)}
     ${panel(draft)}
   </div>`;
-}
-
-/** @param {string} name */
-export function sayTask(name) {
-  return sayName(name.replaceAll("-", "_"));
 }
 
 // --- the picture ---------------------------------------------------------------------------------
@@ -119,14 +118,10 @@ function empty(/** @type {Draft} */ draft, /** @type {Input[]} */ inputs) {
     <p>or paste one, or <label class="button">choose a file
       <input class="visually-hidden" type="file" accept="image/*" @change=${(/** @type {any} */ event) =>
         addFiles(draft, first.name, event.target.files)}></label></p>
+    <p>or take one of the samples below.</p>
     <p class="hint">A painting that Impasto made brings its settings along. Nothing leaves this
       computer.</p>
   </div>`;
-}
-
-/** @param {string} name */
-export function aboutTask(name) {
-  return state.operations[name]?.about ?? "";
 }
 
 // --- shelves of pictures -------------------------------------------------------------------------
@@ -143,7 +138,8 @@ function shelf(/** @type {Draft} */ draft, /** @type {Input} */ input) {
   const title = isStyle ? "Style" : input.name === "content" ? "Photograph" : sayName(input.name);
   const several = input.most !== 1;
   const press = (/** @type {any} */ item, /** @type {MouseEvent} */ event) => {
-    const add = event.shiftKey || event.ctrlKey || event.metaKey;
+    const add = event.shiftKey || event.ctrlKey || event.metaKey || isAdding;
+    isAdding = false;
     if (several && isStyle && input.name === "style") toggleStyle(draft, item, !add && chosen.length < 2);
     else if (keys.includes(keyOf(item))) {
       draft.inputs[input.name] = chosen.filter((each) => keyOf(each) !== keyOf(item));
@@ -151,10 +147,15 @@ function shelf(/** @type {Draft} */ draft, /** @type {Input} */ input) {
     } else addItems(draft, input.name, [item]);
   };
   return html`<section class="shelf" aria-labelledby="shelf-${input.name}">
-    <h2 id="shelf-${input.name}">${title}
-      ${input.least === 0 ? html`<small>optional</small>` : nothing}
-      ${several && isStyle && chosen.length === 1 && chosen[0].content
-        ? html`<small>hold Shift to add another</small>` : nothing}</h2>
+    <div class="shelf-head"><h2 id="shelf-${input.name}">${title}
+      ${input.least === 0 ? html`<small>optional</small>` : nothing}</h2>
+      ${several && isStyle && chosen.length === 1 && chosen[0].content ? html`
+        <button type="button" class="link" aria-pressed=${isAdding} title="Or hold Shift"
+          @click=${() => {
+            isAdding = !isAdding;
+            announce(isAdding ? "The next style is added to the first" : "");
+            redraw();
+          }}>${isAdding ? "now choose the other" : "add another"}</button>` : nothing}</div>
     <ul class="tiles">
       <li><label class="tile add" title="${input.about}">
         <span aria-hidden="true">+</span> Your own
@@ -186,9 +187,12 @@ function panel(/** @type {Draft} */ draft) {
   const main = isPainter ? SHOWN_ELSEWHERE : findFirst(properties);
   return html`<section class="panel" aria-label="Settings">
     ${isPainter ? painterOptions(draft, properties) : html`
-      <header class="task"><h2>${sayTask(operation)}</h2><p>${known.about}</p></header>
+      <header class="task"><h2>${sayTask(operation)}</h2><p>${aboutTask(operation)}</p></header>
       ${known.inputs.filter((each) => each.kind !== "picture").map((each) => otherInput(draft, each))}
-      <div class="fields">${main.map((each) => field(draft, each, properties[each]))}</div>`}
+      <div class="fields">${main.map((each) => field(draft, each, properties[each]))}</div>
+      ${"labels" in properties && draft.inputs.like?.length === 1
+        ? html`${labelRow(draft, draft.inputs.content?.[0], draft.inputs.like[0])}
+          ${regionRow(draft, draft.inputs.content?.[0], draft.inputs.like[0])}` : nothing}`}
     <details class="all" ?open=${!isPainter}><summary>All options</summary>
       ${known.options ? optionForm(draft, properties, main) : html`<p>Loading …</p>`}
     </details>
@@ -200,7 +204,8 @@ function panel(/** @type {Draft} */ draft) {
 function findFirst(/** @type {Record<string, any>} */ properties) {
   const names = Object.keys(properties);
   const group = names.length ? properties[names[names.length - 1]]["x-group"] : "";
-  const own = names.filter((each) => properties[each]["x-group"] === group).slice(0, 4);
+  const own = names.filter((each) =>
+    properties[each]["x-group"] === group && each !== "labels").slice(0, 4);
   return "size" in properties && !own.includes("size") ? [...own, "size"] : own;
 }
 
@@ -289,6 +294,7 @@ function masks(/** @type {Draft} */ draft) {
         delete draft.files.mask;
         touch();
       }}>Remove</button>` : nothing}</p>
+    ${draft.operation === "paint" && styles.length === 1 ? labelRow(draft, photo, styles[0]) : nothing}
     ${styles.length > 1 ? styles.map((each, number) => html`
       <div class="mask-row style-row">
         ${each.thumbnail ? html`<img src=${each.thumbnail} alt="">` : nothing}
@@ -305,6 +311,37 @@ function masks(/** @type {Draft} */ draft) {
           }}>×</button>` : nothing}
       </div>`) : nothing}
   </section>`;
+}
+
+/** Regions that are found, and paired by clicks. */
+function regionRow(
+  /** @type {Draft} */ draft,
+  /** @type {import("../types.js").Item | undefined} */ photo,
+  /** @type {import("../types.js").Item} */ like,
+) {
+  if (!photo?.content || draft.files.labels?.length) return nothing;
+  const count = (readOption(draft, "pair") ?? []).length;
+  return html`<p class="mask-row"><span>${count ? `${count} regions paired by hand`
+      : "regions found by themselves"}</span>
+    <button type="button" @click=${() => openRegions(draft, photo, like)}>Pair regions</button></p>`;
+}
+
+/** What of the photograph is painted, or relit, from what of the other picture. */
+function labelRow(
+  /** @type {Draft} */ draft,
+  /** @type {import("../types.js").Item | undefined} */ photo,
+  /** @type {import("../types.js").Item} */ other,
+) {
+  if (!photo?.content || !other.content) return nothing;
+  const isSet = Boolean(draft.files.labels?.length);
+  return html`<p class="mask-row"><span>${isSet ? "what is labelled alike, from one another"
+      : "from all of the other picture"}</span>
+    <button type="button" @click=${() => openLabels(draft, [photo, other])}>
+      ${isSet ? "Change the labels" : "Paint labels"}</button>
+    ${isSet ? html`<button type="button" class="quiet" @click=${() => {
+      delete draft.files.labels;
+      touch();
+    }}>Remove</button>` : nothing}</p>`;
 }
 
 /** An input that is no picture: a word, a model, a folder. */
@@ -341,7 +378,9 @@ function otherInput(/** @type {Draft} */ draft, /** @type {Input} */ input) {
             accept=${input.kind === "film" ? "video/*,image/gif" : nothing}
             aria-describedby="${id}-help" @change=${(/** @type {any} */ event) =>
               addFiles(draft, input.name, event.target.files)}>`}
-    ${input.kind === "name" ? nothing : items.map((each) => html`<p class="chip">${each.name}
+    ${input.kind === "name" ? nothing : items.map((each) => html`<p class="chip">
+      ${each.thumbnail ? html`<img src=${each.thumbnail} alt="">` : nothing}
+      <span>${each.name}${each.about ? html`<small>${each.about}</small>` : nothing}</span>
       <button type="button" aria-label="Remove ${each.name}"
         @click=${() => put(items.filter((one) => one !== each))}>×</button></p>`)}
     <p class="help" id="${id}-help">${input.about}</p></div>`;

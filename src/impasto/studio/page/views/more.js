@@ -3,12 +3,11 @@
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { state } from "../store.js";
 import { saySize } from "./job.js";
-import { sayTask } from "./make.js";
+import { aboutTask, sayTask } from "../tasks.js";
 
 /** Groups of what a reader may look for; an operation that is in none comes last. */
 const GROUPS = [
-  ["Films", ["animate", "film"]],
-  ["Photographs", ["relight"]],
+  ["Films and light", ["animate", "relight"]],
   ["See what a network sees", ["features", "invert", "invert-layers", "dream", "texture"]],
   ["Compare many settings", ["sweep", "study", "tune", "report"]],
   ["Teach and export networks", ["train", "export", "augment"]],
@@ -23,7 +22,7 @@ export function moreView() {
       const known = /** @type {string[]} */ (names).filter((each) => each in state.operations);
       return known.length ? html`<section><h2>${title}</h2><ul class="tasks">
         ${known.map((each) => html`<li><a href="#/make/${each}"><b>${sayTask(each)}</b>
-          <span>${state.operations[each].about}</span></a></li>`)}</ul></section>` : nothing;
+          <span>${aboutTask(each)}</span></a></li>`)}</ul></section>` : nothing;
     })}
     ${state.server ? html`<footer><p class="hint">Impasto ${state.server.version}.
       ${saySize(state.server.storage.used)} are kept, of ${saySize(state.server.storage.quota)} that
