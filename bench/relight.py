@@ -220,23 +220,36 @@ def measure_ramp(relight: Callable[[Tensor], Tensor]) -> float:
 
 
 def measure_line(pixels: Tensor, relight: Callable[[Tensor], Tensor]) -> float:
-    """Return by how many pixels a slanting line moves that is laid over a picture, at most.
+    """Return by how many pixels a slanting edge moves, at most; nan where hardly any is left.
 
-    Of each row, the middle of what changes within 3 pixels of the line is taken.
+    It is straight, between the mean colours of a picture's darker and brighter half. In each row,
+    its place is where a step between the levels at both sides would have the same mean; a straight
+    line is fitted to the places of all rows.
     """
     height, width = pixels.shape[2:]
+    bright = show_luma(pixels) > show_luma(pixels).median()
+    sides = [(pixels * half).sum((2, 3), keepdim=True) / half.sum() for half in (~bright, bright)]
     middle = width / 2 + 0.1 * (torch.arange(height) - height / 2)
     cover = (torch.arange(width) - middle[:, None] + 0.5).clamp(0, 1)[None, None]
-    lined = (0.25 + 0.5 * cover).expand(1, 3, -1, -1) * 0.9 + 0.1 * average(pixels, 31)
-    places = []
-    for each in (lined, relight(lined)):
-        change = show_luma(each).diff(dim=3)[0, 0]  # (H, W - 1)
-        near = (torch.arange(width - 1) + 0.5 - middle[:, None]).abs() < 3
-        change = change * near
-        # Where hardly a line is left there is none to move.
-        total = torch.where(change.sum(1).abs() > 0.05, change.sum(1), torch.nan)
-        places.append((change * torch.arange(width - 1)).sum(1) / total)
-    return float((places[1] - places[0]).abs()[8:-8].nan_to_num(0).max())
+    edge = torch.lerp(*sides, cover)
+    before, after = (place_line(show_luma(each)[0, 0], middle) for each in (edge, relight(edge)))
+    return float((after - before).abs().max())
+
+
+def place_line(luma: Tensor, middle: Tensor) -> Tensor:
+    """Return where an edge near ``middle`` (H,) lies in each row of luma (H, W), along a line."""
+    columns = middle.round().long()[:, None] + torch.arange(-6, 7)
+    profile = luma.gather(1, columns)  # (H, 13)
+    left, right = profile[:, :4].mean(1), profile[:, 9:].mean(1)
+    seen = (right - left).abs() > 0.05
+    share = (profile[:, 4:9] - right[:, None]) / (left - right)[:, None]  # of what lies left
+    place = columns[:, 4] + share.sum(1)
+    if seen.sum() < 0.5 * len(seen):
+        return torch.full_like(place, math.nan)
+    rows = torch.arange(len(place), dtype=torch.float64)
+    terms = torch.stack([torch.ones_like(rows), rows], 1)
+    line = torch.linalg.lstsq(terms[seen], place[seen].double()[:, None]).solution
+    return (terms @ line)[:, 0]
 
 
 # --- the truth ------------------------------------------------------------------------------------
@@ -272,9 +285,9 @@ def measure_truth(paths: Sequence[Path], options: RelightOptions, side: int, eve
             for name, value in measure_edges(photo, relit).items():
                 edges[name].append(value)
             edges["levels of a ramp lost"].append(measure_ramp(relighting.apply_whole))
+            edges["a line moved, pixels"].append(measure_line(photo, relighting.apply))
         itself = fit_relighting(Picture(photo), [Picture(photo)], options).relighting.apply(photo)
         edges["like itself, levels"].append(255 * float((itself - photo).abs().max()))
-        edges["a line moved, pixels"].append(measure_line(photo, relighting.apply))
         print(f"{path.name}: relight {tell(misses['relight'])}", flush=True)
     report_truth(misses)
     report_edges(edges)
@@ -302,7 +315,8 @@ def report_truth(misses: dict[str, dict[str, list[float]]]) -> None:
 
 def report_edges(edges: dict[str, list[float]]) -> None:
     print(f"\n{'':26}{'median':>10}{'worst':>10}{'of':>6}")
-    for name, found in edges.items():
+    for name, values in edges.items():
+        found = [value for value in values if not math.isnan(value)]
         worst = min(found) if name == "edge-SSIM" else max(found)
         print(f"{name:26}{statistics.median(found):10.3f}{worst:10.3f}{len(found):6}")
 
@@ -317,8 +331,9 @@ def look_at_pairs(
     rows, edges = [], defaultdict(list)
     for line in pairs.read_text().splitlines():
         photo, like = (read_small(next(folder.glob(f"{n}.*")), side) for n in line.split()[:2])
-        relighting = fit_relighting(Picture(photo), [Picture(like)], options).relighting
-        relit = relighting.apply(photo)
+        fit = fit_relighting(Picture(photo), [Picture(like)], options)
+        relighting = fit.relighting
+        relit = relighting.apply_with(photo, fit.guidance)
         for name, value in measure_edges(photo, relit).items():
             edges[name].append(value)
         edges["levels of a ramp lost"].append(measure_ramp(relighting.apply_whole))
@@ -344,7 +359,7 @@ def measure_speed(path: Path, options: RelightOptions) -> None:
         for _ in range(3):
             began = time.process_time()
             fit = fit_relighting(Picture(photo), [like], options)
-            fit.relighting.apply_with(photo, fit.masks)
+            fit.relighting.apply_with(photo, fit.guidance)
             middle = time.process_time()
             match_color(photo, like.pixels)
             seconds.append((middle - began, time.process_time() - middle))

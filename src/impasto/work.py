@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from impasto.cluster.places import HERE, Place
+from impasto.cluster.places import HERE, WorkPlace
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -134,7 +134,7 @@ class Request:
     options: Options
     output: Path | None = None  # where the work itself writes: a folder, a model
     checkpoint: Path | None = None  # the file that keeps the state of work that is broken off
-    place: Place = HERE  # where the work is done
+    place: WorkPlace = HERE  # where the work is done
     film: Path | None = None  # where a film of all pictures goes
 
     def one(self, name: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from cluster_tasks import MAKE, run_dask
 
 from impasto.cluster.crew import Crew, hire_crew
-from impasto.cluster.places import Place, parse_place
+from impasto.cluster.places import WorkPlace, parse_place
 from impasto.cluster.worker import WorkerSpec
 from impasto.errors import DeviceError, ImageError, ImpastoError
 
@@ -32,7 +32,7 @@ def findable():
 @pytest.fixture(
     scope="module", params=["local:2", "dask", pytest.param("ray", marks=pytest.mark.slow)]
 )
-def place(request, tmp_path_factory) -> Place:
+def place(request, tmp_path_factory) -> WorkPlace:
     if importlib.util.find_spec(NEEDED[request.param]) is None:
         pytest.skip(f"{NEEDED[request.param]} is not installed")
     if request.param == "dask":

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from impasto.cluster.dask_executor import check_address
-from impasto.cluster.places import HERE, Place, choose_place, parse_place
+from impasto.cluster.places import HERE, WorkPlace, check_address, choose_place, parse_place
 from impasto.cluster.ray_executor import check_token
 from impasto.errors import ClusterError, OptionError
 
 
 def test_what_is_understood():
-    assert parse_place("local:4") == Place("local", 4)
-    assert parse_place("ray") == Place("ray")
-    assert parse_place("ray:10.0.0.1:6379") == Place("ray", address="10.0.0.1:6379")
-    assert parse_place("dask:tls://a:8786") == Place("dask", address="tls://a:8786")
+    assert parse_place("local:4") == WorkPlace("local", 4)
+    assert parse_place("ray") == WorkPlace("ray")
+    assert parse_place("ray:10.0.0.1:6379") == WorkPlace("ray", address="10.0.0.1:6379")
+    assert parse_place("dask:tls://a:8786") == WorkPlace("dask", address="tls://a:8786")
     assert parse_place("local").count >= 1
     assert parse_place("local:1").is_here
-    assert choose_place(None, 3) == Place(count=3)
+    assert choose_place(None, 3) == WorkPlace(count=3)
     assert choose_place(None) == HERE
     assert not parse_place("ray").is_here
 
@@ -47,7 +46,7 @@ def test_two_words_for_one_thing_are_refused():
 
 @pytest.mark.parametrize("address", ["tls://10.0.0.1:8786", "tcp://127.0.0.1:1", "tcp://[::1]:1"])
 def test_schedulers_by_tls_or_on_this_machine(address):
-    check_address(address)
+    assert check_address(address) == address
 
 
 @pytest.mark.parametrize("address", ["tcp://10.0.0.1:8786", "tcp://head:8786", "ws://127.0.0.1:1"])
@@ -60,3 +59,5 @@ def test_a_ray_cluster_without_a_token_is_refused(monkeypatch):
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     with pytest.raises(ClusterError, match="start it with RAY_AUTH_MODE=token"):
         check_token("10.0.0.1:6379")
+    with pytest.raises(ClusterError, match="start it with RAY_AUTH_MODE=token"):
+        choose_place("ray:10.0.0.1:6379")

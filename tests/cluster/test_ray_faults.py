@@ -15,7 +15,7 @@ from conftest import draw_picture
 from PIL import Image
 from served import find_port
 
-from impasto.cluster.places import Place, parse_place
+from impasto.cluster.places import WorkPlace, parse_place
 from impasto.errors import ClusterError
 from impasto.jobs.batch import PaintingTask, plan_batch, run_batch
 from impasto.painting.options import PaintOptions
@@ -36,7 +36,7 @@ class RayNodes:
         self.nodes: list[subprocess.Popen[bytes]] = []
 
     @property
-    def place(self) -> Place:
+    def place(self) -> WorkPlace:
         return parse_place(f"ray:127.0.0.1:{self.port}")
 
     def start(self) -> None:

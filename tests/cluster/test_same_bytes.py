@@ -13,7 +13,7 @@ from conftest import draw_picture
 from film_clips import draw_pan, write_clip
 from PIL import Image
 
-from impasto.cluster.places import Place, parse_place
+from impasto.cluster.places import WorkPlace, parse_place
 from impasto.datasets.augmentation import augment
 from impasto.jobs.batch import plan_batch, run_batch
 from impasto.lab.sweep import sweep
@@ -78,7 +78,7 @@ def test_paintings_with_a_mask(photos, picture, tmp_path, on):
     def paint_all(out: Path, on: str | None) -> None:
         out.mkdir()
         tasks = plan_batch([str(photos / "k")], [str(picture)], out, "every", ".png")
-        place = parse_place(on) if on else Place()
+        place = parse_place(on) if on else WorkPlace()
         assert [o.error for o in run_batch(tasks, options, place=place)] == [None] * 3
 
     compare(paint_all, tmp_path, on)

@@ -16,7 +16,7 @@ import pytest
 from conftest import draw_picture
 from PIL import Image
 
-from impasto.cluster.places import Place
+from impasto.cluster.places import WorkPlace
 from impasto.datasets import augmentation
 from impasto.datasets.augmentation import MANIFEST_COLUMNS, Augmentation, augment
 from impasto.datasets.disturbances import NOISES
@@ -341,7 +341,7 @@ def test_whoever_stops_it_need_not_wait_for_a_chunk(jobs, tmp_path, styles):
         put(tmp_path / "set" / "k" / f"{i}.png", i, (256, 256))
     out = tmp_path / "out"
     options = AugmentOptions.read({"styliser": "color" if jobs == 1 else "statistics"})
-    work = Augmentation(tmp_path / "set", out, styles, options, place=Place(count=jobs))
+    work = Augmentation(tmp_path / "set", out, styles, options, place=WorkPlace(count=jobs))
     steps = []
     assert not watch(work, steps.append, is_stopped=lambda: len(steps) > 1)
     began = time.monotonic()
@@ -414,7 +414,7 @@ def test_it_is_made_of_a_request(few, styles, tmp_path):
     inputs = {"source": (str(few),), "styles": (str(styles),)}
     options = AugmentOptions.read(QUICK)
     work = Augmentation.from_request(
-        Request(inputs, options, output=tmp_path / "out", place=Place(count=3))
+        Request(inputs, options, output=tmp_path / "out", place=WorkPlace(count=3))
     )
     assert work.place.count == 3
     assert [path.name for path in work.styles] == [f"style {i}.png" for i in range(3)]

@@ -35,18 +35,43 @@ def test_coding_is_undone():
 
 
 def test_along_axes_a_map_is_a_ratio_of_deviations():
+    """In levels: at coded 0, where pixels are 0.5, codes grow by 0.9 / 0.25 = 3.6 a level."""
+    variances = [value * 3.6**2 for value in (0.04, 0.04, 0.16)]
+    found = find_map(gaussian(0, *variances), gaussian(0, *reversed(variances)))
+    noise = (4 / 255) ** 2
+    half = ((0.04 + noise) / (0.16 + noise)) ** 0.5
+    # Spread no more than 1 + 2 * 0.04 / (0.04 + (12 / 255)^2) = 2.895, which is not reached.
+    assert torch.allclose(
+        found.linear.diagonal(), torch.tensor([1 / half, 1, half], dtype=torch.float64)
+    )
+
+
+def test_a_map_ends_at_the_other_mean():
     found = find_map(gaussian(0.5, 1, 1, 4), gaussian(1.5, 4, 1, 1))
-    ridge = 0.004
-    expected = [((4 + ridge) / (1 + ridge)) ** 0.5, 1, ((1 + ridge) / (4 + ridge)) ** 0.5]
-    assert torch.allclose(found.linear.diagonal(), torch.tensor(expected, dtype=torch.float64))
     moved = found.linear @ torch.full((3,), 0.5, dtype=torch.float64) + found.offset
     assert torch.allclose(moved, torch.full((3,), 1.5, dtype=torch.float64))
 
 
-def test_noise_is_not_enlarged_without_bound():
-    found = find_map(gaussian(0, 0, 0, 0), gaussian(1, 9, 9, 9))
-    assert torch.allclose(found.linear, 3 * torch.eye(3, dtype=torch.float64))
-    assert torch.allclose(found.offset, torch.ones(3, dtype=torch.float64))
+def test_the_same_spread_in_levels_stays_so_at_another_level():
+    """From dark to bright: codes are scaled by the slopes, and levels not at all."""
+    dark, bright = torch.tensor(-2.0), torch.tensor(0.4)
+    slopes = [float(0.9 / (torch.sigmoid(x) * (1 - torch.sigmoid(x)))) for x in (dark, bright)]
+    ours, theirs = (
+        gaussian(float(mean), *(3 * [(0.02 * slope) ** 2]))
+        for mean, slope in zip((dark, bright), slopes, strict=True)
+    )
+    found = find_map(ours, theirs).linear.diagonal()
+    assert found.tolist() == pytest.approx(3 * [slopes[1] / slopes[0]], rel=1e-5)
+
+
+def test_noise_is_not_enlarged():
+    eye = torch.eye(3, dtype=torch.float64)
+    even = find_map(gaussian(0, 0, 0, 0), gaussian(0, 9, 9, 9))
+    assert torch.allclose(even.linear, eye)
+    # A deviation of 12 levels may become twice that, if it is much more in the other picture.
+    variance = (3.6 * 12 / 255) ** 2
+    some = find_map(gaussian(0, *3 * [variance]), gaussian(0, 9, 9, 9))
+    assert torch.allclose(some.linear, 2 * eye)
 
 
 def test_pictures_take_mean_and_covariance():
@@ -76,6 +101,22 @@ def test_maps_are_averaged_and_laid_on_by_masks():
     masks = torch.tensor([[[[1.0, 0.5]], [[0.0, 0.5]]]])  # all of the first; half of each
     mapped = encode_colors(RegionMaps.of([up, down]).apply(pixels, masks))
     assert mapped[0, 0, 0].tolist() == pytest.approx([1, 0], abs=1e-5)
+
+
+def test_the_gain_of_maps_is_what_a_small_difference_becomes():
+    generator = torch.Generator().manual_seed(0)
+    linear = torch.eye(3) + 0.3 * torch.rand(2, 3, 3, generator=generator)
+    maps = RegionMaps(linear, torch.tensor([[0.3, -0.5, 0.1], [-1.0, 0.2, 0.0]]))
+    pixels = 0.2 + 0.6 * torch.rand(1, 3, 2, 2, generator=generator)
+    masks = torch.rand(1, 1, 2, 2, generator=generator)
+    masks = torch.cat([masks, 1 - masks], 1)
+    squares = torch.zeros(1, 1, 2, 2)
+    for channel in range(3):
+        step = torch.zeros(1, 3, 1, 1)
+        step[:, channel] = 1e-3
+        change = maps.apply(pixels + step, masks) - maps.apply(pixels - step, masks)
+        squares += (change / 2e-3).square().sum(1, keepdim=True)
+    assert torch.allclose(maps.measure_gain(pixels, masks), (squares / 3).sqrt(), rtol=1e-2)
 
 
 def test_what_lies_beyond_black_and_white_is_drawn_in():

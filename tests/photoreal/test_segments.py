@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from impasto.networks.weights import load_backbone
-from impasto.photoreal.segments import cluster_points, find_regions, look_at_picture
+from impasto.photoreal.segments import (
+    SeenCells,
+    cluster_points,
+    find_regions,
+    level_features,
+    look_at_picture,
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +52,30 @@ def test_what_weighs_nothing_does_not_count(network, draw_scene):
     weights[..., :48] = 0  # more than is painted over: the network sees beyond it
     model, _ = find_regions(network, painted, [like], 3, [weights, None])
     assert len(model.centers) <= 3
+
+
+def test_features_are_averaged_over_cells_of_one_colour():
+    """What is seen near an edge gives way to what is seen beyond it; the edge itself stays."""
+    color = torch.zeros(3, 12, 16)
+    color[0, :, 8:] = 60
+    features = torch.zeros(1, 12, 16)
+    features[:, :, 8:] = 1
+    features[:, :, 7] = 5  # beside the edge the network sees something else
+    look = SeenCells(features.flatten(1), torch.zeros(1, 192), color.flatten(1), (12, 16))
+    level = level_features(features.flatten(1), look).view(12, 16)
+    assert torch.allclose(level[:, 8:], torch.ones(12, 8))
+    assert float(level[:, 7].max()) < 2.5
+    even = torch.full((1, 192), 3.0)
+    assert torch.allclose(level_features(even, look), even)
+
+
+def test_frames_of_a_scene_are_averaged_one_by_one():
+    generator = torch.Generator().manual_seed(0)
+    features, color = torch.rand(2, 5, 60, generator=generator), torch.zeros(3, 60)
+    place = torch.zeros(1, 60)
+    apart = [level_features(each, SeenCells(each, place, color, (6, 10))) for each in features]
+    both = SeenCells(torch.cat([*features], 1), place, torch.zeros(3, 120), (12, 10), frames=2)
+    assert torch.equal(level_features(both.features, both), torch.cat(apart, 1))
 
 
 def test_points_in_heaps_are_clustered_by_heap():

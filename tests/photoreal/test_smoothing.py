@@ -8,7 +8,7 @@ from conftest import draw_picture
 from torch.nn import functional
 
 from impasto.images.reading import read_image
-from impasto.photoreal.smoothing import average_box, enlarge_rows, guide_masks
+from impasto.photoreal.smoothing import average_box, enlarge_rows, even_out, guide_masks
 
 
 def draw(width: int, height: int, seed: int = 0) -> torch.Tensor:
@@ -66,3 +66,27 @@ def test_enlarging_is_bilinear(size):
     if min(size) >= 9:
         assert torch.allclose(enlarge_rows(small, slice(0, size[0]), size), expected, atol=1e-6)
     assert enlarge_rows(small, slice(2, 4), size).shape == (2, 3, 2, size[1])
+
+
+def test_even_areas_are_smoothed_and_edges_stay():
+    generator = torch.Generator().manual_seed(0)
+    step = torch.full((1, 3, 40, 60), 0.2)
+    step[..., 30:] = 0.8
+    noise = 0.01 * torch.randn(step.shape, generator=generator)
+    half = torch.full((1, 1, 40, 60), 0.5)
+    level = even_out(step + noise, half, 2, 0.1).enlarge(step + noise, slice(0, 40), (40, 60))
+    left = (level - step)[..., 5:25]  # of independent noise: half, and half of a mean of 25
+    assert float(left.std()) == pytest.approx(0.01 * 0.51, rel=0.15)
+    assert float((level - step)[..., 28:32].abs().mean()) < 0.02
+    all_of_it = even_out(step + noise, torch.ones(1, 1, 40, 60), 2, 0.1)
+    assert torch.allclose(all_of_it.enlarge(step + noise, slice(0, 40), (40, 60)), step + noise)
+
+
+def test_smoothing_strip_by_strip_has_no_seams():
+    photo = torch.rand(1, 3, 60, 80, generator=torch.Generator().manual_seed(1))
+    small = even_out(photo[..., ::2, ::2], torch.full((1, 1, 30, 40), 0.3), 2, 0.1)
+    whole = small.enlarge(photo, slice(0, 60), (60, 80))
+    strips = [
+        small.enlarge(photo[:, :, rows], rows, (60, 80)) for rows in (slice(0, 23), slice(23, 60))
+    ]
+    assert torch.allclose(torch.cat(strips, 2), whole, atol=1e-6)

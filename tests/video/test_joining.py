@@ -136,3 +136,52 @@ def test_times_that_repeat_or_go_back_are_mended():
     assert [track.order(packet).dts for packet in packets] == [0, 10, 11, 12, 20]
     assert [packet.pts for packet in packets] == [0, 10, 11, 12, 20]
     assert track.mended == 2
+
+
+# --- subtitles ------------------------------------------------------------------------------------
+
+LINES = (
+    "1\n00:00:00,040 --> 00:00:00,120\nA first line\n\n2\n00:00:00,160 --> 00:00:00,280\nA second\n"
+)
+
+
+def write_titled(path: Path) -> Path:
+    """Write a film whose subtitles are those lines."""
+    titles = path.with_suffix(".srt")
+    titles.write_text(LINES)
+    with av.open(str(titles)) as said, av.open(str(path), "w") as out:
+        video = out.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = *SIZE, "yuv420p"
+        source = said.streams.subtitles[0]
+        own = out.add_stream_from_template(source)
+        for pixels in draw_pan(8):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        out.mux(video.encode())
+        for packet in said.demux(source):
+            if packet.dts is not None:
+                packet.stream = own
+                out.mux(packet)
+    return path
+
+
+def read_titles(path: Path) -> list[tuple[float, bytes]]:
+    with av.open(str(path)) as container:
+        stream = container.streams.subtitles[0]
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        return [(round(float(p.pts * p.time_base), 3), bytes(p)) for p in packets]
+
+
+def test_subtitles_are_copied_with_their_times(tmp_path):
+    film = write_titled(tmp_path / "film.mkv")
+    assert [text for _, text in read_titles(film)] == [b"A first line", b"A second"]
+    notes = join(film, tmp_path / "out.mkv", draw_pan(8))
+    assert read_titles(tmp_path / "out.mkv") == read_titles(film)
+    assert notes == []
+
+
+def test_subtitles_that_a_container_cannot_take_are_left_out_and_said(tmp_path):
+    film = write_titled(tmp_path / "film.mkv")
+    notes = join(film, tmp_path / "out.mp4", draw_pan(8))
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert not container.streams.subtitles
+    assert any("subtitles" in note for note in notes)

@@ -156,7 +156,7 @@ def test_a_point_keeps_its_colour_as_it_moves(dusk, tmp_path):
     moved = np.abs(relit[1:, :, :-STEP] - relit[:-1, :, STEP:])
     inside = moved[:, 4:-4, 8:-8]
     assert inside.mean() < 0.3
-    assert np.quantile(inside, 0.999) <= 1.5
+    assert np.quantile(inside, 0.999) < 3
     assert np.abs(relit - np.stack(draw_travel(14))).mean() > 15  # it is relit
 
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from impasto.cli.console import choose_tell
-from impasto.cluster.places import Place, choose_place
+from impasto.cluster.places import WorkPlace, choose_place
 from impasto.errors import OptionError
 from impasto.jobs.batch import Pairs
 from impasto.options import Options
@@ -87,7 +87,7 @@ class PlaceFlags(Options):
     on: str | None = OnField
 
     @property
-    def place(self) -> Place:
+    def place(self) -> WorkPlace:
         """Return where the work is done."""
         return choose_place(self.on, self.jobs)
 
@@ -114,7 +114,7 @@ class BatchFlags(Options):
     )
 
     @property
-    def place(self) -> Place:
+    def place(self) -> WorkPlace:
         """Return where they are painted."""
         return choose_place(self.on, self.jobs)
 

@@ -17,7 +17,7 @@ from impasto.cli.flags import BatchFlags, Extras, Habits, OutputFlag, StyleFlag
 from impasto.cli.outputs import list_read
 from impasto.cli.recipe_inputs import apply_recipe, name_inputs
 from impasto.cli.running import Notes, make_picture
-from impasto.cluster.places import Place
+from impasto.cluster.places import WorkPlace
 from impasto.errors import MissingFileError, OptionError
 from impasto.images.folders import is_many
 from impasto.jobs.batch import PaintingOutcome, PaintingTask, plan_batch, run_batch
@@ -128,7 +128,7 @@ class PaintingBatch:
         return OptionError.exit_code if failed else 0
 
     def run(
-        self, tasks: Sequence[PaintingTask], place: Place, failed: list[PaintingOutcome]
+        self, tasks: Sequence[PaintingTask], place: WorkPlace, failed: list[PaintingOutcome]
     ) -> tuple[int, bool]:
         """Paint until the end or Ctrl-C; return how many are done, and whether it was the end."""
         done = 0

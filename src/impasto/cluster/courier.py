@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import finalize
 
 from impasto.cluster.executors import JobExecutor, TalkingTask, TaskFuture, Tell
-from impasto.cluster.places import Place
+from impasto.cluster.places import WorkPlace
 from impasto.errors import ClusterError, ImpastoError, LostProcessError
 from impasto.system.processes import TalkingProcess
 
@@ -47,7 +47,7 @@ class Backend(Protocol):
 
     lost: tuple[type[Exception], ...]  # what says that a worker was lost
 
-    def begin(self, place: Place, needs: Any) -> ClusterFacts:
+    def begin(self, place: WorkPlace, needs: Any) -> ClusterFacts:
         """Start or join the cluster."""
 
     def put(self, content: bytes) -> Any:
@@ -82,7 +82,7 @@ class RemoteExecutor(JobExecutor):
 
     is_remote = True
 
-    def __init__(self, place: Place, needs: Any = None) -> None:
+    def __init__(self, place: WorkPlace, needs: Any = None) -> None:
         self.kind = place.kind
         self._numbers = itertools.count()
         self._futures: dict[int, TaskFuture] = {}
@@ -214,7 +214,7 @@ def run_call(call: bytes, *contents: Any) -> bytes:
     return pickle.dumps(answer)
 
 
-def serve_cluster(pipe: Connection, place: Place, needs: Any) -> None:
+def serve_cluster(pipe: Connection, place: WorkPlace, needs: Any) -> None:
     """Hold the connection to a cluster: the life of the courier."""
     silence_output()
     try:

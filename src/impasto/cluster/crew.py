@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from impasto.cluster.executors import JobExecutor, ProcessExecutor
-from impasto.cluster.places import Place
+from impasto.cluster.places import WorkPlace
 from impasto.cluster.worker import (
     SentFile,
     TaskReport,
@@ -54,7 +54,7 @@ def give_up_work(_: Any, how: str) -> NoReturn:
 
 
 @contextmanager
-def hire_crew(place: Place, most: int, needs: TaskNeeds | None = None) -> Iterator[Crew]:
+def hire_crew(place: WorkPlace, most: int, needs: TaskNeeds | None = None) -> Iterator[Crew]:
     """Yield who does up to ``most`` tasks at a time at that place; afterwards all is ended."""
     if place.kind == "local":
         count = max(1, min(place.count, most))

@@ -5,14 +5,12 @@ A scheduler runs any code that reaches it. So it is reached by TLS, or on this m
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
-from urllib.parse import urlsplit
 
 from impasto.cluster.courier import ClusterFacts, run_call
-from impasto.cluster.places import Place
+from impasto.cluster.places import WorkPlace, check_address
 from impasto.errors import ClusterError
 from impasto.system.optional import require
 
@@ -22,10 +20,9 @@ _CONNECTING = "20s"
 class DaskBackend:
     """A Dask cluster."""
 
-    def begin(self, place: Place, needs: Any) -> ClusterFacts:  # noqa: ARG002
+    def begin(self, place: WorkPlace, needs: Any) -> ClusterFacts:  # noqa: ARG002
         """Join the cluster."""
-        address = place.address if "://" in place.address else f"tcp://{place.address}"
-        check_address(address)
+        address = check_address(place.address)
         distributed = require("distributed", "a Dask cluster needs distributed", extra="dask")
         self.lost = (distributed.KilledWorker, distributed.CancelledError)
         try:
@@ -73,20 +70,3 @@ class DaskBackend:
     def end(self) -> None:
         """Leave the cluster."""
         self.client.close(timeout=3)
-
-
-def check_address(address: str) -> None:
-    """Refuse a scheduler that is reached over a network without TLS."""
-    parts = urlsplit(address)
-    if parts.scheme == "tls":
-        return
-    host = parts.hostname or ""
-    try:
-        is_near = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_near = False
-    if parts.scheme != "tcp" or not is_near:
-        raise ClusterError(
-            f"{address!r} is no address of a Dask scheduler to be trusted: whoever reaches it "
-            "runs any code there; give tls://HOST:PORT, or tcp:// on this machine (docs/cluster.md)"
-        )

@@ -16,7 +16,7 @@ from typing import Any
 
 from impasto.cluster.courier import ClusterFacts, run_call
 from impasto.cluster.crew import TaskNeeds
-from impasto.cluster.places import Place
+from impasto.cluster.places import WorkPlace, check_token_mode
 from impasto.errors import ClusterError
 from impasto.system.optional import require
 
@@ -33,7 +33,7 @@ _PROBE = (
 class RayBackend:
     """A Ray cluster."""
 
-    def begin(self, place: Place, needs: TaskNeeds) -> ClusterFacts:
+    def begin(self, place: WorkPlace, needs: TaskNeeds) -> ClusterFacts:
         """Start or join the cluster."""
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", _PATIENCE)
@@ -58,7 +58,7 @@ class RayBackend:
         self.run = self.ray.remote(**wanted)(run_call)
         return ClusterFacts(self.count_slots(), max(1, cores), self._describe(place))
 
-    def _begin(self, place: Place) -> None:
+    def _begin(self, place: WorkPlace) -> None:
         quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
         try:
             if place.address:
@@ -72,7 +72,7 @@ class RayBackend:
             at = f" at {place.address!r}" if place.address else ""
             raise ClusterError(f"no Ray cluster{at}: {first}") from None
 
-    def _describe(self, place: Place) -> tuple[str, ...]:
+    def _describe(self, place: WorkPlace) -> tuple[str, ...]:
         if place.address:
             return ()
         address = self.ray.get_runtime_context().gcs_address
@@ -109,11 +109,7 @@ class RayBackend:
 
 def check_token(address: str) -> None:
     """Refuse a cluster that would run anyone's code."""
-    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
-        raise ClusterError(
-            f"the Ray cluster at {address!r} is to ask for a token, or it runs anyone's code; "
-            "start it with RAY_AUTH_MODE=token, and set it here too (docs/cluster.md)"
-        )
+    check_token_mode(address)
     if address == "auto":
         return
     require("ray", "a Ray cluster needs ray", extra="ray")

@@ -128,10 +128,10 @@ def _make_worker(packed: bytes, find: Find) -> DoTask:
             f"{socket.gethostname()} has impasto {version('impasto')}, and the work is of {asked}; "
             "install the same on all machines"
         )
-    return find_maker(spec)(spec.given, find)
+    return _find_maker(spec)(spec.given, find)
 
 
-def find_maker(spec: WorkerSpec) -> Callable[[Any, Find], DoTask]:
+def _find_maker(spec: WorkerSpec) -> Callable[[Any, Find], DoTask]:
     """Import the function that a description names."""
     module, _, name = spec.make.partition(":")
     made: Callable[[Any, Find], DoTask] = getattr(import_module(module), name)

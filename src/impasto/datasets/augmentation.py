@@ -25,7 +25,7 @@ from typing import Any, Self
 import torch
 
 from impasto.cluster.crew import hire_crew
-from impasto.cluster.places import HERE, Place, choose_place
+from impasto.cluster.places import HERE, WorkPlace, choose_place
 from impasto.cluster.worker import WorkerSpec
 from impasto.datasets.batch_stylisers import STYLISERS
 from impasto.datasets.copy_plan import Chunk, Copy, plan_chunks
@@ -103,7 +103,7 @@ class Augmentation:
         styles: _Styles = (),
         options: AugmentOptions | None = None,
         *,
-        place: Place = HERE,
+        place: WorkPlace = HERE,
     ) -> None:
         self.options = options or AugmentOptions()
         self.out, self.place = Path(out), place
@@ -239,15 +239,12 @@ class Augmentation:
     def _keep(self, made: Made) -> None:
         """Write what was made; a picture that fails leaves no files."""
         for picture, name, content in made.files:
-            self._put(picture, self.out / name, content)
+            source = self.pictures.folder / picture
+            self._put(picture, self.out / name, source.read_bytes() if content is None else content)
         self.tally.failed |= made.failed
         if not made.is_last:
             return
         for entry, copies in self.chunks[made.number].pictures:
-            for copy in copies:
-                if copy.number == 0 and entry.path not in self.tally.failed:
-                    path = self.pictures.folder / entry.path
-                    self._put(entry.path, self.out / copy.path, path.read_bytes())
             for copy in copies if entry.path in self.tally.failed else ():
                 with suppress(OSError):  # it is not there, or has no name to be there by
                     (self.out / copy.path).unlink()

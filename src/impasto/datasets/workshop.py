@@ -33,7 +33,8 @@ class Made:
     number: int
     failed: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    files: list[tuple[str, str, bytes]] = field(default_factory=list)  # picture, copy, content
+    # (picture, copy, content); without content, the picture as it is
+    files: list[tuple[str, str, bytes | None]] = field(default_factory=list)
     is_last: bool = False
 
 
@@ -50,6 +51,7 @@ class Held:
     copy: Copy
     pixels: Tensor
     alpha: Tensor | None
+    original: str | None = None  # where the picture as it is goes, with the first of its copies
 
 
 class Workshop:
@@ -96,9 +98,11 @@ class Workshop:
         picture = read_image(path, max_megapixels=self.options.max_megapixels)
         made.notes.extend(picture.notes)
         pixels = fill_transparent(picture.pixels, picture.alpha)
+        original = next((copy.path for copy in copies if copy.number == 0), None)
         for copy in copies:
             if copy.number != 0:
-                yield Held(entry, copy, pixels, picture.alpha)
+                yield Held(entry, copy, pixels, picture.alpha, original)
+                original = None
 
     def _finish(self, held: Sequence[Held], made: Made) -> Iterator[Made]:
         """Paint, disturb and encode copies, those of one size together."""
@@ -130,6 +134,8 @@ class Workshop:
             except ImpastoError as problem:
                 made.failed[each.entry.path] = describe_reason(problem)
             else:
+                if each.original is not None:
+                    made.files.append((each.entry.path, each.original, None))
                 made.files.append((each.entry.path, copy.path, content))
                 made.notes.extend(notes)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from impasto.cluster.crew import TaskNeeds, hire_crew
-from impasto.cluster.places import HERE, Place
+from impasto.cluster.places import HERE, WorkPlace
 from impasto.cluster.worker import DoTask, Find, TaskShare, WorkerSpec, find_in
 from impasto.errors import ImpastoError, MissingFileError, OptionError
 from impasto.images.folders import find_pictures, is_many
@@ -151,7 +151,7 @@ def run_batch(
     options: DeviceOptions,
     *,
     operation: str = DEFAULT_OPERATION,
-    place: Place = HERE,
+    place: WorkPlace = HERE,
     metadata: bool = True,
     tell: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> Generator[PaintingOutcome, None, None]:
@@ -163,7 +163,7 @@ def run_batch(
         order = BatchOrder(operation, options, metadata, TaskShare())
         paint = make_runner(order)
         for task in tasks:
-            yield keep_painting(paint(task, find_in({})))
+            yield write_painting(paint(task, find_in({})))
         return
     with hire_crew(place, len(tasks), count_needs(tasks, options, operation)) as crew:
         tell(crew.notes)
@@ -172,7 +172,7 @@ def run_batch(
         reports = crew.share_out(spec, tasks, list_files=list_task_files, lose=lose_task)
         for _, report in reports:
             if report is not None:
-                outcome = keep_painting(report.outcome)
+                outcome = write_painting(report.outcome)
                 yield replace(outcome, pace=crew.describe())
         tell(crew.notes)
 
@@ -198,7 +198,7 @@ def name_request(task: PaintingTask, options: DeviceOptions, find: Find = str) -
     return Request({"content": (find(str(task.content)),), "style": styles}, options)
 
 
-def keep_painting(outcome: PaintingOutcome) -> PaintingOutcome:
+def write_painting(outcome: PaintingOutcome) -> PaintingOutcome:
     """Write what was painted; what goes wrong with that is said in the outcome."""
     if outcome.content is None:
         return outcome

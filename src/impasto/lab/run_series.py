@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from PIL import Image
 
 from impasto.cluster.crew import Crew, TaskNeeds, hire_crew
-from impasto.cluster.places import HERE, Place
+from impasto.cluster.places import HERE, WorkPlace
 from impasto.cluster.worker import WorkerSpec
 from impasto.errors import OptionError
 from impasto.figures.contact_sheet import save_sheet
@@ -108,7 +108,7 @@ class PaintedSeries(RunSeries):
         what: Mapping[str, Any],
         told: dict[str, Any],
         tried: Sequence[PaintOptions],
-        place: Place = HERE,
+        place: WorkPlace = HERE,
     ) -> None:
         """Take up or make the folder.
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from PIL import Image
 
-from impasto.cluster.places import HERE, Place, choose_place
+from impasto.cluster.places import HERE, WorkPlace, choose_place
 from impasto.errors import OptionError, suggest
 from impasto.figures.contact_sheet import draw_sheet
 from impasto.figures.plots import plot_losses, plot_progress, plot_times
@@ -99,7 +99,7 @@ class Study(Sweep):
         folder: str | Path,
         *,
         film: str | Path | None = None,
-        place: Place = HERE,
+        place: WorkPlace = HERE,
     ) -> None:
         plan = plan_study(subject, options)
         super().__init__(content, style, plan.options, folder, film=film, plan=plan, place=place)

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from PIL import Image
 
-from impasto.cluster.places import HERE, Place, choose_place
+from impasto.cluster.places import HERE, WorkPlace, choose_place
 from impasto.errors import OptionError
 from impasto.figures.contact_sheet import arrange, draw_sheet, fit_tile
 from impasto.figures.plots import plot_curves
@@ -95,7 +95,7 @@ class Sweep(PaintedSeries):
         *,
         film: str | Path | None = None,
         plan: SweepPlan | None = None,
-        place: Place = HERE,
+        place: WorkPlace = HERE,
     ) -> None:
         if not place.is_here and options.chain:
             raise OptionError("chain paints one picture after the other; leave out --jobs and --on")

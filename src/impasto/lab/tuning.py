@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from PIL import Image
 
-from impasto.cluster.places import HERE, Place, choose_place
+from impasto.cluster.places import HERE, WorkPlace, choose_place
 from impasto.errors import OptionError
 from impasto.figures.contact_sheet import arrange, draw_sheet
 from impasto.images.picture import ImageSource
@@ -239,7 +239,7 @@ class Tuning(PaintedSeries):
         options: TuneOptions,
         folder: str | Path,
         *,
-        place: Place = HERE,
+        place: WorkPlace = HERE,
     ) -> None:
         _import_optuna()
         self.searches, self.trials = read_searches(options.search), options.trials

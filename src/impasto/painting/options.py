@@ -165,8 +165,8 @@ class ContentOptions(StyleOptions):
     photoreal: Weight = Field(
         default=0.0,
         description="How strongly the painting is held to be the photograph with its colours "
-        "changed, by one affine map in each small window (Luan et al.: 10000, with "
-        "--normalization paper).",
+        "changed, by one affine map in each small window: 10000 to stay a photograph (Luan et "
+        "al.: as much, with --normalization paper).",
     )
     normalize_gradients: Literal["none", "l1", "pixel"] = Field(
         default="none",

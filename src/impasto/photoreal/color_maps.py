@@ -18,7 +18,8 @@ from impasto.images.color_transfer import color_statistics, optimal_map
 
 _MARGIN = 0.05  # how far beyond black and white lie the colours that nothing reaches
 _KNEE = 0.03  # from black and from white, where colours that a map takes beyond are drawn in
-_RIDGE = 4e-3  # added to variances of coded colours: even areas have no noise to enlarge
+_NOISE = 4 / 255  # what is added to deviations of colours: that of noise and rounding
+_EVEN = 12 / 255  # deviation of colours at which a map may spread them by half of the most
 _MOST_GAIN = 3.0  # by which a map may spread or squeeze colours
 _FULL_SHARE = 0.01  # of a picture: a region that has this much gets half of its own map
 
@@ -66,7 +67,7 @@ class ColorGaussian:
 class AffineMap:
     """An affine map of coded colours."""
 
-    linear: Tensor  # (3, 3) float64, symmetric
+    linear: Tensor  # (3, 3) float64
     offset: Tensor  # (3,) float64
 
     def mix(self, other: AffineMap, share: float) -> AffineMap:
@@ -85,12 +86,28 @@ def gather_colors(coded: Tensor, weights: Tensor | None) -> ColorGaussian:
 
 
 def find_map(ours: ColorGaussian, theirs: ColorGaussian) -> AffineMap:
-    """Return the map that gives ``ours`` the mean and covariance of ``theirs``, within bounds."""
-    ridge = _RIDGE * torch.eye(3, dtype=torch.float64)
-    wanted = optimal_map(ours.covariance + ridge, theirs.covariance + ridge)
+    """Return the map that gives ``ours`` the mean and covariance of ``theirs``, within bounds.
+
+    Of the maps that do, it is the one that moves colours least as pixels have them, around both
+    means: bounds are in levels, for coded colours near black and white are far apart.
+    """
+    here, there = _measure_slope(ours.mean), _measure_slope(theirs.mean)
+    own = ours.covariance / torch.outer(here, here)
+    other = theirs.covariance / torch.outer(there, there)
+    ridge = _NOISE**2 * torch.eye(3, dtype=torch.float64)
+    wanted = optimal_map(own + ridge, other + ridge)
     gains, axes = torch.linalg.eigh((wanted + wanted.T) / 2)
-    bounded = (axes * gains.clamp(1 / _MOST_GAIN, _MOST_GAIN)) @ axes.T
-    return AffineMap(bounded, theirs.mean - bounded @ ours.mean)
+    spread = (axes.T @ own @ axes).diagonal()
+    most = 1 + (_MOST_GAIN - 1) * spread / (spread + _EVEN**2)
+    bounded = (axes * torch.minimum(gains.clamp_min(1 / _MOST_GAIN), most)) @ axes.T
+    linear = there[:, None] * bounded / here
+    return AffineMap(linear, theirs.mean - linear @ ours.mean)
+
+
+def _measure_slope(coded: Tensor) -> Tensor:
+    """Return by how much coded colours grow with those of pixels."""
+    share = torch.sigmoid(coded)
+    return (1 - 2 * _MARGIN) / (share * (1 - share)).clamp_min(1e-6)
 
 
 def find_region_maps(
@@ -139,3 +156,13 @@ class RegionMaps:
             else:
                 total.addcmul_(mapped, masks[0, k].flatten())
         return draw_in(decode_colors(total).view_as(pixels), pixels)
+
+    def measure_gain(self, pixels: Tensor, masks: Tensor) -> Tensor:
+        """Return by how much noise grows (1, 1, H, W) when pixels are mapped by regions."""
+        coded = encode_colors(pixels)[0].flatten(1)  # (3, n)
+        weights = masks[0].flatten(1)
+        linear = torch.einsum("kn,kij->ijn", weights, self.linear)
+        mapped = (linear * coded).sum(1) + torch.einsum("kn,ki->in", weights, self.offset)
+        slopes = linear * _measure_slope(coded) / _measure_slope(mapped)[:, None]
+        gain = (slopes.square().sum((0, 1)) / 3).sqrt()  # noise of equal strength in all channels
+        return gain.view(1, 1, *pixels.shape[2:])

@@ -44,19 +44,29 @@ from impasto.photoreal.segments import (
     look_at_picture,
     stack_frames,
 )
-from impasto.photoreal.smoothing import GuidedMasks, guide_masks
+from impasto.photoreal.smoothing import EvenedLevels, GuidedMasks, even_out, guide_masks
 from impasto.recipes import write_recipe
 from impasto.system.devices import choose_machine, working_on
 from impasto.work import Request, Step, finish
 
-_MEASURED = 512  # long side at which colours are measured
+_MEASURED = 320  # long side at which colours are measured
 _GUIDED = 192  # long side at which masks are fitted to edges
 _RADIUS = 0.03  # of that side: the windows that masks are fitted in
 _EDGE = 1e-3  # variance of colours in [0, 1] above which a mask has an edge there
+_NOISE = 6 / 255  # deviation of colours below which what differs is not enlarged
+_FINE = 2  # of the fitted size: the windows that this is looked for in
 _STRIP = 2**18  # pixels that are mapped at once
 
 
 # --- maps and regions, held for a scene ---------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """What a picture itself says of how it is relit, at a small size."""
+
+    masks: GuidedMasks
+    levels: EvenedLevels  # the picture, with less of the noise that maps would enlarge
 
 
 @dataclass(frozen=True)
@@ -73,26 +83,37 @@ class Relighting:
     )  # clusters, or masks (1, K, h, w) that were drawn; None: one
     strength: float = 1.0
 
-    def find_masks(self, pixels: Tensor) -> GuidedMasks | None:
-        """Return the masks of a picture (1, 3, H, W); None where there is but one region."""
+    def find_guidance(self, pixels: Tensor, masks: GuidedMasks | None = None) -> Guidance | None:
+        """Return what a picture (1, 3, H, W) says, whose masks may be known.
+
+        None where there is but one region: then a table of colours is all that is done.
+        """
         if self.regions is None:
             return None
-        return fit_masks(pixels, find_shares(self.regions, pixels))
+        masks = masks or fit_masks(pixels, find_shares(self.regions, pixels))
+        guide = fit_within(pixels, _GUIDED)
+        gain = self.maps.measure_gain(guide, _show_masks(masks, guide))
+        return Guidance(masks, even_out(guide, 1 / gain.clamp_min(1), _FINE, _NOISE))
 
     @torch.no_grad()
     def apply(self, pixels: Tensor) -> Tensor:
         """Return a picture (1, 3, H, W) in the new light."""
-        return self.apply_with(pixels, self.find_masks(pixels))
+        return self.apply_with(pixels, self.find_guidance(pixels))
 
-    def apply_with(self, pixels: Tensor, masks: GuidedMasks | None) -> Tensor:
-        """Return a picture in the new light by masks that are known, strip by strip."""
+    def apply_with(self, pixels: Tensor, guidance: Guidance | None) -> Tensor:
+        """Return a picture in the new light by a guidance that is known, strip by strip."""
         height, width = pixels.shape[2:]
         relit, step = torch.empty_like(pixels), max(1, _STRIP // width)
         for top in range(0, height, step):
             rows = slice(top, top + step)
             strip = pixels[:, :, rows]
-            own = None if masks is None else masks.enlarge(strip, rows, (height, width))
-            relit[:, :, rows] = torch.lerp(strip, self.maps.apply(strip, own), self.strength)
+            if guidance is None:
+                mapped = self.maps.apply(strip, None)
+            else:
+                masks = guidance.masks.enlarge(strip, rows, (height, width))
+                level = guidance.levels.enlarge(strip, rows, (height, width))
+                mapped = self.maps.apply(level, masks)
+            relit[:, :, rows] = torch.lerp(strip, mapped, self.strength)
         return relit
 
     def apply_whole(self, pixels: Tensor) -> Tensor:
@@ -147,7 +168,7 @@ class Fit:
     relighting: Relighting
     photo: Sighted
     likes: tuple[Sighted, ...]
-    masks: GuidedMasks | None  # of the photograph
+    guidance: Guidance | None  # of the photograph
 
     @property
     def count(self) -> int:
@@ -181,7 +202,8 @@ def fit_relighting(
     ]
     maps, whole = find_maps(seen[0], seen[1:], options)
     relighting = Relighting(maps, whole, regions, options.strength)
-    return Fit(relighting, seen[0], tuple(seen[1:]), guided[0])
+    guidance = relighting.find_guidance(small[0], guided[0])
+    return Fit(relighting, seen[0], tuple(seen[1:]), guidance)
 
 
 @torch.no_grad()
@@ -362,7 +384,7 @@ class Relight:
             after = torch.lerp(seen, self.lut(seen), options.strength)
         else:
             self.fit = fit_relighting(photo, self.likes, options, mask)
-            after = self.fit.relighting.apply_with(seen, self.fit.masks)
+            after = self.fit.relighting.apply_with(seen, self.fit.guidance)
         if mask is not None:
             after = composite(after, photo.pixels, mask)
         pictures: dict[str, Picture | Sequence[Picture]] = {"content": photo}
@@ -383,10 +405,10 @@ class Relight:
         """Return what happened to colours as one table, and a note on what it cannot hold."""
         fit = self.get_fit()
         table = tabulate(fit.relighting.apply_whole)
-        if fit.masks is None:
+        if fit.guidance is None:
             return table, ""
         before = fit.photo.pixels
-        after = fit.relighting.apply_with(before, fit.masks)
+        after = fit.relighting.apply_with(before, fit.guidance)
         table = fit_table(before, after, table)
         missed = (rgb_to_lab(table(before)) - rgb_to_lab(after)).square().sum(1).sqrt()
         note = (

@@ -29,6 +29,9 @@ _LEAST_SIDE = 16
 _DIMENSIONS = 16  # principal components of features that are kept
 _PLACE, _COLOR = 0.7, 0.7  # what height in the picture and colour weigh beside the features
 _SOFTNESS = 0.5  # in mean squared distances of cells from their cluster's centre
+_NEAR = 3  # cells across and down that features are averaged over at once
+_PASSES = 3  # of that
+_ALIKE = 6.0  # difference in CIELAB at which two cells begin to have features of their own
 _ROUNDS = 12  # of k-means
 _CANDIDATES = 12  # that are tried for each new centre
 
@@ -54,6 +57,7 @@ class SeenCells:
     place: Tensor  # (1, n), height in the picture from -1 to 1
     color: Tensor  # (3, n), CIELAB
     size: tuple[int, int]  # (h, w), n = h w
+    frames: int = 1  # that lie one below another
 
 
 def look_at_picture(network: Backbone, pixels: Tensor) -> SeenCells:
@@ -84,7 +88,7 @@ def look_at_frames(network: Backbone, frames: Tensor) -> SeenCells:
         for name in ("features", "place", "color")
     )
     height, width = seen[0].size
-    return SeenCells(features, place, color, (height * len(seen), width))
+    return SeenCells(features, place, color, (height * len(seen), width), len(seen))
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ class RegionModel:
     def describe(self, look: SeenCells, scale: FeatureScale) -> Tensor:
         """Return cells as points (n, D + 4) whose distances say how alike they are."""
         features = self.basis.T @ ((look.features - scale.mean) / scale.deviation - self.middle)
+        features = level_features(features, look)
         color = (look.color - self.color_middle) / self.color_spread
         return torch.cat([features, _PLACE * math.sqrt(3) * look.place, _COLOR * color]).T
 
@@ -115,6 +120,31 @@ class RegionModel:
         distances = torch.cdist(points, self.centers).square()  # (n, K)
         shares = torch.softmax(-distances / self.softness, 1)
         return shares.T.reshape(1, -1, *look.size)
+
+
+def level_features(features: Tensor, look: SeenCells) -> Tensor:
+    """Average features (D, n) over neighbours of the same colour, with a bilateral filter.
+
+    Near an edge the network sees both sides of it: cells there would be regions of their own, which
+    lie around all that stands before a sky. So they take over what is seen farther from the edge.
+    """
+    height, width = look.size[0] // look.frames, look.size[1]
+    color = look.color.view(3, look.frames, height, width).transpose(0, 1)
+    level = features.view(-1, look.frames, height, width).transpose(0, 1)
+    around = (_NEAR,) * 4
+    near = functional.pad(color, around, value=torch.inf)
+    places = [(y, x) for y in range(2 * _NEAR + 1) for x in range(2 * _NEAR + 1)]
+    alike = [
+        (near[:, :, y : y + height, x : x + width] - color).square().sum(1, keepdim=True)
+        for y, x in places
+    ]
+    weights = torch.softmax(torch.stack(alike) / (-2 * _ALIKE**2), 0)  # (places, N, 1, h, w)
+    for _ in range(_PASSES):
+        near = functional.pad(level, around)
+        level = torch.zeros_like(level)
+        for weight, (y, x) in zip(weights, places, strict=True):
+            level.addcmul_(near[:, :, y : y + height, x : x + width], weight)
+    return level.transpose(0, 1).reshape(len(features), -1)
 
 
 def find_regions(

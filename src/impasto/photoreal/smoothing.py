@@ -57,7 +57,7 @@ def guide_masks(masks: Tensor, guide: Tensor, radius: int, edge: float) -> Guide
 
     Colours that differ by much less than the root of ``edge`` are taken for the same.
     """
-    guide, masks = guide.double(), masks.double()  # differences of sums
+    guide, masks = guide.double(), masks.double()  # differences of sums, from here ...
     mean, mask_mean = average_box(guide, radius), average_box(masks, radius)
     products = [average_box(guide[:, i : i + 1] * masks, radius) for i in range(3)]
     covariance = torch.stack(products, 1)[0] - mean[0][:, None] * mask_mean  # (3, K, h, w)
@@ -66,11 +66,41 @@ def guide_masks(masks: Tensor, guide: Tensor, radius: int, edge: float) -> Guide
         - mean[0, i] * mean[0, j]
         for i, j in UPPER
     ]
-    inverse = invert_symmetric(spread, edge)
-    slopes = torch.einsum("ijhw,jkhw->kihw", inverse, covariance)  # (K, 3, h, w)
-    offsets = mask_mean[0] - (slopes * mean).sum(1)
-    return GuidedMasks(
-        average_box(slopes, radius).float(), average_box(offsets[:, None], radius).float()
+    inverse = invert_symmetric(spread, edge).float()  # ... to here
+    slopes = torch.einsum("ijhw,jkhw->kihw", inverse, covariance.float())  # (K, 3, h, w)
+    offsets = mask_mean[0].float() - (slopes * mean.float()).sum(1)
+    return GuidedMasks(average_box(slopes, radius), average_box(offsets[:, None], radius))
+
+
+@dataclass(frozen=True)
+class EvenedLevels:
+    """A photograph whose even areas are smoothed, as a linear function of it, at a small size."""
+
+    kept: Tensor  # (1, 1, h, w), the share of a pixel's own colour
+    rest: Tensor  # (1, 3, h, w), what its surroundings add
+
+    def enlarge(self, pixels: Tensor, rows: slice, size: tuple[int, int]) -> Tensor:
+        """Return some rows of the photograph, smoothed; ``pixels`` (1, 3, n, W) holds them alone.
+
+        The photograph has that (height, width).
+        """
+        kept = enlarge_rows(self.kept, rows, size)
+        return enlarge_rows(self.rest, rows, size).addcmul_(pixels, kept)
+
+
+def even_out(guide: Tensor, share: Tensor, radius: int, noise: float) -> EvenedLevels:
+    """Smooth the even areas of a picture (1, 3, h, w), so that this share of their noise is left.
+
+    It is the guided filter of a picture by itself. An area is even where colours differ by much
+    less than ``noise``; ``share`` is (1, 1, h, w).
+    """
+    wide = guide.double()  # differences of sums
+    mean = average_box(wide, radius)
+    variance = (average_box(wide.square(), radius) - mean.square()).mean(1, keepdim=True)
+    rough = variance.clamp_min(0) / (variance.clamp_min(0) + noise**2)
+    kept = share + (1 - share) * rough
+    return EvenedLevels(
+        average_box(kept, radius).float(), average_box((1 - kept) * mean, radius).float()
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any, Self
 import torch
 
 from impasto.cluster.crew import hire_crew
-from impasto.cluster.places import HERE, Place, choose_place
+from impasto.cluster.places import HERE, WorkPlace, choose_place
 from impasto.cluster.worker import WorkerSpec
 from impasto.errors import ImageError, OptionError, plural
 from impasto.recipes import write_recipe
@@ -70,7 +70,7 @@ class Animation:
         output: str | os.PathLike[str],
         *,
         lut: str | os.PathLike[str] | None = None,
-        place: Place = HERE,
+        place: WorkPlace = HERE,
         metadata: bool = True,
     ) -> None:
         self.options, self.output = options, Path(output)

@@ -2,24 +2,49 @@
 
 A painting is the frame in the style's colours, and strokes: the difference. Colours come from each
 frame, so that nothing of the film itself is ever resampled; strokes are moved along the optical
-flow. Their fine part stays until a patch's turn has come, when new strokes are faded in; the turns
-of patches are spread over ``renew`` frames. Their coarse part follows each new painting slowly.
-What was hidden gets new strokes at once. Blending whole paintings instead blurs what it steadies.
+flow. Every ``renew`` frames a painting's strokes become the new layer, and over as many frames they
+take the place of the layer before. What was hidden gets new strokes at once. Nothing is left of a
+layer after twice ``renew`` frames, so that a frame depends on no more than these.
+
+Blending whole paintings instead blurs what it steadies. Two layers of strokes that have nothing to
+do with each other would lose contrast too; they are given it back by their correlation.
 """
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from impasto.video.flow import Motion, import_cv2, warp
 
-PATCH = 32  # pixels of a side that are painted anew together
-FADE = 12  # frames in which new strokes take the place of old ones
 COARSE_KEPT = 0.8  # of the coarse part, from one painting to the next
 _SPLIT = 4.0  # pixels: the deviation of the blur that parts coarse from fine
-_SHRINK = 4  # times that the coarse part is computed smaller
-_SEAM = 9  # pixels in which patches pass into each other
-_SPREAD = (0.7548776662466927, 0.5698402909980532)  # of turns, down and across (Roberts' R2)
+_SHRINK = 4  # times that the coarse part is kept smaller
+_ALIKE_OVER = 16.0  # pixels: the deviation of the window in which correlations are measured
+# Cubic interpolation sharpens a little in each frame, linear blurs: of the second there is as much
+# as a layer is sharper than this share of what it was painted with, times the gain.
+_SHARP, _GAIN = 0.82, 4.0
+
+
+@dataclass
+class _Layer:
+    """The strokes of one painting, wherever they have travelled to."""
+
+    fine: np.ndarray  # (H, W, 3) float32
+    coarse: np.ndarray  # (h, w, 3)
+    sharpness: float  # of the fine part, when it was painted
+
+    def follow(self, back: np.ndarray, small_back: np.ndarray) -> None:
+        """Move to where the frame has what the strokes lie on."""
+        share = _GAIN * (measure_steps(self.fine) / max(self.sharpness, 1e-9) - _SHARP)
+        share = min(1.0, max(0.0, share))
+        moved = warp(self.fine, back, "cubic")
+        if share > 0:
+            soft = warp(self.fine, back)
+            moved = import_cv2().addWeighted(moved, 1 - share, soft, share, 0)
+        self.fine, self.coarse = moved, warp(self.coarse, small_back)
 
 
 class TravellingStrokes:
@@ -27,15 +52,12 @@ class TravellingStrokes:
 
     def __init__(self, height: int, width: int, *, renew: int = 24, every: int = 1) -> None:
         self.cv2, self.size = import_cv2(), (height, width)
-        self.every = every
-        self.period = max(1, round(renew / every))  # in paintings
-        self.fade = max(1, min(round(FADE / every), self.period))
-        self.turns = choose_turns(height, width, self.period)
-        self.fine: np.ndarray | None = None
-        self.coarse: np.ndarray = np.zeros(0, np.float32)
-        self.owed: np.ndarray = np.zeros(
-            0, np.float32
-        )  # where strokes are missing since the last painting
+        self.small = max(1, width // _SHRINK), max(1, height // _SHRINK)  # as OpenCV has sizes
+        self.period = max(1, renew // every) * every  # frames; each begins with a painting
+        self.layers: tuple[_Layer, _Layer] | None = None  # the one that goes, and the one to come
+        nothing = np.zeros(0, np.float32)
+        self.owed = nothing  # (H, W): where strokes are missing since the last painting
+        self.alike = nothing  # (h, w): the layers' correlation, when the second was painted
 
     def __call__(
         self,
@@ -46,60 +68,91 @@ class TravellingStrokes:
     ) -> np.ndarray:
         """Return a frame, steadied; ``painted`` is None where it is not painted itself.
 
-        Without motion a scene begins, which needs a painting.
+        Without motion a scene begins, which needs a painting; ``number`` counts from there.
         """
-        if motion is None or self.fine is None:
+        if motion is None or self.layers is None:
             assert painted is not None
-            self.coarse, self.fine = self.split(painted - colored)
+            self.layers = self._make(painted - colored), self._make(painted - colored)
             self.owed = np.zeros(self.size, np.float32)
+            self.alike = np.ones(self.small[::-1], np.float32)
             return painted
         if not motion.still:
             self._follow(motion)
         if painted is not None:
-            self._renew(number // self.every, painted - colored)
-        shown = self.cv2.add(self.cv2.add(colored, self.coarse), self.fine)
-        clipped: np.ndarray = np.clip(shown, 0, 1)
-        return clipped
+            self._renew(number, painted - colored)
+        return self._show(number % self.period / self.period, colored)
 
     def split(self, strokes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the coarse part and the fine one."""
-        cv2, (height, width) = self.cv2, self.size
-        small = (max(1, width // _SHRINK), max(1, height // _SHRINK))
-        soft = cv2.resize(strokes, small, interpolation=cv2.INTER_AREA)
-        soft = cv2.GaussianBlur(soft, (0, 0), _SPLIT / _SHRINK)
-        coarse = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
-        return coarse, cv2.subtract(strokes, coarse)
+        """Return the coarse part (h, w, 3), and the fine one."""
+        soft = self.cv2.resize(strokes, self.small, interpolation=self.cv2.INTER_AREA)
+        soft = self.cv2.GaussianBlur(soft, (0, 0), _SPLIT / _SHRINK)
+        return soft, self.cv2.subtract(strokes, self._enlarge(soft))
+
+    def _make(self, strokes: np.ndarray) -> _Layer:
+        coarse, fine = self.split(strokes)
+        return _Layer(fine, coarse, measure_steps(fine))
+
+    def _enlarge(self, small: np.ndarray) -> np.ndarray:
+        large: np.ndarray = self.cv2.resize(
+            small, self.size[::-1], interpolation=self.cv2.INTER_LINEAR
+        )
+        return large
 
     def _follow(self, motion: Motion) -> None:
         """Move all strokes to where the frame has what they lie on."""
-        assert self.fine is not None
-        self.fine = warp(self.fine, motion.back, "cubic")  # linearly, it would blur each time
-        self.coarse = warp(self.coarse, motion.back)
+        assert self.layers is not None
+        shrunk = self.cv2.resize(motion.back, self.small, interpolation=self.cv2.INTER_AREA)
+        scale = np.float32([self.small[0] / self.size[1], self.small[1] / self.size[0]])
+        small_back = shrunk * scale
+        for layer in self.layers:
+            layer.follow(motion.back, small_back)
+        self.alike = warp(self.alike, small_back)
         self.owed = np.maximum(warp(self.owed, motion.back, "nearest"), 1 - motion.known)
 
-    def _renew(self, turn: int, strokes: np.ndarray) -> None:
-        """Lay new strokes where it is a patch's turn, and where there are none."""
-        cv2 = self.cv2
-        coarse, fine = self.split(strokes)
-        into = np.maximum(self._choose(turn), cv2.blur(self.owed, (5, 5)))[..., None]
-        self.fine = self.fine + into * (fine - self.fine)
-        share = np.maximum(np.float32(1 - COARSE_KEPT), self.owed)[..., None]
-        self.coarse = self.coarse + share * (coarse - self.coarse)
+    def _renew(self, number: int, strokes: np.ndarray) -> None:
+        """Lay new strokes where there are none, and begin a layer where a period does."""
+        assert self.layers is not None
+        cv2, new = self.cv2, self._make(strokes)
+        owed = cv2.resize(self.owed, self.small, interpolation=cv2.INTER_AREA)
+        share = np.maximum(np.float32(1 - COARSE_KEPT), owed)[..., None]
+        into = cv2.blur(self.owed, (5, 5)) if self.owed.any() else None
+        for layer in self.layers:
+            layer.coarse = layer.coarse + share * (new.coarse - layer.coarse)
+            if into is not None:
+                gap = cv2.subtract(new.fine, layer.fine)
+                layer.fine = cv2.add(layer.fine, cv2.multiply(gap, cv2.merge([into] * 3)))
         self.owed = np.zeros(self.size, np.float32)
+        if number % self.period == 0:
+            self.layers = self.layers[1], new
+            self.alike = self._correlate(self.layers[0].fine, new.fine)
 
-    def _choose(self, turn: int) -> np.ndarray:
-        """Return the share (H, W) of new strokes: in a fade's frames 1/n, 1/(n-1) ... 1."""
-        since = (turn - self.turns) % self.period
-        shares = np.where(since < self.fade, 1 / np.maximum(self.fade - since, 1), 0)
-        height, width = self.size
-        grid = np.kron(shares.astype(np.float32), np.ones((PATCH, PATCH), np.float32))
-        mask: np.ndarray = self.cv2.blur(grid[:height, :width], (_SEAM, _SEAM))
-        return mask
+    def _show(self, gone: float, colored: np.ndarray) -> np.ndarray:
+        """Return a frame with its strokes, after a share of a period."""
+        assert self.layers is not None
+        cv2, (old, new) = self.cv2, self.layers
+        going, coming = math.cos(gone * math.pi / 2), math.sin(gone * math.pi / 2)
+        fine = cv2.addWeighted(old.fine, going, new.fine, coming, 0)
+        # The deviation of what is added up, if both have one of 1.
+        apart = self._enlarge(1 / np.sqrt(1 + 2 * going * coming * self.alike))
+        coarse = self._enlarge(cv2.addWeighted(old.coarse, 1 - gone, new.coarse, gone, 0))
+        shown = cv2.add(colored, coarse)
+        shown = cv2.add(shown, cv2.multiply(fine, cv2.merge([apart] * 3)))
+        clipped: np.ndarray = np.clip(shown, 0, 1)
+        return clipped
+
+    def _correlate(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Return the correlation (h, w), from 0 to 1, of fine parts around each place."""
+
+        def gather(product: np.ndarray) -> np.ndarray:
+            small = self.cv2.resize(product, self.small, interpolation=self.cv2.INTER_AREA)
+            soft = self.cv2.GaussianBlur(small, (0, 0), _ALIKE_OVER / _SHRINK)
+            return soft.sum(-1)  # type: ignore[no-any-return]
+
+        both = np.sqrt(gather(one * one) * gather(other * other))
+        return np.clip(gather(one * other) / (both + np.float32(1e-9)), 0, 1)
 
 
-def choose_turns(height: int, width: int, period: int) -> np.ndarray:
-    """Return the turn of every patch: neighbours far apart, all about equally often."""
-    down = np.arange(-(-height // PATCH))[:, None]
-    across = np.arange(-(-width // PATCH))[None]
-    turns = (_SPREAD[0] * down + _SPREAD[1] * across) % 1
-    return (turns * period).astype(int)
+def measure_steps(pixels: np.ndarray) -> float:
+    """Return the mean difference of neighbours, on every third row."""
+    rows = pixels[::3]
+    return float(np.abs(rows[:, 1:] - rows[:, :-1]).mean()) if rows.shape[1] > 1 else 0.0

@@ -220,7 +220,8 @@ def _goes_in(stream: Any, out: Any, form: FilmFormat) -> bool:
         text = {"mp4": ("mov_text",), "mov": ("mov_text",), "webm": ("webvtt",)}
         usual = ("subrip", "ass", "ssa", "webvtt", "hdmv_pgs_subtitle")
         known = text.get(form.container or "", usual)
-        return context is not None and context.name in known
+        # By the format's name: the decoder of subrip is called srt.
+        return context is not None and context.codec.canonical_name in known
     return context.name in out.supported_codecs
 
 

@@ -61,8 +61,8 @@ class FramesOptions(OnePassOptions):
         description="Let strokes travel with what moves; or else paint each frame by itself.",
     )
     renew: Annotated[int, Field(ge=2, le=240)] = Field(
-        default=32,
-        description="Frames in which all strokes are painted anew, patch by patch.",
+        default=24,
+        description="Frames over which new strokes take the place of all that are there.",
     )
     every: Annotated[int, Field(ge=1, le=24)] = Field(
         default=1,

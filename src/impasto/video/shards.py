@@ -36,7 +36,7 @@ from impasto.video.scenes import FilmPlan, Shard, read_from
 PLAN, LOOKS = "plan.json", "looks.safetensors"  # the files of the plan
 PARTIAL = "partial.nut"  # what Ctrl-C left of a shard
 GAUGED = 12  # frames from one whose style is measured to the next
-_LEADS = 2  # times that all strokes are painted anew before a shard's first frame
+_LEADS = 2  # periods of strokes before a shard's first frame: none is older
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class FilmStudio:
         """Return the shards of the plan."""
         options = self.options
         leads = {
-            "strokes": _LEADS * options.renew,
+            "strokes": _LEADS * max(options.renew, options.every),
             "frames before": DISTANCES[-1],
             "what is held": 0,
         }
