@@ -20,7 +20,7 @@ from impasto.errors import ImpastoError, LimitError, OptionError
 from impasto.studio.conversion import convert_picture
 from impasto.studio.limits import RefusalError, StudioLimits
 from impasto.studio.messages import RegionsAnswer
-from impasto.studio.region_finder import RegionsTask, find_region_maps
+from impasto.studio.region_finder import RegionsTask, locate_regions
 from impasto.system.processes import AnsweringProcess
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def serve_instants(pipe: Connection, threads: int) -> None:
             if isinstance(task, ConversionTask):
                 answer = convert_picture(Path(task.path), task.suffix)
             elif isinstance(task, RegionsTask):
-                answer = find_region_maps(task)
+                answer = locate_regions(task)
             else:
                 answer = memory.paint(task)
         except ImpastoError as error:

@@ -93,7 +93,7 @@ async def paint_at_once(request: Request, here: Here, asked: InstantRequest) -> 
 @live_routes.post(
     "/regions", responses=ERRORS(400, 404, 408, 409, 413, 415, 422, 429, 501, 503, 507)
 )
-def find_regions(here: Here, asked: RegionsRequest) -> RegionsAnswer:
+def tell_regions(here: Here, asked: RegionsRequest) -> RegionsAnswer:
     """Find the regions of two pictures, as relighting does: the option 'pair' names them."""
     content, like = (here.sources.find_file(each) for each in (asked.content, asked.like))
     for each, where in ((content, "content"), (like, "like")):

@@ -21,7 +21,7 @@ class RegionsTask:
     options: Mapping[str, Any]
 
 
-def find_region_maps(task: RegionsTask) -> RegionsAnswer:
+def locate_regions(task: RegionsTask) -> RegionsAnswer:
     """Look for regions as relighting does, and return where they are."""
     import torch
 
