@@ -102,7 +102,8 @@ class TravellingStrokes:
         """Move all strokes to where the frame has what they lie on."""
         assert self.layers is not None
         shrunk = self.cv2.resize(motion.back, self.small, interpolation=self.cv2.INTER_AREA)
-        scale = np.float32([self.small[0] / self.size[1], self.small[1] / self.size[0]])
+        ratios = self.small[0] / self.size[1], self.small[1] / self.size[0]
+        scale = np.array(ratios, np.float32)
         small_back = shrunk * scale
         for layer in self.layers:
             layer.follow(motion.back, small_back)
@@ -149,7 +150,8 @@ class TravellingStrokes:
             return soft.sum(-1)  # type: ignore[no-any-return]
 
         both = np.sqrt(gather(one * one) * gather(other * other))
-        return np.clip(gather(one * other) / (both + np.float32(1e-9)), 0, 1)
+        alike: np.ndarray = np.clip(gather(one * other) / (both + np.float32(1e-9)), 0, 1)
+        return alike
 
 
 def measure_steps(pixels: np.ndarray) -> float:
