@@ -266,7 +266,13 @@ def test_features_go_to_a_folder(capsys):
     assert capsys.readouterr().err.endswith("all is in ein Foto ü-features\n")
     assert list_files(Path("ein Foto ü-features")) == [
         f"ein Foto ü-features/{name}"
-        for name in ("relu1_1-gram.png", "relu1_1-maps.png", "statistics.csv")
+        for name in (
+            "maps.json",
+            "relu1_1-gram.png",
+            "relu1_1-grid.png",
+            "relu1_1-maps.png",
+            "statistics.csv",
+        )
     ]
     assert impasto("features", *flags, "-q") == 0
     said = capsys.readouterr()

@@ -228,7 +228,7 @@ MISTAKES = [
     (["augment", "a set", "out", "--styles", ""], "a picture has an empty name"),
     (["augment", "a set", "out", "--styles", "none"], "no such file: 'none'"),
     (["augment", "a set", "out", "--styles", "a set"], "no pictures in 'a set'"),
-    (["augment", "a set", "out", "--noise", "blur", "--jobs", "0"], "Must be >= 1"),
+    (["augment", "a set", "out", "--noise", "blur", "--jobs", "0"], "jobs: '0' is wrong"),
     (
         ["augment", "a set", "out", "--noise", "blur", "--strength", "2"],
         "give LEAST:MOST, both from",

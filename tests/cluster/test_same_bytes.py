@@ -26,9 +26,10 @@ QUICK = {"steps": 2, "size": 48, "precision": "float32", "layout": "channels_las
 NEEDED = {"local:2": "multiprocessing", "dask": "distributed", "ray": "ray"}
 
 
-@pytest.fixture(
-    scope="module", params=["local:2", "dask", pytest.param("ray", marks=pytest.mark.slow)]
-)
+_CLUSTERS = [pytest.param(each, marks=pytest.mark.slow) for each in ("dask", "ray")]
+
+
+@pytest.fixture(scope="module", params=["local:2", *_CLUSTERS])
 def on(request, tmp_path_factory) -> str:
     if importlib.util.find_spec(NEEDED[request.param]) is None:
         pytest.skip(f"{NEEDED[request.param]} is not installed")

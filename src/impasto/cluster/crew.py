@@ -10,10 +10,11 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, NoReturn
 
 from impasto.cluster.executors import JobExecutor, ProcessExecutor
@@ -107,6 +108,8 @@ class Crew:
         shared = self._files.pack(spec.files)
         left = [_Given(number, task) for number, task in enumerate(tasks)][::-1]
         pending: dict[Future[Any], _Given] = {}
+        # Not concurrent.futures.wait: Ctrl-C within it leaves futures locked for ever.
+        ended: SimpleQueue[Future[Any]] = SimpleQueue()
         try:
             while left or pending:
                 while left and len(pending) < _AHEAD * max(1, self.executor.slots):
@@ -116,16 +119,18 @@ class Crew:
                     files = [*shared[0], *sent], *shared[1], *handles
                     future = self.executor.submit(do_task, packed, given.task, *files)
                     pending[future] = given
-                ready = wait(pending, timeout=_IDLE, return_when=FIRST_COMPLETED).done
-                if not ready:
+                    future.add_done_callback(ended.put)
+                try:
+                    future = ended.get(timeout=_IDLE)
+                except Empty:
                     yield None, None
-                for future in sorted(ready, key=lambda each: pending[each].number):
-                    given = pending.pop(future)
-                    report = self._take(future, given, lose)
-                    if report is None:
-                        left.append(given)
-                    else:
-                        yield given.task, report
+                    continue
+                given = pending.pop(future)
+                report = self._take(future, given, lose)
+                if report is None:
+                    left.append(given)
+                else:
+                    yield given.task, report
         finally:
             for future in pending:
                 future.cancel()

@@ -149,7 +149,9 @@ class ProcessExecutor(JobExecutor):
         """End all tasks now, and their processes."""
         for future in list(self._futures):
             future.kill()
-        self.shutdown(wait=True, cancel_futures=True)
+        self.shutdown(wait=False, cancel_futures=True)
+        for thread in self._threads:
+            thread.join(STOPPING)  # not for ever: Ctrl-C may have left a future locked
 
     def _serve(self) -> None:
         """Do tasks until there are no more: the life of a slot's thread."""
