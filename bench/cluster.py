@@ -23,7 +23,7 @@ from PIL import Image
 
 from impasto.cluster.crew import hire_crew
 from impasto.cluster.places import parse_place
-from impasto.cluster.worker import WorkerSpec, describe_workplace
+from impasto.cluster.worker import WorkerSpec, describe_worker
 from impasto.jobs.batch import BatchOrder, list_task_files, plan_batch
 from impasto.painting.options import PaintOptions
 
@@ -82,7 +82,7 @@ def main() -> None:
         sources, styles = [str(folder / "photos")], [str(folder / "style.png")]
         tasks = plan_batch(sources, styles, folder, "every", ".png")
         options = PaintOptions(steps=args.steps, size=args.size, precision="float32", plateau=0)
-        print(describe_workplace())
+        print(describe_worker())
         local = 0.0
         for kind, on in compared.items():
             first, each = call_on(on, args.tasks)

@@ -23,9 +23,9 @@ from impasto.cluster.worker import (
     SentFile,
     TaskReport,
     TaskShare,
+    WorkerMachine,
     WorkerSpec,
-    Workplace,
-    describe_workplace,
+    describe_worker,
     do_task,
     pack_spec,
 )
@@ -86,7 +86,7 @@ class Crew:
 
     def __init__(self, executor: JobExecutor, share: TaskShare, notes: Sequence[str] = ()) -> None:
         self.executor, self.share = executor, share
-        self.workplaces: dict[str, Workplace] = {}
+        self.machines: dict[str, WorkerMachine] = {}
         self.done, self.redone = 0, 0
         self._notes = list(notes)
         self._files = _FileHandles(executor)
@@ -143,9 +143,9 @@ class Crew:
             if given.tries < self.executor.tries:
                 self.redone += 1
                 return None
-            return TaskReport(lose(given.task, str(loss)), describe_workplace(), 0.0)
+            return TaskReport(lose(given.task, str(loss)), describe_worker(), 0.0)
         assert isinstance(report, TaskReport)
-        self.workplaces.setdefault(report.workplace.host, report.workplace)
+        self.machines.setdefault(report.machine.host, report.machine)
         self.done += 1
         return report
 
@@ -155,7 +155,7 @@ class Crew:
         """Return ``3 machines, 4.2 a second``; of this machine alone, only the second."""
         speed = self.done / max(time.perf_counter() - self._began, 1e-9)
         told = f"{speed:.1f} a second" if speed >= 0.1 else f"{speed * 60:.1f} a minute"
-        hosts = len(self.workplaces)
+        hosts = len(self.machines)
         return f"{plural(hosts, 'machine')}, {told}" if self.executor.is_remote and hosts else told
 
     @property
@@ -165,7 +165,7 @@ class Crew:
         if self.redone:
             notes.append(f"{plural(self.redone, 'task')} begun again: a worker was lost")
         if unlike := self._list_unlike():
-            here = describe_workplace()
+            here = describe_worker()
             names = ", ".join(map(str, unlike))
             notes.append(
                 f"machines unlike this one ({here.processor}, {here.numbers}) took part, and may "
@@ -173,11 +173,11 @@ class Crew:
             )
         return notes
 
-    def _list_unlike(self) -> list[Workplace]:
+    def _list_unlike(self) -> list[WorkerMachine]:
         if not self.executor.is_remote:
             return []
-        here = describe_workplace()
-        return [place for place in self.workplaces.values() if not place.is_like(here)]
+        here = describe_worker()
+        return [place for place in self.machines.values() if not place.is_like(here)]
 
 
 # --- files that travel --------------------------------------------------------------------------

@@ -38,14 +38,14 @@ _MADE: dict[str, DoTask] = {}  # what did the last task, by the digest of its de
 
 
 @dataclass(frozen=True)
-class Workplace:
+class WorkerMachine:
     """The machine that did a task, and what its numbers depend on."""
 
     host: str
     processor: str
     numbers: str
 
-    def is_like(self, other: Workplace) -> bool:
+    def is_like(self, other: WorkerMachine) -> bool:
         """Return whether the same work comes to the same bytes there."""
         return (self.processor, self.numbers) == (other.processor, other.numbers)
 
@@ -58,7 +58,7 @@ class TaskReport:
     """What came of a task, where, and how long it took there."""
 
     outcome: Any
-    workplace: Workplace
+    machine: WorkerMachine
     seconds: float
 
 
@@ -113,7 +113,7 @@ def do_task(spec: bytes, task: Any, sent: Sequence[SentFile], *contents: Any) ->
             _MADE.clear()
             _MADE[key] = _make_worker(spec, find)
         outcome = _MADE[key](task, find)
-    return TaskReport(outcome, describe_workplace(), time.perf_counter() - began)
+    return TaskReport(outcome, describe_worker(), time.perf_counter() - began)
 
 
 def pack_spec(spec: WorkerSpec) -> bytes:
@@ -190,7 +190,7 @@ def make_scratch() -> Iterator[Path]:
 
 
 @cache
-def describe_workplace() -> Workplace:
+def describe_worker() -> WorkerMachine:
     """Return this machine as others know it."""
     import torch
 
@@ -203,4 +203,4 @@ def describe_workplace() -> Workplace:
         names = [line for line in read_lines("/proc/cpuinfo") if line.startswith("model name")]
         processor = names[0].partition(":")[2].strip() if names else platform.machine()
     numbers = "bfloat16" if has_fast_bfloat16(device) else "float32"
-    return Workplace(socket.gethostname(), processor, f"torch {torch.__version__}, {numbers}")
+    return WorkerMachine(socket.gethostname(), processor, f"torch {torch.__version__}, {numbers}")
