@@ -72,7 +72,7 @@ class Batch:
 
 
 @pytest.fixture(params=["dask", "ray"])
-def batch(request, tmp_path, tmp_path_factory, monkeypatch) -> Iterator[Batch]:
+def batch(request, tmp_path, tmp_path_factory) -> Iterator[Batch]:
     pytest.importorskip({"dask": "distributed"}.get(request.param, request.param))
     if request.param == "ray":  # one that the command starts
         yield Batch(tmp_path, "ray")
