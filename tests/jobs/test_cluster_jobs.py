@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +16,11 @@ from cluster_tasks import run_dask
 from conftest import draw_picture
 from PIL import Image
 
+from impasto.cluster.courier import ClusterFacts, run_call
 from impasto.cluster.executors import TaskLimits
-from impasto.cluster.places import HERE, parse_place
+from impasto.cluster.places import HERE, WorkPlace, parse_place
 from impasto.cluster.worker import find_in
-from impasto.errors import ClusterError
+from impasto.errors import ClusterError, ImpastoError, LimitError, LostProcessError
 from impasto.jobs import cluster_jobs
 from impasto.jobs.cluster_jobs import JobSlice, do_slice, list_folder, make_job_executor
 from impasto.jobs.file_store import FileStore
@@ -109,6 +113,109 @@ def test_a_place_of_this_machine_is_a_pool():
     executor = make_job_executor(HERE, TaskLimits())
     assert not hasattr(executor, "notes")
     executor.shutdown()
+
+
+# --- the driver, with a cluster that is a thread of this process ----------------------------------
+
+
+class Thread:
+    """Stands for a cluster: a thread makes the calls, packed and unpacked as a cluster's are."""
+
+    slots, tries, is_remote = 2, 3, True
+    facts = ClusterFacts(2, 1, ("it listens",))
+
+    def __init__(self, *_: object) -> None:
+        self.is_gone = False
+        self.losses = 0  # of the next calls, those that are lost
+        self.hold = threading.Event()
+        self.hold.set()
+        self.calls = 0
+        self.pool = ThreadPoolExecutor(1)
+
+    def put(self, content: bytes) -> bytes:
+        return content
+
+    def submit(self, function, *args):
+        return self.pool.submit(self._call, pickle.dumps((function, args, {}, [])))
+
+    def _call(self, call: bytes):
+        self.calls += 1
+        self.hold.wait(60)
+        if self.losses:
+            self.losses -= 1
+            raise LostProcessError("was lost")
+        good, answer = pickle.loads(run_call(call))
+        if not good:
+            raise answer
+        return answer
+
+    def shutdown(self, wait: bool = True) -> None:
+        self.pool.shutdown(wait)
+
+    end = shutdown
+
+
+@pytest.fixture
+def executor(monkeypatch):
+    monkeypatch.setattr(cluster_jobs, "RemoteExecutor", Thread)
+    limits = TaskLimits(stopping=0.1)
+    executor = make_job_executor(WorkPlace("ray"), limits, slice_seconds=1e-9)
+    yield executor
+    executor._remote.hold.set()
+    executor.shutdown(cancel_futures=True)
+
+
+def test_a_job_tells_its_steps_slice_by_slice_and_a_lost_worker_costs_one(executor, task):
+    told = []
+    short = replace(task, options={**task.options, "steps": 4})
+    executor._remote.losses = 2
+    assert executor.notes == ("it listens",)
+    outcome = executor.submit_task(run_task_in_folder, short, told.append).result(120)
+    assert outcome.is_done
+    assert [made.name for made in outcome.files] == ["output.png"]
+    assert [step["number"] for each in told for step in each.steps] == [1, 2, 3, 4]
+    assert executor._remote.calls == 2 + 4
+    assert (Path(task.folder) / "output/output.png").exists()
+
+
+def test_a_job_that_loses_every_worker_is_lost_and_a_mistake_is_told(executor, task):
+    executor._remote.losses = 3
+    with pytest.raises(LostProcessError, match="was lost"):
+        executor.submit_task(run_task_in_folder, task, print).result(60)
+    wrong = replace(task, options={**task.options, "style_layer": ["relu42"]})
+    with pytest.raises(ImpastoError, match="unknown layer 'relu42'"):
+        executor.submit_task(run_task_in_folder, wrong, print).result(60)
+
+
+@pytest.mark.parametrize("word", ["cancel", "pause"])
+def test_a_slice_that_does_not_end_is_left_when_something_else_is_wished(word, executor, task):
+    executor._remote.hold.clear()
+    future = executor.submit_task(run_task_in_folder, task, print)
+    wait_until(lambda: executor._remote.calls)
+    future.stop(word)
+    assert not future.result(60).is_done
+    assert not (Path(task.folder) / "checkpoint").exists()
+
+
+def test_a_job_that_takes_too_long_or_is_killed_is_ended(executor, task):
+    executor._remote.hold.clear()
+    executor.limits, kept = TaskLimits(seconds=0.1), executor.limits
+    with pytest.raises(LimitError, match=r"took more than the 0\.1 seconds that a job may"):
+        executor.submit_task(run_task_in_folder, task, print).result(60)
+    executor.limits = kept
+    future = executor.submit_task(run_task_in_folder, task, print)
+    future.kill()
+    with pytest.raises(LostProcessError, match="was ended as it was told to"):
+        future.result(60)
+
+
+def test_jobs_wait_for_a_cluster_that_is_gone_until_it_is_back(executor):
+    gone = executor._remote
+    assert executor.slots == 2
+    gone.is_gone = True
+    assert executor.slots == 0
+    wait_until(lambda: executor.slots == 2)
+    assert executor._remote is not gone
 
 
 # --- a cluster ----------------------------------------------------------------------------------
