@@ -175,6 +175,7 @@ def test_a_job_tells_its_steps_slice_by_slice_and_a_lost_worker_costs_one(execut
     assert [made.name for made in outcome.files] == ["output.png"]
     assert [step["number"] for each in told for step in each.steps] == [1, 2, 3, 4]
     assert executor._remote.calls == 2 + 4
+    assert not [note for each in (outcome, *told) for note in each.notes if "taken up" in note]
     assert (Path(task.folder) / "output/output.png").exists()
 
 
@@ -228,7 +229,7 @@ class Queued:
         folder.mkdir()
         self.files, self.store = FileStore(folder), JobStore(folder)
         self.queue, self.seen = JobQueue(self.store), []
-        executor = make_job_executor(parse_place(on), TaskLimits(stopping=2), slice_seconds=0.5)
+        executor = make_job_executor(parse_place(on), TaskLimits(stopping=2), slice_seconds=2.0)
         self.runner = JobRunner(
             Leases(self.queue),
             self.files,

@@ -219,6 +219,8 @@ class ClusterJobExecutor(JobExecutor):
             if done is None:
                 return TaskOutcome(False, time.monotonic() - began)
             _write_folder(folder, done)
+            if reached >= 0:
+                done = _forget_taking_up(done)
             for message in done.told:
                 future.on_message(message)
             if done.outcome.is_done or future.word:
@@ -257,6 +259,17 @@ class ClusterJobExecutor(JobExecutor):
                 return None
             if limits.seconds is not None and now - began > limits.seconds:
                 raise LimitError(f"took more than the {limits.seconds:g} seconds that a job may")
+
+
+def _forget_taking_up(done: SliceOutcome) -> SliceOutcome:
+    """Leave out the notes that each slice begins with."""
+
+    def leave_out(notes: Sequence[str]) -> tuple[str, ...]:
+        return tuple(note for note in notes if not note.startswith("taken up at step"))
+
+    told = tuple(replace(each, notes=leave_out(each.notes)) for each in done.told)
+    outcome = replace(done.outcome, notes=leave_out(done.outcome.notes))
+    return replace(done, told=told, outcome=outcome)
 
 
 def _write_folder(folder: Path, done: SliceOutcome) -> None:
