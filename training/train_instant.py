@@ -7,6 +7,7 @@ graphics card or a processor; another goes on from where it was.
 
     python training/train_instant.py train --photos P --paintings Q --run R --minutes 600
     python training/train_instant.py show --photos P --paintings Q --run R
+    python training/train_instant.py calibrate --photos P --paintings Q --run R --pairs ...
     python training/train_instant.py pack --photos P --paintings Q --run R
 """
 
@@ -32,7 +33,7 @@ from instant_data import Batch, Data, move, share_of  # isort: skip
 from instant_judge import Judge  # isort: skip
 
 from impasto.instant.model_file import save_net
-from impasto.instant.net import DECADES, NET_SHAPES, DialReader, PaintingNet, code_size
+from impasto.instant.net import CODE_LAYERS, DECADES, NET_SHAPES, DialReader, PaintingNet, code_size
 from impasto.instant.training_losses import (
     CONTENT_LAYER,
     LEAST_TOTAL,
@@ -57,6 +58,7 @@ NOISE = 4 / 255  # deviation that hardly shows
 CLIP = 3.0  # the longest gradient
 WARM, COOL = 0.02, 0.35  # of the time: the rate rises until then; it falls from then on
 AVERAGE = 0.999
+MOST_BEND = 0.48  # of a dial, which would go back with more than a half
 FEWEST = 40  # steps that are told of together
 ASTRAY = 0.2  # that the logarithm of the total may grow by, before it is gone back
 SAVE_SECONDS, JUDGE_SECONDS, TELL_SECONDS = 60.0, 150.0, 15.0
@@ -119,7 +121,7 @@ class Trainer:
         self.backbone = load_backbone("compact").place(machine)
         torch.manual_seed(0)
         self.net = PaintingNet(NET_SHAPES["any"])
-        self.reader = DialReader(code_size(self.backbone, DialReader.code_layers), self.net.count)
+        self.reader = DialReader(code_size(self.backbone), self.net.count)
         self.both = nn.ModuleDict({"net": self.net, "reader": self.reader}).to(self.device)
         self.both.to(memory_format=torch.channels_last)
         self.learnt = [each for each in self.both.parameters() if each.requires_grad]
@@ -218,10 +220,7 @@ class Trainer:
             targets = make_targets(self.backbone(styles, STYLE_LAYERS))
             content = self.backbone(photos, [CONTENT_LAYER])[CONTENT_LAYER]
             goals.append(Goal(targets, content))
-        parts = [
-            (goals[0].targets[n].mean, goals[0].targets[n].deviation)
-            for n in DialReader.code_layers
-        ]
+        parts = [(goals[0].targets[n].mean, goals[0].targets[n].deviation) for n in CODE_LAYERS]
         codes = torch.cat([each for part in parts for each in part], 1)
         return Lesson(batch, codes, *goals)
 
@@ -387,6 +386,19 @@ class Trainer:
             for weight in (5.0, 15.0, 45.0):
                 judge.show(both["net"], both["reader"], weight, self.run / f"w{weight:g}.jpg")
 
+    def calibrate(self, judge: Judge) -> None:
+        """Find the reader's bend by which paintings keep what the painter's default keeps."""
+        both = self.averaged()
+        least, most = 0.0, MOST_BEND
+        for _ in range(6):
+            bend = (least + most) / 2
+            both["reader"].bend.fill_(bend)
+            content = judge.compare_content(both["net"], both["reader"])
+            tell(f"bend {bend:.3f}: content {content:.3f} of the default's, in the median")
+            least, most = (bend, most) if content > 1 else (least, bend)
+        self.reader.bend.fill_(bend)
+        self.save()
+
     def try_out(self, seconds: float) -> None:
         """Tell how long each part of a step takes."""
         for kind in self.kinds:
@@ -542,11 +554,11 @@ BEGAN = time.perf_counter()
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("train", "dry", "show", "pack"))
+    parser.add_argument("what", choices=("train", "dry", "show", "calibrate", "pack"))
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--paintings", type=Path, required=True)
     parser.add_argument("--drawn", type=Path, help="the project's own styles, drawn before")
-    parser.add_argument("--pairs", type=Path, help="held-out pairs, as bench/instant_pairs.py made")
+    parser.add_argument("--pairs", type=Path, help="held-out pairs, as bench/instant.py made")
     parser.add_argument("--teacher", type=Path, help="the judge's weights")
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="a folder whose checkpoint is begun with")
@@ -583,8 +595,8 @@ def main() -> None:
         elif options.what == "pack":
             trainer.pack(DATA / "instant.safetensors")
         else:
-            assert judge is not None, "to show something it needs --pairs"
-            trainer.show(judge)
+            assert judge is not None, f"to {options.what} it needs --pairs"
+            trainer.show(judge) if options.what == "show" else trainer.calibrate(judge)
 
 
 if __name__ == "__main__":
