@@ -237,7 +237,7 @@ def test_a_batch_from_s3_to_s3(s3, store):
     store.get("/shop", "here", recursive=True)
     assert run_python(s3, "-c", PUT, "here/").returncode == 0
     command = ["-m", "impasto", "relight", "s3://shop/my photos/*.png"]
-    command += ["--lut", "s3://shop/a look.cube", "-o", "s3://shop/out", "--jobs", "2"]
+    command += ["--lut", "s3://shop/a look.cube", "-o", "s3://shop/out"]
     done = run_python(s3, *command)
     assert done.returncode == 0, done.stderr
     assert relight("here/my photos", "--lut", "here/a look.cube", "-o", "here/out") == 0
@@ -249,6 +249,7 @@ def test_a_batch_from_s3_to_s3(s3, store):
     assert len(expected) == 3
     again = run_python(s3, *command)
     assert "3 of 3 are there already" in again.stderr
-    missing = run_python(s3, "-m", "impasto", "relight", "s3://none/a.png", "--lut", "x.cube")
+    table = ["--lut", "here/a look.cube"]
+    missing = run_python(s3, "-m", "impasto", "relight", "s3://none/a.png", *table)
     assert missing.returncode == 2
     assert "no such file: 's3://none/a.png'" in missing.stderr
