@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def list_marked(mark: str) -> list[int]:
     return found
 
 
-def wait_until(true, seconds: float = 120) -> None:
+def wait_until(true, seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -47,6 +48,7 @@ class Batch:
 
     def __init__(self, folder: Path, on: str) -> None:
         self.folder, self.on, self.out = folder, on, folder / "out put"
+        self.started: list[subprocess.Popen[str]] = []
         (folder / "my photos").mkdir()
         for i in range(6):
             Image.fromarray(draw_picture(64, 48, i)).save(folder / "my photos" / f"{i}.png")
@@ -65,7 +67,15 @@ class Batch:
             text=True,
             start_new_session=True,  # a group of its own, as a shell gives it
         )
+        self.started.append(process)
         return process, mark
+
+    def close(self) -> None:
+        """End what a test that failed has left."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def list_made(self) -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in self.out.glob("*.png")}
@@ -75,10 +85,11 @@ class Batch:
 def batch(request, tmp_path, tmp_path_factory) -> Iterator[Batch]:
     pytest.importorskip({"dask": "distributed"}.get(request.param, request.param))
     if request.param == "ray":  # one that the command starts
-        yield Batch(tmp_path, "ray")
+        with closing(Batch(tmp_path, "ray")) as batch:
+            yield batch
         return
-    with run_dask(tmp_path_factory.mktemp("dask")) as on:
-        yield Batch(tmp_path, on)
+    with run_dask(tmp_path_factory.mktemp("dask")) as on, closing(Batch(tmp_path, on)) as batch:
+        yield batch
 
 
 def test_ctrl_c_ends_the_command_and_all_that_it_began(batch):
@@ -113,8 +124,8 @@ def test_a_killed_command_leaves_no_process_and_the_same_one_goes_on(batch):
 
 def test_a_killed_scheduler_is_one_line_and_what_is_left_can_be_done(tmp_path, tmp_path_factory):
     pytest.importorskip("distributed")
-    with run_dask(tmp_path_factory.mktemp("dask"), kill_head=(kill := [])) as on:
-        batch = Batch(tmp_path, on)
+    folder = tmp_path_factory.mktemp("dask")
+    with run_dask(folder, kill_head=(kill := [])) as on, closing(Batch(tmp_path, on)) as batch:
         process, mark = batch.start(steps=60)
         wait_until(lambda: batch.list_made() or process.poll() is not None)
         kill[0]()
