@@ -28,7 +28,7 @@ from impasto.video.flow import Motion, MotionFinder, to_grey
 from impasto.video.frame_painters import make_clip_painter
 from impasto.video.looks import ClipPainter, Look, Moment, mix_looks
 from impasto.video.measures import SteadinessMeter, StyleGauge, Sums
-from impasto.video.options import AnimateOptions, split_range
+from impasto.video.options import AnimateOptions, mix_ends, split_range
 from impasto.video.painted_before import DISTANCES, PaintedBefore
 from impasto.video.pipeline import RunBehind, run_ahead
 from impasto.video.scenes import FilmPlan, Shard, read_from
@@ -347,13 +347,6 @@ class FilmStudio:
         if frame.alpha is None or not self.options.side_by_side:
             return frame.alpha
         return np.concatenate([frame.alpha, frame.alpha], 1)
-
-
-def mix_ends(low: float, high: float, share: float) -> float:
-    """Return a value between two: by ratio if both are above 0, else evenly."""
-    if min(low, high) > 0:
-        return float(low * (high / low) ** share)
-    return low + (high - low) * share
 
 
 def to_bytes(pixels: np.ndarray) -> np.ndarray:
