@@ -158,6 +158,27 @@ def test_sound_that_is_longer_than_the_picture_is_kept(picture, tmp_path):
 # --- what changes over a film ---------------------------------------------------------------------
 
 
+def test_a_gap_between_frames_is_told_and_kept(picture, tmp_path):
+    times = [*range(8), *range(28, 36)]
+    path = write_clip(tmp_path / "film.mkv", draw_pan(16), times=times, time_base=Fraction(1, 25))
+    result = paint(path, picture, tmp_path / "out.mkv")
+    assert "no frames from 0.28 to 1.12 s: the one before is shown" in result.notes
+    assert read_clip(tmp_path / "out.mkv")[1] == read_clip(path)[1]
+
+
+def test_a_film_whose_clock_begins_anew_is_whole_in_shards_too(picture, tmp_path):
+    content = b""
+    for seed in (0, 1):
+        part = write_clip(tmp_path / "part.ts", draw_pan(20, seed=seed))
+        content += part.read_bytes()
+    (tmp_path / "film.ts").write_bytes(content)
+    paint(tmp_path / "film.ts", picture, tmp_path / "one.mkv")
+    paint(tmp_path / "film.ts", picture, tmp_path / "two.mkv", shard=8, renew=2)
+    one, two = (read_clip(tmp_path / name) for name in ("one.mkv", "two.mkv"))
+    assert one[1] == two[1]
+    assert len(one[1]) == 40
+
+
 def test_styles_follow_each_other(picture, photo, tmp_path):
     film = write_clip(tmp_path / "a.mp4", [draw_picture(*SIZE, 4)] * 10)
     options = {"style_times": (0.0, 0.2), "crf": 4}

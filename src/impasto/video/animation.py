@@ -213,10 +213,20 @@ class Animation:
             raise ImageError(
                 f"{self.studio.reader.facts.name!r}: no frame lies between these times"
             )
-        if scan.plan.damaged:
-            packets = plural(scan.plan.damaged, "packet")
-            self.notes.append(f"damaged: {packets} left out, the rest is painted")
+        self.notes += self._tell_damage(scan.plan)
         self.studio.keep_plan(scan.plan, looks, run)
+
+    def _tell_damage(self, plan: FilmPlan) -> Iterator[str]:
+        facts = self.studio.reader.facts
+        if plan.damaged:
+            packets = plural(plan.damaged, "packet")
+            yield f"damaged: {packets} left out, the rest is painted"
+        if gaps := plan.find_gaps():
+            first = [float((time - facts.origin) * facts.time_base) for time in gaps[0]]
+            more = f", and {plural(len(gaps) - 1, 'more gap')}" if gaps[1:] else ""
+            yield (
+                f"no frames from {first[0]:.2f} to {first[1]:.2f} s{more}: the one before is shown"
+            )
 
     def _scan(self) -> FilmScan:
         options, end = self.options, self.options.to
