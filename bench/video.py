@@ -49,9 +49,11 @@ def list_styles(folder: Path | None, beside: Path) -> list[Path]:
     return found[:: max(1, len(found) // STYLES)][:STYLES]
 
 
-def measure_steadiness(clips: Path, styles: Path | None, frames: int, every: int) -> None:
-    """Print a row for each clip and style, and the medians."""
-    print(f"\n{describe_machine()}; {frames} frames, --every {every}\n")
+def measure_steadiness(
+    clips: Path, styles: Path | None, frames: int, every: int, side: int
+) -> None:
+    """Print a row for each clip and style, the medians, and what is worst of each."""
+    print(f"\n{describe_machine()}; {frames} frames of {side} pixels, --every {every}\n")
     head = ("clip", "style", "E1", "of the film's own", "E8", "sharpness", "gain")
     print(f"| {' | '.join(head)} |\n{'|---' * len(head)}|")
     rows = []
@@ -61,7 +63,7 @@ def measure_steadiness(clips: Path, styles: Path | None, frames: int, every: int
             options = {
                 "measure": True,
                 "every": every,
-                "size": min(SIDE, max(facts.size)),
+                "size": min(side, max(facts.size)),
                 "preview": float(frames / facts.rate),
                 "sound": False,
             }
@@ -78,8 +80,11 @@ def measure_steadiness(clips: Path, styles: Path | None, frames: int, every: int
                 rows.append(row)
                 shown = " | ".join(f"{value:.2f}" for value in row)
                 print(f"| {clip.stem} | {style.stem} | {shown} |", flush=True)
-    medians = [statistics.median(values) for values in zip(*rows, strict=True)]
-    print(f"| median | | {' | '.join(f'{value:.2f}' for value in medians)} |")
+    columns = list(zip(*rows, strict=True))
+    medians = [statistics.median(values) for values in columns]
+    worst = [*map(max, columns[:3]), *map(min, columns[3:])]
+    for name, values in (("median", medians), ("worst", worst)):
+        print(f"| {name} | | {' | '.join(f'{value:.2f}' for value in values)} |")
     keep("film steady", f"every {every}", medians)
 
 
@@ -186,10 +191,11 @@ if __name__ == "__main__":
     parser.add_argument("--styles", type=Path)
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--size", type=int, default=SIDE)
     given = parser.parse_args()
     assert impasto.__version__
     if given.what == "steady":
-        measure_steadiness(given.clips, given.styles, given.frames, given.every)
+        measure_steadiness(given.clips, given.styles, given.frames, given.every, given.size)
     elif given.what == "known":
         measure_known()
     else:

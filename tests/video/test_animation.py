@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from PIL import Image
 
 from impasto.errors import ImageError, MissingFileError, OptionError
 from impasto.video.animation import Animation, animate, close_times
+from impasto.video.encoding import PieceWriter
 from impasto.video.options import AnimateOptions
 from impasto.work import watch
 
@@ -256,6 +258,35 @@ def test_ctrl_c_leaves_a_film_of_what_is_done_and_it_goes_on(film, picture, tmp_
     assert is_clean(tmp_path)
 
 
+def test_a_full_disk_costs_one_shard(picture, tmp_path, monkeypatch):
+    film = write_clip(tmp_path / "film.mp4", draw_pan(24))
+    add, room = PieceWriter.add, 12
+
+    def fill(writer, *frame):
+        nonlocal room
+        room -= 1
+        if room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        add(writer, *frame)
+
+    monkeypatch.setattr(PieceWriter, "add", fill)
+    message = (
+        "cannot write 'out.mp4': no space left on device; what is done is kept, and the same "
+        "command goes on"
+    )
+    with pytest.raises(ImageError, match=f"^{message}$"):
+        paint(film, picture, tmp_path / "out.mp4", shard=8, renew=2)
+    assert not (tmp_path / "out.mp4").exists()
+    (hidden,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    pieces = [path.name for path in hidden.iterdir() if path.suffix == ".nut"]
+    assert pieces == ["piece-00000.nut"]
+    room = 100
+    result = paint(film, picture, tmp_path / "out.mp4", shard=8, renew=2)
+    assert "8 of 24 frames are there already" in result.notes
+    paint(film, picture, tmp_path / "whole.mp4", shard=8, renew=2)
+    assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
 def test_other_options_begin_anew(film, picture, tmp_path):
     options = AnimateOptions.read(FLOAT)
     work = Animation(film, [picture], options, tmp_path / "b.mp4")
@@ -304,6 +335,11 @@ def test_with_paint_frames_follow_each_other(picture, tmp_path):
     assert result.frames == 3
     frames, _ = read_clip(tmp_path / "b.mp4")
     assert np.abs(frames[0].astype(int) - draw_pan(1, size=(48, 48))[0]).mean() > 5
+    result = paint(film, picture, tmp_path / "c.mp4", **options, passes=2)
+    assert result.frames == 3
+    again, _ = read_clip(tmp_path / "c.mp4")
+    apart = [np.abs(a.astype(int) - b).mean() for a, b in zip(frames, again, strict=True)]
+    assert apart[2] < 1 < apart[0]  # the last is where the way back begins
 
 
 # --- bad input ------------------------------------------------------------------------------------
@@ -321,6 +357,7 @@ def test_with_paint_frames_follow_each_other(picture, tmp_path):
         ({"from_": 9.0}, "no frame lies between these times"),
         ({"setting": ("steps=3",)}, "--setting goes with --with paint"),
         ({"with_": "paint", "setting": ("stepz=3",)}, "did you mean 'steps'"),
+        ({"passes": 2}, "--passes goes with --with paint"),
         ({"with_": "paint", "model": "painters"}, "--model goes with --with instant"),
     ],
 )

@@ -120,8 +120,7 @@ class TravellingStrokes:
         for layer in self.layers:
             layer.coarse = layer.coarse + share * (new.coarse - layer.coarse)
             if into is not None:
-                gap = cv2.subtract(new.fine, layer.fine)
-                layer.fine = cv2.add(layer.fine, cv2.multiply(gap, cv2.merge([into] * 3)))
+                layer.fine = cv2.blendLinear(layer.fine, new.fine, 1 - into, into)
         self.owed = np.zeros(self.size, np.float32)
         if number % self.period == 0:
             self.layers = self.layers[1], new

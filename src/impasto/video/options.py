@@ -75,6 +75,11 @@ class FramesOptions(OnePassOptions):
         default=1,
         description="Paint every so many frames only; between them, strokes just travel.",
     )
+    passes: Annotated[int, Field(ge=1, le=8)] = Field(
+        default=1,
+        description="With --with paint: how often frames are gone through, forward and back in "
+        "turn.",
+    )
     setting: Annotated[tuple[str, ...], AfterValidator(_check_settings)] = Field(
         default=(),
         description="An option of 'impasto paint' as NAME=VALUE, with --with paint: steps=30. Of "
