@@ -230,7 +230,7 @@ class InstantStyliser:
     def _read(self, style: int, side: int) -> Tensor:
         if (style, side) not in self.known:
             seen = shrink_style(self.styles[style], side, self.least_style)
-            code = encode_style(self.backbone, seen, layers=self.reader.code_layers)
+            code = encode_style(self.backbone, seen)
             weights = torch.tensor([USUAL_WEIGHT])
             self.known[style, side] = self.reader.dial(self.reader.read(code), weights)
         return self.known[style, side]
