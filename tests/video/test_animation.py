@@ -22,6 +22,7 @@ from PIL import Image
 from impasto.errors import ImageError, MissingFileError, OptionError
 from impasto.video.animation import Animation, animate, close_times
 from impasto.video.encoding import PieceWriter
+from impasto.video.joining import Joining
 from impasto.video.options import AnimateOptions
 from impasto.work import watch
 
@@ -274,6 +275,19 @@ def test_a_full_disk_costs_one_shard(picture, tmp_path, monkeypatch):
     assert "8 of 24 frames are there already" in result.notes
     paint(film, picture, tmp_path / "whole.mp4", shard=8, renew=2)
     assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_a_disk_that_is_full_at_the_end_costs_nothing(film, picture, tmp_path, monkeypatch):
+    def fill(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "hidden")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Joining, "write", fill)
+        with pytest.raises(ImageError, match=r"^cannot write 'out.mp4': no space left on device;"):
+            paint(film, picture, tmp_path / "out.mp4")
+    result = paint(film, picture, tmp_path / "out.mp4")
+    assert "12 of 12 frames are there already" in result.notes
+    assert is_clean(tmp_path)
 
 
 def test_other_options_begin_anew(film, picture, tmp_path):

@@ -22,7 +22,7 @@ import torch
 from impasto.cluster.crew import hire_crew
 from impasto.cluster.places import HERE, WorkPlace, choose_place
 from impasto.cluster.worker import WorkerSpec
-from impasto.errors import ImageError, OptionError, plural
+from impasto.errors import ImageError, ImpastoError, OptionError, plural
 from impasto.recipes import write_recipe
 from impasto.system.checkpoints import fingerprint
 from impasto.system.files import make_folder, replace_file, resolve_path, working_in
@@ -320,7 +320,12 @@ class Animation:
             shift=shift,
             is_cut=is_cut,
         )
-        joining.write(self.output)
+        try:
+            joining.write(self.output)
+        except OSError as error:
+            if isinstance(error, ImpastoError):
+                raise
+            raise self.studio.explain_failure(error) from error
         self.notes += joining.notes
         if whole and options.measure:
             self.steadiness = Steadiness.of(self._add_sums(shards))

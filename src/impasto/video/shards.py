@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from impasto.cluster.worker import Find, TaskShare, make_scratch
-from impasto.errors import ImageError, OptionError, describe_reason, suggest
+from impasto.errors import ImageError, ImpastoError, OptionError, describe_reason, suggest
 from impasto.system.files import replace_file, replacing
 from impasto.video.coherence import TravellingStrokes
 from impasto.video.decoding import FilmFrame, FilmReader, choose_size, open_film
@@ -342,8 +342,8 @@ class FilmStudio:
             behind.stop()
             writer.drop()
             part.unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise self._explain(error) from error
+            if isinstance(error, OSError) and not isinstance(error, ImpastoError):
+                raise self.explain_failure(error) from error
             raise
 
     def _keep(self, shard: Shard, part: Path, count: int, total: Sums) -> None:
@@ -359,7 +359,8 @@ class FilmStudio:
             os.fsync(written.fileno())
         part.replace(self.name_piece(shard))
 
-    def _explain(self, error: OSError) -> ImageError:
+    def explain_failure(self, error: OSError) -> ImageError:
+        """Return what is said where nothing more can be written: a full disk, mostly."""
         return ImageError(
             f"cannot write {self.output.name!r}: {describe_reason(error)}; what is done is kept, "
             "and the same command goes on"
