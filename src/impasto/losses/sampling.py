@@ -38,10 +38,13 @@ class ColumnMap:
 
     def _map(self, columns: Tensor, *, shift: bool) -> Tensor:
         parts = torch.split(columns, self.widths, 1)
-        mapped = [
-            part if m is None else part @ m[:-1] + (m[-1] if shift else 0)
-            for part, m in zip(parts, self.maps, strict=True)
-        ]
+        mapped = []
+        for part, given in zip(parts, self.maps, strict=True):
+            if given is None:
+                mapped.append(part)
+                continue
+            to = given.to(part)
+            mapped.append(part @ to[:-1] + to[-1] if shift else part @ to[:-1])
         return torch.cat(mapped, 1)
 
 
