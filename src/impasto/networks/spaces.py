@@ -3,8 +3,8 @@
 A weight file may carry 1x1 maps of some layers into the true VGG-19's (``to_vgg19.relu3_1``: C
 channels to C' = 4 C). Losses that compare columns only need inner products and distances of what
 comes out, not its C' numbers: of W x + b these are the same as of R [x, 1] with R the symmetric
-root of [W b]^T [W b], which has C + 1 rows. The ReLU that follows the map is left out: it takes two
-to six hundredths of the squares away.
+root of [W b]^T [W b], which has C + 1 rows. The ReLU that follows the map is left out: it takes at
+most a sixteenth of the squares away.
 """
 
 from __future__ import annotations
