@@ -17,7 +17,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_a_map_worked_by_hand():
-    # W = (3, 4)^T turns a number into (3 x, 4 x), 5 times as long; half the numbers, so by root 1/2.
+    # W = (3, 4)^T makes x five times as long; times the root of 1 channel over 2.
     root = find_root_map(torch.tensor([[3.0], [4.0]]), torch.zeros(2))
     assert torch.allclose(root, torch.tensor([[5 / 2**0.5, 0.0], [0.0, 0.0]]), atol=1e-6)
 
@@ -50,4 +50,3 @@ def test_the_embedded_maps_are_nearly_those_with_the_relu(compact, photo):
         ours, theirs = (functional.normalize(f) @ functional.normalize(f).T for f in (near, true))
         plain = functional.normalize(rows) @ functional.normalize(rows).T
         assert (ours - theirs).abs().mean() < (plain - theirs).abs().mean()
-
