@@ -37,7 +37,7 @@ class ColumnMap:
         return self._map(columns, shift=False)
 
     def _map(self, columns: Tensor, *, shift: bool) -> Tensor:
-        parts = torch.split(columns, self.widths, 1)
+        parts = torch.split(columns, list(self.widths), 1)
         mapped = []
         for part, given in zip(parts, self.maps, strict=True):
             if given is None:

@@ -25,7 +25,8 @@ def find_root_map(weight: Tensor, bias: Tensor) -> Tensor:
     """
     whole = torch.cat([weight, bias[:, None]], 1).double()  # (C', C+1)
     values, vectors = torch.linalg.eigh(whole.T @ whole * (weight.shape[1] / len(weight)))
-    return ((vectors * values.clamp_min(0).sqrt()) @ vectors.T).float()
+    root: Tensor = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    return root.float()
 
 
 def load_space(backbone: str, weights: str | None = None) -> dict[str, Tensor]:
