@@ -1,18 +1,21 @@
 """Painting in one pass: how fast, how near to the painter's default, how steady.
 
 Quality is judged in true VGG-19's feature space (`teacher.py`), on photographs and paintings that
-training never saw: every tenth of each. The painter paints each pair at several style weights; at
-the content distance of the one pass, its style distance is read off between them. Gain is how much
-nearer to the style than the photograph; and, which is harder, than the photograph in its colours.
+training never saw: every tenth of each. `pairs` has the painter's default paint some of them, which
+takes long, and keeps what the judge says of it; `quality` compares with that. Gain is how much
+nearer to the style a painting is than the photograph in the style's colours, over the default's.
 
     python bench/instant.py speed
-    python bench/instant.py quality --data ../shared [--pairs 20]
+    python bench/instant.py pairs --data ../shared --pairs FOLDER [--count 20]
+    python bench/instant.py quality --data ../shared --pairs FOLDER [--model FILE]
     python bench/instant.py steady --data ../shared
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import shutil
 import statistics
 import time
 from itertools import pairwise
@@ -30,13 +33,13 @@ from teacher import Teacher, read_at  # isort: skip
 from impasto.errors import ImpastoError
 from impasto.images.color_transfer import match_color
 from impasto.instant.engines import ENGINES, choose_engine
-from impasto.instant.net import NET_SHAPES, PaintingNet
+from impasto.instant.net import NET_SHAPES, USUAL_WEIGHT, PaintingNet
 from impasto.instant.painter import Instant
 from impasto.system.devices import choose_machine, seeded, settle_precision, working_on
 from impasto.system.memory import keeping_memory
 
-SIDE = 384  # pixels of a long side that is judged
-WEIGHTS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # of the style, with the painter
+SIDE = 512  # pixels of a long side that is judged
+DIAL = (1.5, 3.0, 5.0, 9.0, 15.0, 30.0, 60.0, 100.0, 150.0)  # style weights
 ROUNDS = 15
 
 
@@ -98,84 +101,119 @@ def best_of(run, rounds: int = ROUNDS) -> float:
     return min(times)
 
 
-def list_unseen(data: Path, pairs: int) -> list[tuple[Path, Path]]:
+def list_unseen(data: Path, count: int) -> list[tuple[Path, Path]]:
     """List photographs and paintings that training leaves out: every tenth."""
     photos = sorted((data / "photos").glob("*.jpg"))[::10]
     paintings = sorted((data / "paintings").glob("*.jpg"))[::10]
-    photos = photos[:: max(1, len(photos) // pairs)]
-    return [(photos[i % len(photos)], paintings[i % len(paintings)]) for i in range(pairs)]
+    photos = photos[:: max(1, len(photos) // count)]
+    return [(photos[i % len(photos)], paintings[i % len(paintings)]) for i in range(count)]
 
 
-def measure_quality(data: Path, pairs: int) -> None:
+def paint_pairs(data: Path, folder: Path, count: int) -> None:
+    """Paint pairs by the painter's default, and keep them with what the judge says of them."""
     teacher = Teacher(data / "teacher" / "vgg19_slim.safetensors")
-    heads = ("pair", "content", "style of photo", "recoloured", "painter", "one pass", "gain")
-    print("\n| " + " | ".join((*heads, "over colour")) + " |\n" + "|---" * 8 + "|")
-    shares: list[tuple[float, float]] = []
-    for photo_path, style_path in list_unseen(data, pairs):
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for photo_path, style_path in list_unseen(data, count):
         photo, style = read_at(photo_path, SIDE), read_at(style_path, SIDE)
-        colored = match_color(photo, style)
-        first, second = (teacher.judge(each, photo, style) for each in (photo, colored))
-        ours = teacher.judge(Instant(style)(photo).pixels, photo, style)
-        curve = [(second.content, second.sliced)]
-        for weight in WEIGHTS:
-            painted = impasto.paint(photo, style, {"style_weight": weight}).pixels
-            verdict = teacher.judge(painted, photo, style)
-            curve.append((verdict.content, verdict.sliced))
-        theirs = read_curve(curve, ours.content)
-        gain, harder = (
-            (begin.sliced - ours.sliced) / (begin.sliced - theirs) for begin in (first, second)
+        colored = teacher.judge(match_color(photo, style), photo, style)
+        painted = teacher.judge(impasto.paint(photo, style).pixels, photo, style)
+        for path in (photo_path, style_path):
+            shutil.copy(path, folder)
+        row = {"photo": photo_path.name, "style": style_path.name, "weight": USUAL_WEIGHT}
+        rows.append({**row, **vars(painted), "recoloured": vars(colored)})
+        print(row, painted, flush=True)
+        (folder / "defaults.json").write_text(json.dumps(rows, indent=1))
+
+
+def measure_quality(data: Path, folder: Path, model: str | None) -> None:
+    """Compare paintings at many style weights with the painter's default, by both distances."""
+    teacher = Teacher(data / "teacher" / "vgg19_slim.safetensors")
+    rows = json.loads((folder / "defaults.json").read_text())
+    systems: dict[str, list[tuple[float, float, float]]] = {}
+    print("\nstyle / content\n\n| pair | recoloured | default | one pass | gain |")
+    print("|---" * 5 + "|")
+    for row in rows:
+        photo, style = (read_at(folder / row[each], SIDE) for each in ("photo", "style"))
+        begin, paint = row["recoloured"], Instant(style, {"engine": "torch", "model": model})
+        known = {"recoloured": begin, "the painter's default": row}
+        found = {name: (each["sliced"], each["content"]) for name, each in known.items()}
+        for weight in DIAL:
+            verdict = teacher.judge(paint(photo, style_weight=weight).pixels, photo, style)
+            found[f"{weight:g}"] = verdict.sliced, verdict.content
+        for name, (away, content) in found.items():
+            gain = (begin["sliced"] - away) / (begin["sliced"] - row["sliced"])
+            systems.setdefault(name, []).append((away, content / row["content"], gain))
+        names = ("recoloured", "the painter's default", f"{USUAL_WEIGHT:g}")
+        shown = [f"{found[name][0]:.3f} / {found[name][1]:.3f}" for name in names]
+        pair = f"{Path(row['photo']).stem}, {Path(row['style']).stem}"
+        print(
+            f"| {pair} | " + " | ".join(shown) + f" | {systems[names[2]][-1][2]:.2f} |", flush=True
         )
-        shares.append((gain, harder))
-        numbers = (ours.content, first.sliced, second.sliced, theirs, ours.sliced)
-        pair = f"{photo_path.stem}, {style_path.stem}"
-        shown = [f"{n:.4f}" for n in numbers] + [f"{gain:.2f}", f"{harder:.2f}"]
-        print(f"| {pair} | " + " | ".join(shown) + " |", flush=True)
-        facts = {"ours": vars(ours), "photo": vars(first), "colored": vars(second), "curve": curve}
-        keep("instant quality", pair, facts)
-    plain, over = (statistics.median(column) for column in zip(*shares, strict=True))
-    print(f"\nmedian share of the painter's gain: {plain:.2f}; over colour alone: {over:.2f}")
-    keep("instant quality", "median shares", {"gain": plain, "over colour": over})
-
-
-def read_curve(curve: list[tuple[float, float]], content: float) -> float:
-    """Interpolate the least style distance at a content distance."""
-    curve = sorted(curve)
-    if content >= curve[-1][0]:
-        return curve[-1][1]
-    for (low, before), (high, after) in pairwise(curve):
-        if low <= content <= high:
-            return before + (after - before) * (content - low) / max(high - low, 1e-9)
-    return curve[0][1]
+    print("\n| style weight | style | content over the default's | gain | least gain |")
+    print("|---" * 5 + "|")
+    for name, values in systems.items():
+        style_distance, content, gain = (
+            statistics.median(column) for column in zip(*values, strict=True)
+        )
+        least = min(each[2] for each in values)
+        print(f"| {name} | {style_distance:.3f} | {content:.2f} | {gain:.2f} | {least:.2f} |")
+        keep("instant quality", name, values)
+    turns = [[systems[f"{weight:g}"][i] for weight in DIAL] for i in range(len(rows))]
+    for number, word, way in ((0, "style", -1), (1, "content", 1)):
+        steady = sum(
+            all(way * (b[number] - a[number]) >= 0 for a, b in pairwise(turn)) for turn in turns
+        )
+        print(
+            f"{word} changes one way from each weight to the next: {steady} of {len(turns)} pairs"
+        )
 
 
 def measure_steadiness(data: Path) -> None:
-    """Measure how far a painting moves when the photograph does by one level of grey."""
-    moved = []
+    """Measure how far paintings move: by noise of one level, and by a pan of one pixel.
+
+    A pan with the grain where it is, as film was painted once; and as ``hold`` paints it, with
+    statistics held and the grain moved along. What is left then is the network's own.
+    """
+    found: dict[str, list[float]] = {}
     for photo_path, style_path in list_unseen(data, 10):
         photo, paint = read_at(photo_path, 512), Instant(read_at(style_path, 512))
+        painted = paint(photo).pixels
         noise = torch.randn(photo.shape, generator=seeded(0)) / 255
-        noisy = (photo + noise).clamp(0, 1)
-        away = (paint(noisy).pixels - paint(photo).pixels).square().mean().sqrt()
-        moved.append(float(away * 255))
-    levels = np.array(moved)
-    print(
-        f"\nnoise of 1.0 levels moves the painting by {levels.mean():.2f} levels (rms; "
-        f"{levels.min():.2f} to {levels.max():.2f})"
-    )
-    keep("instant steadiness", "levels", moved)
+        ways = {"noise of one level": (paint((photo + noise).clamp(0, 1)).pixels, painted)}
+        ways["a pan of one pixel"] = paint(photo[..., 1:]).pixels, painted[..., 1:]
+        held = paint.hold(photo)
+        size = (photo.shape[2], photo.shape[3] - 1)
+        still = held(photo[..., :-1], held.find_grain(size))
+        along = held(photo[..., 1:], held.find_grain(size, (0, -1)))
+        ways["the same, held"] = along[..., :-1], still[..., 1:]
+        for name, (one, other) in ways.items():
+            inside = (one - other)[..., 48:-48, 48:-48]
+            found.setdefault(name, []).append(float(inside.square().mean().sqrt() * 255))
+    print("\n| | levels (rms) | least | most |\n|---|---|---|---|")
+    for name, levels in found.items():
+        numbers = f"{np.mean(levels):.2f} | {min(levels):.2f} | {max(levels):.2f}"
+        print(f"| {name} | {numbers} |")
+        keep("instant steadiness", name, levels)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("speed", "quality", "steady"))
+    parser.add_argument("what", choices=("speed", "pairs", "quality", "steady"))
     parser.add_argument("--data", type=Path, default=Path("../shared"))
-    parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--pairs", type=Path, help="what 'pairs' writes, and 'quality' reads")
+    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--model", help="another network for any style")
     args = parser.parse_args()
     print(describe_machine())
+    if args.what in ("pairs", "quality") and args.pairs is None:
+        parser.error("it needs --pairs FOLDER")
     if args.what == "speed":
         measure_speed()
+    elif args.what == "pairs":
+        paint_pairs(args.data, args.pairs, args.count)
     elif args.what == "quality":
-        measure_quality(args.data, args.pairs)
+        measure_quality(args.data, args.pairs, args.model)
     else:
         measure_steadiness(args.data)
 

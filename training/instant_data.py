@@ -108,6 +108,41 @@ class Bank:
         return (found / 255).clamp_(0, 1)
 
 
+class Dice:
+    """Random numbers on a device, thrown for one step and then handed out one after the other.
+
+    They always lie at the same place, so that what uses them can be recorded and played again.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.generator = torch.Generator(device)
+        self.even = torch.empty(1 << 14, device=device)
+        self.usual = torch.empty(0, device=device)
+        self.taken = [0, 0]
+
+    def make_room(self, count: int) -> None:
+        """Have at least so many normal numbers."""
+        if count > len(self.usual):
+            self.usual = torch.empty(count, device=self.even.device)
+
+    def throw(self, step: int) -> None:
+        """Draw new numbers, from the step alone."""
+        self.generator.manual_seed(step)
+        self.even.uniform_(generator=self.generator)
+        self.usual.normal_(generator=self.generator)
+
+    def begin(self) -> None:
+        """Hand out from the first again."""
+        self.taken = [0, 0]
+
+    def take(self, *shape: int, normal: bool = False) -> Tensor:
+        """Return the next numbers: in [0, 1), or normal ones."""
+        numbers, start = (self.even, self.usual)[normal], self.taken[normal]
+        end = self.taken[normal] = start + math.prod(shape)
+        assert end <= len(numbers), "there are fewer numbers than are asked for"
+        return numbers[start:end].view(shape)
+
+
 @dataclass(frozen=True)
 class Batch:
     """What a step learns from."""
@@ -135,11 +170,11 @@ class Data:
         self.photos = Bank(pictures[: len(learnt)], device)
         self.styles = Bank(pictures[len(learnt) :], device)
         self.painted, self.device = len(styles), device
-        self.generator = torch.Generator(device)
+        self.dice = Dice(device)
 
-    def draw(self, step: int, side: int, count: int, moved: int, decades: float) -> Batch:
-        """Draw a batch from the step alone; ``moved`` photographs are also seen moved."""
-        self.generator.manual_seed(step)
+    def draw(self, side: int, count: int, moved: int, decades: float) -> Batch:
+        """Draw a batch by the dice as they lie; ``moved`` photographs are also seen moved."""
+        self.dice.begin()
         styles = self.draw_styles(side, count)
         rows = self.pick(count, len(self.photos))
         short = self.draw_short(side, count, 420)
@@ -148,16 +183,16 @@ class Data:
         # One in each of as many parts of what is taught, so that batches are alike.
         places = (self.luck(count).argsort() + self.luck(count)) / count
         weights = USUAL_WEIGHT * 10 ** ((2 * places - 1) * decades)
-        grain = torch.randn(count, 1, side, side, device=self.device, generator=self.generator)
+        grain = self.dice.take(count, 1, side, side, normal=True)
         grid, inside = self.draw_moves(side, moved)
         both = torch.cat([photos[:moved], grain[:moved]], 1)
         shaken = move(both, grid)
-        noise = torch.randn(moved, 3, side, side, device=self.device, generator=self.generator)
+        noise = self.dice.take(moved, 3, side, side, normal=True)
         shaken[:, :3] += 2 / 255 * noise
         return Batch(photos, styles, weights, grain, shaken, grid, inside)
 
     def luck(self, *shape: int) -> Tensor:
-        return torch.rand(*shape, device=self.device, generator=self.generator)
+        return self.dice.take(*shape)
 
     def pick(self, count: int, among: int) -> Tensor:
         return (self.luck(count) * among).long().clamp_max_(among - 1)

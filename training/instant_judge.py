@@ -47,9 +47,7 @@ class Judge:
     def paint(
         self, net: PaintingNet, reader: DialReader, photo: Tensor, style: Tensor, weight: float
     ) -> Tensor:
-        known = reader.read(
-            encode_style(self.backbone, style, layers=DialReader.code_layers).float()
-        )
+        known = reader.read(encode_style(self.backbone, style).float())
         numbers = reader.dial(known, torch.tensor([weight], device=self.device))
         coloured = match_color(photo.cpu(), style.cpu()).to(self.device)
         return net(coloured, numbers).clamp(0, 1)
@@ -84,6 +82,16 @@ class Judge:
                 if v
             },
         }
+
+    def compare_content(self, net: PaintingNet, reader: DialReader) -> float:
+        """Return the content distance over that of the painter's default, in the median."""
+        assert self.teacher is not None
+        found = []
+        for row in self.rows:
+            photo, style = self.read(row["photo"]), self.read(row["style"])
+            painted = self.paint(net, reader, photo, style, 15.0)
+            found.append(self.teacher.judge(painted, photo, style).content / row["content"])
+        return statistics.median(found)
 
     def show(self, net: PaintingNet, reader: DialReader, weight: float, sheet: Path) -> None:
         """Paint photographs in rows after styles in columns."""

@@ -7,6 +7,7 @@ graphics card or a processor; another goes on from where it was.
 
     python training/train_instant.py train --photos P --paintings Q --run R --minutes 600
     python training/train_instant.py show --photos P --paintings Q --run R
+    python training/train_instant.py calibrate --photos P --paintings Q --run R --pairs ...
     python training/train_instant.py pack --photos P --paintings Q --run R
 """
 
@@ -32,7 +33,7 @@ from instant_data import Batch, Data, move, share_of  # isort: skip
 from instant_judge import Judge  # isort: skip
 
 from impasto.instant.model_file import save_net
-from impasto.instant.net import DECADES, NET_SHAPES, DialReader, PaintingNet, code_size
+from impasto.instant.net import CODE_LAYERS, DECADES, NET_SHAPES, DialReader, PaintingNet, code_size
 from impasto.instant.training_losses import (
     CONTENT_LAYER,
     LEAST_TOTAL,
@@ -46,18 +47,21 @@ from impasto.networks.weights import load_backbone
 from impasto.system.devices import Machine, has_fast_bfloat16
 from impasto.system.memory import keeping_memory
 
-BROAD = 0.35  # what the loss at half the size counts
+BROAD = 0.5  # what the loss at half the size counts
 STEADY, LATTICE = 1.5, 3.0
 # Of the time, from when to when these two come in: at first they would keep strokes from beginning.
-CALM, CAREFUL = 0.3, 0.6
-READER = 0.15  # of the rate is the style reader's: hundreds of its weights pull one way
+CALM, CAREFUL = 0.35, 0.7
+# Of the rate is that of the style reader's matrices: hundreds of their weights pull one way, so
+# that its numbers would change by a hundred times as much in a step as others do, and run away.
+READER = 0.1
 NOISE = 4 / 255  # deviation that hardly shows
 CLIP = 3.0  # the longest gradient
-WARM, COOL = 0.02, 0.45  # of the time: the rate rises until then; it falls from then on
+WARM, COOL = 0.02, 0.35  # of the time: the rate rises until then; it falls from then on
 AVERAGE = 0.999
+MOST_BEND = 0.48  # of a dial, which would go back with more than a half
 FEWEST = 40  # steps that are told of together
 ASTRAY = 0.2  # that the logarithm of the total may grow by, before it is gone back
-SAVE_SECONDS, JUDGE_SECONDS, TELL_SECONDS = 120.0, 100.0, 15.0
+SAVE_SECONDS, JUDGE_SECONDS, TELL_SECONDS = 60.0, 150.0, 15.0
 DATA = Path(__file__).parent.parent / "src" / "impasto" / "data"
 
 
@@ -72,6 +76,11 @@ class Kind:
     @property
     def moved(self) -> int:
         return max(1, self.count // 4)
+
+    @property
+    def normal_numbers(self) -> int:
+        """How many are drawn: of grain, and of noise in what is moved."""
+        return self.side**2 * (self.count + 3 * self.moved)
 
 
 def list_kinds(side: int, count: int) -> list[Kind]:
@@ -112,27 +121,26 @@ class Trainer:
         self.backbone = load_backbone("compact").place(machine)
         torch.manual_seed(0)
         self.net = PaintingNet(NET_SHAPES["any"])
-        self.reader = DialReader(code_size(self.backbone, DialReader.code_layers), self.net.count)
+        self.reader = DialReader(code_size(self.backbone), self.net.count)
         self.both = nn.ModuleDict({"net": self.net, "reader": self.reader}).to(self.device)
         self.both.to(memory_format=torch.channels_last)
         self.learnt = [each for each in self.both.parameters() if each.requires_grad]
         for each in self.learnt:
             each.grad = torch.zeros_like(each)
         self.average = [each.detach().clone() for each in self.learnt]
-        ends = [each for each in self.reader.parameters() if each.requires_grad]
+        matrices = [each for each in self.reader.parameters() if each.ndim > 1]
+        slow = {id(each) for each in matrices}
         groups = [
-            {
-                "params": [each for each in self.net.parameters() if each.requires_grad],
-                "times": 1.0,
-            },
-            {"params": ends, "times": READER},
+            {"params": [each for each in self.learnt if id(each) not in slow], "times": 1.0},
+            {"params": matrices, "times": READER},
         ]
         self.optimizer = torch.optim.Adam(groups, lr=1e-3, betas=(0.9, 0.99), fused=True)
         self.step, self.skipped = 0, torch.zeros((), device=self.device)
         self.spent, self.scale = 0.0, 1.0  # seconds learnt for; of the rate, what is left
         self.care = torch.ones((), device=self.device)
         self.kinds = list_kinds(options.side, options.batch)
-        self.works: dict[Kind, Callable[[Lesson], dict[str, Tensor]]] = {}
+        self.data.dice.make_room(max(each.normal_numbers for each in self.kinds))
+        self.works: dict[Kind, Callable[[int], dict[str, Tensor]]] = {}
         self.run.mkdir(parents=True, exist_ok=True)
         if not self.resume():
             self.learn_units()
@@ -197,20 +205,22 @@ class Trainer:
         # What hardly ever differs is not to be looked at too closely.
         self.reader.deviation.copy_(every.std(0).clamp_min(0.1 * float(every.std(0).mean())))
 
-    @torch.no_grad()
     def prepare(self, kind: Kind, step: int) -> Lesson:
-        """Draw a batch, and measure styles and photographs at both sizes."""
-        batch = self.data.draw(step % 2**40, kind.side, kind.count, kind.moved, DECADES)
+        """Draw a batch from the step alone, and measure what it is to be compared with."""
+        self.data.dice.throw(step % 2**40)
+        return self.compose(kind)
+
+    @torch.no_grad()
+    def compose(self, kind: Kind) -> Lesson:
+        """Draw a batch by the dice, and measure styles and photographs at both sizes."""
+        batch = self.data.draw(kind.side, kind.count, kind.moved, DECADES)
         goals = []
         for size in (1, 2):
             photos, styles = (shrink(each, size) for each in (batch.photos, batch.styles))
             targets = make_targets(self.backbone(styles, STYLE_LAYERS))
             content = self.backbone(photos, [CONTENT_LAYER])[CONTENT_LAYER]
             goals.append(Goal(targets, content))
-        parts = [
-            (goals[0].targets[n].mean, goals[0].targets[n].deviation)
-            for n in DialReader.code_layers
-        ]
+        parts = [(goals[0].targets[n].mean, goals[0].targets[n].deviation) for n in CODE_LAYERS]
         codes = torch.cat([each for part in parts for each in part], 1)
         return Lesson(batch, codes, *goals)
 
@@ -222,7 +232,8 @@ class Trainer:
             painted, found = self.net.measure(batch.photos, numbers, batch.grain)
             held = [(mean[:moved], inverse[:moved]) for mean, inverse in found]
             pixels, grain = batch.shaken[:, :3], batch.shaken[:, 3:]
-            again = self.net(pixels, numbers[:moved], grain, held)
+            # The reader is not to learn steadiness: its numbers would grow and grow.
+            again = self.net(pixels, numbers[:moved].detach(), grain, held)
         painted, again = painted.float(), again.float()
         weights = batch.weights
         goal, half = lesson.goal, lesson.half
@@ -280,19 +291,25 @@ class Trainer:
         keep = min(AVERAGE, self.step / (self.step + 50))
         torch._foreach_lerp_(self.average, [each.detach() for each in self.learnt], 1 - keep)
 
-    def work(self, kind: Kind) -> Callable[[Lesson], dict[str, Tensor]]:
-        """Return what differentiates a kind of step: recorded, on a graphics card, if it can be."""
+    def learn(self, kind: Kind, step: int) -> dict[str, Tensor]:
+        return self.differentiate(kind, self.prepare(kind, step))
+
+    def work(self, kind: Kind) -> Callable[[int], dict[str, Tensor]]:
+        """Return what draws a batch and differentiates: recorded, on a graphics card, if can be."""
         if kind not in self.works:
-            self.works[kind] = lambda lesson: self.differentiate(kind, lesson)
+            self.works[kind] = lambda step: self.learn(kind, step)
             if self.device.type == "cuda" and self.options.record:
-                began = time.perf_counter()
-                try:
-                    recorded = Recorded(self, kind)
-                    self.works[kind] = recorded
-                    tell(f"recorded {kind}: {recorded.said}, {time.perf_counter() - began:.1f} s")
-                except Exception as error:  # whatever torch raises: it goes on without
-                    tell(f"not recorded {kind}: {type(error).__name__}: {str(error)[:300]}")
-                    torch.cuda.synchronize()
+                for whole in (True, False):
+                    began = time.perf_counter()
+                    try:
+                        recorded = Recorded(self, kind, whole=whole)
+                        self.works[kind] = recorded
+                        spent = time.perf_counter() - began
+                        tell(f"recorded {kind}: {recorded.said}, {spent:.1f} s")
+                        break
+                    except Exception as error:  # whatever torch raises: it goes on without
+                        tell(f"not recorded {kind}: {type(error).__name__}: {str(error)[:300]}")
+                        torch.cuda.synchronize()
         return self.works[kind]
 
     # --- the run --------------------------------------------------------------------------------
@@ -313,7 +330,7 @@ class Trainer:
             share = self.spent / (before + end - start)
             kind = self.kinds[self.step % len(self.kinds)]
             self.care.fill_(min(1.0, max(0.0, (share - CALM) / (CAREFUL - CALM))))
-            parts = self.work(kind)(self.prepare(kind, self.step))
+            parts = self.work(kind)(self.step)
             for name, part in parts.items():
                 sums[name] = sums[name] + part if name in sums else part.clone()
             rate = options.rate * min(1.0, (share + 1e-3) / WARM)
@@ -369,19 +386,30 @@ class Trainer:
             for weight in (5.0, 15.0, 45.0):
                 judge.show(both["net"], both["reader"], weight, self.run / f"w{weight:g}.jpg")
 
+    def calibrate(self, judge: Judge) -> None:
+        """Find the reader's bend by which paintings keep what the painter's default keeps."""
+        both = self.averaged()
+        least, most = 0.0, MOST_BEND
+        for _ in range(6):
+            bend = (least + most) / 2
+            both["reader"].bend.fill_(bend)
+            content = judge.compare_content(both["net"], both["reader"])
+            tell(f"bend {bend:.3f}: content {content:.3f} of the default's, in the median")
+            least, most = (bend, most) if content > 1 else (least, bend)
+        self.reader.bend.fill_(bend)
+        self.save()
+
     def try_out(self, seconds: float) -> None:
         """Tell how long each part of a step takes."""
         for kind in self.kinds:
             work = self.work(kind)
-            lesson = self.prepare(kind, 0)
-            parts = work(lesson)
-            plain = self.differentiate(kind, lesson)
+            parts = dict(work(0))
             tell(f"{kind}: " + ", ".join(f"{n} {float(p):.4f}" for n, p in parts.items()))
-            tell(f"   by itself loss {float(plain['loss']):.4f} norm {float(plain['norm']):.4f}")
+            lesson = self.prepare(kind, 0)
             for name, do in (
                 ("prepare", lambda kind=kind: self.prepare(kind, 0)),
                 ("differentiate", lambda kind=kind, les=lesson: self.differentiate(kind, les)),
-                ("as it is done", lambda work=work, les=lesson: work(les)),
+                ("as it is done", lambda work=work: work(0)),
                 ("change", lambda parts=parts: self.change(parts, 0.0)),
             ):
                 tell(f"   {name}: {self.time(do, seconds / 12):.2f} ms")
@@ -430,36 +458,51 @@ class Watch:
 
 
 class Recorded:
-    """A step that was recorded on a graphics card, and is played again on other numbers."""
+    """A step that was recorded on a graphics card, and is played again on other numbers.
 
-    def __init__(self, trainer: Trainer, kind: Kind) -> None:
+    The ``whole`` of it is drawing the batch, too, or else only what is differentiated.
+    """
+
+    def __init__(self, trainer: Trainer, kind: Kind, *, whole: bool) -> None:
+        self.trainer, self.kind, self.whole = trainer, kind, whole
         self.lesson = trainer.prepare(kind, 0)
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):
-                plain = trainer.differentiate(kind, self.lesson)
+                self.do()
         torch.cuda.current_stream().wait_stream(stream)
         torch.cuda.synchronize()
-        wanted = [float(plain["loss"]), float(plain["norm"])]
-        by_itself = trainer.time(lambda: trainer.differentiate(kind, self.lesson), 0.5)
+        by_itself = trainer.time(lambda: trainer.learn(kind, 0), 0.5)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            self.parts = trainer.differentiate(kind, self.lesson)
-        self.graph.replay()
-        torch.cuda.synchronize()
-        found = [float(self.parts["loss"]), float(self.parts["norm"])]
-        far = [abs(a - b) > 0.1 * abs(b) + 1e-2 for a, b in zip(found, wanted, strict=True)]
-        if any(far):
-            raise RuntimeError(f"played, it gives {found} and not {wanted}")
-        played = trainer.time(self.graph.replay, 0.5)
-        self.said = f"{played:.1f} ms, and {by_itself:.1f} ms by itself"
+            self.parts = self.do()
+        for step in (1, 2):
+            wanted = self.tell_apart(trainer.learn(kind, step))
+            found = self.tell_apart(self(step))
+            if any(abs(a - b) > 0.1 * abs(b) + 1e-2 for a, b in zip(found, wanted, strict=True)):
+                raise RuntimeError(f"played, it gives {found} and not {wanted}")
+        played = trainer.time(lambda: self(0), 0.5)
+        part = "all of it" if whole else "without the drawing"
+        self.said = f"{part}, {played:.1f} ms, and {by_itself:.1f} ms by itself"
         if played > by_itself:
             raise RuntimeError(f"{self.said}: not faster")
 
-    def __call__(self, lesson: Lesson) -> dict[str, Tensor]:
-        with torch.no_grad():
-            torch._foreach_copy_(list_tensors(self.lesson), list_tensors(lesson))
+    def do(self) -> dict[str, Tensor]:
+        lesson = self.trainer.compose(self.kind) if self.whole else self.lesson
+        return self.trainer.differentiate(self.kind, lesson)
+
+    @staticmethod
+    def tell_apart(parts: dict[str, Tensor]) -> list[float]:
+        return [float(parts[name]) for name in ("loss", "norm", "style", "content")]
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        if self.whole:
+            self.trainer.data.dice.throw(step % 2**40)
+        else:
+            lesson = self.trainer.prepare(self.kind, step)
+            with torch.no_grad():
+                torch._foreach_copy_(list_tensors(self.lesson), list_tensors(lesson))
         self.graph.replay()
         return self.parts
 
@@ -511,11 +554,11 @@ BEGAN = time.perf_counter()
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("train", "dry", "show", "pack"))
+    parser.add_argument("what", choices=("train", "dry", "show", "calibrate", "pack"))
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--paintings", type=Path, required=True)
     parser.add_argument("--drawn", type=Path, help="the project's own styles, drawn before")
-    parser.add_argument("--pairs", type=Path, help="held-out pairs, as bench/instant_pairs.py made")
+    parser.add_argument("--pairs", type=Path, help="held-out pairs, as bench/instant.py made")
     parser.add_argument("--teacher", type=Path, help="the judge's weights")
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="a folder whose checkpoint is begun with")
@@ -552,8 +595,8 @@ def main() -> None:
         elif options.what == "pack":
             trainer.pack(DATA / "instant.safetensors")
         else:
-            assert judge is not None, "to show something it needs --pairs"
-            trainer.show(judge)
+            assert judge is not None, f"to {options.what} it needs --pairs"
+            trainer.show(judge) if options.what == "show" else trainer.calibrate(judge)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from impasto.instant.model_file import (
     load_net_of_many,
     save_net,
 )
-from impasto.instant.net import NET_SHAPES, CodeReader, PaintingNet
+from impasto.instant.net import NET_SHAPES, DialReader, PaintingNet
 from impasto.instant.palette import Palette, join_palettes, name_styles
 from impasto.system.devices import seeded
 
@@ -116,13 +116,14 @@ def test_what_is_saved_is_loaded(tmp_path, dtype):
 
 def test_a_net_for_any_style_has_a_reader_and_no_styles(tmp_path):
     net = make_net()
-    reader = CodeReader(6, net.count)
+    reader = DialReader(6, net.count)
     save_net(tmp_path / "any", net, reader=reader)
     found = load_net(tmp_path / "any")
     codes = torch.randn(2, 6, generator=seeded(0))
     assert found.palette is None
     assert found.reader is not None
-    assert torch.equal(found.reader(codes), reader(codes))
+    weights = torch.tensor([3.0, 40.0])
+    assert torch.equal(found.reader(codes, weights), reader(codes, weights))
     with pytest.raises(WeightsError, match=r"^the model 'any' paints any style and knows none; na"):
         load_net_of_many(tmp_path / "any")
 

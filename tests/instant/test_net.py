@@ -12,7 +12,6 @@ from impasto.instant.net import (
     GRAIN,
     MARGIN,
     NET_SHAPES,
-    CodeReader,
     DialReader,
     PaintingNet,
     StyledNorm,
@@ -52,7 +51,7 @@ def test_the_norm_and_its_slopes_are_those_of_torch(layout):
 def test_a_code_is_means_and_deviations(compact):
     styles = torch.rand(2, 3, 40, 56, generator=seeded(0))
     codes = encode_style(compact, styles)
-    assert codes.shape == (2, code_size(compact)) == (2, 480)
+    assert codes.shape == (2, code_size(compact)) == (2, 736)
     seen = compact(styles, CODE_LAYERS)
     parts = [
         m
@@ -203,8 +202,8 @@ def test_johnson_s_net_has_the_paper_s_size():
 
 def test_numbers_of_zero_leave_a_normalisation_plain():
     net = make_net()
-    reader = CodeReader(6, net.count)
-    assert reader(draw(2, 6)).shape == (2, net.count)
+    reader = DialReader(6, net.count)
+    assert reader(draw(2, 6), torch.tensor([15.0])).shape == (2, net.count)
     scale, shift = net.split(torch.arange(float(net.count))[None])[1]
     first = 2 * net.channels[0]
     assert scale[0, 0] == first
@@ -213,7 +212,7 @@ def test_numbers_of_zero_leave_a_normalisation_plain():
 
 def test_the_net_for_any_style_is_small(compact):
     net = PaintingNet(NET_SHAPES["any"]).requires_grad_(False)
-    reader = DialReader(code_size(compact, DialReader.code_layers), net.count)
+    reader = DialReader(code_size(compact), net.count)
     count = sum(each.numel() for part in (net, reader) for each in part.parameters())
     assert 2 * count < 4_000_000  # bytes, in half precision
     products = 0
@@ -241,6 +240,15 @@ def test_a_dial_turns_what_was_read_once():
         torch.testing.assert_close(alone, together[row : row + 1])
         other = reader.dial(known[row : row + 1], 1.5 * weight[None])
         assert not torch.equal(alone, other)
+    # A bend tells it less at the usual weight, and the same at both ends.
+    half = 15 * 10**-0.5
+    plain = [reader.dial(known, torch.tensor([each])) for each in (half, 1.5, 150.0)]
+    reader.bend.fill_(0.4)
+    bent = [reader.dial(known, torch.tensor([each])) for each in (15.0, 1.5, 150.0)]
+    torch.testing.assert_close(bent[1:], plain[1:])
+    reader.bend.fill_(0.5)
+    torch.testing.assert_close(reader.dial(known, torch.tensor([15.0])), plain[0])
+    reader.bend.fill_(0.0)
     # Beyond what is taught it stays where it is.
     ends = [reader.dial(known, torch.tensor([each])) for each in (0.0, 1.0, 1.5, 150.0, 1e9)]
     assert torch.equal(ends[0], ends[1])

@@ -355,7 +355,7 @@ def dialled(compact, tmp_path_factory):
     torch.manual_seed(0)
     net = PaintingNet(NET_SHAPES["any"])
     torch.nn.init.normal_(net.exit.weight, std=0.05)
-    reader = DialReader(code_size(compact, DialReader.code_layers), net.count)
+    reader = DialReader(code_size(compact), net.count)
     torch.nn.init.normal_(reader.last.weight, std=0.05)
     path = tmp_path_factory.mktemp("models") / "dial.safetensors"
     save_net(path, net, reader=reader)

@@ -18,17 +18,22 @@ from conftest import draw_picture
 from PIL import Image
 from safetensors.torch import load_file
 
-from impasto.errors import DivergedError, ImageError, MissingFileError, OptionError, WeightsError
+from impasto.errors import DivergedError, ImageError, MissingFileError, OptionError
+from impasto.images.reading import read_image
+from impasto.images.resizing import resize_pixels
 from impasto.instant import teacher
-from impasto.instant.model_file import load_net, save_net
-from impasto.instant.net import NET_SHAPES, CodeReader, PaintingNet, draw_grain
+from impasto.instant.model_file import find_net, load_net, save_net
+from impasto.instant.net import LEAST_STYLE, draw_grain, encode_style
 from impasto.instant.options import TrainOptions
 from impasto.instant.teacher import rate_at
 from impasto.instant.training import Training, check_memory
+from impasto.networks.weights import load_backbone
+from impasto.painting.inputs import fit_style
 from impasto.samples.style_pictures import open_style
 from impasto.work import Request, Step
 
 QUICK = {
+    "net": "slim",
     "steps": 8,
     "batch": 2,
     "crop": 64,
@@ -456,12 +461,30 @@ def test_starts_that_will_not_do(model, photos, styles):
         MissingFileError, match=r"^unknown model 'gone'; choose from any, painters$"
     ):
         Training(styles[2:], photos, quick, start="gone")
-    with pytest.raises(WeightsError, match=r"^the model 'instant\.safetensors' paints any style"):
-        Training(styles[2:], photos, quick, start="any")
-    net = PaintingNet(NET_SHAPES["slim"])
-    save_net(model, net, reader=CodeReader(6, net.count))
-    with pytest.raises(WeightsError, match=r"^the model 'start\.safetensors' paints any style and"):
-        Training(styles[2:], photos, quick, start=model)
+
+
+def test_from_a_network_for_any_style_it_begins_with_what_that_reads(photos, styles):
+    work = Training(styles, photos, read_options(net=None, style_weight=40.0, steps=2))
+    assert f"learnt: {len(styles)} new styles; its net stays as it is" in work.notes
+    file = load_net(find_net("any"))
+    side = work.options.style_size
+    rows = []
+    for style in styles:
+        seen = read_image(style).pixels
+        size = fit_style(*seen.shape[:1:-1], side, LEAST_STYLE)
+        code = encode_style(load_backbone("compact"), resize_pixels(seen, *size))
+        rows.append(file.reader(code, torch.tensor([40.0])))
+    begun = work.result()
+    torch.testing.assert_close(begun.palette.numbers, torch.cat(rows), atol=2e-3, rtol=2e-3)
+    for _ in work.steps():
+        pass
+    learnt = work.result()
+    assert not torch.equal(learnt.palette.numbers, begun.palette.numbers)
+    # And so from a model of this very net, whose own styles stay first.
+    more = Training(styles[:1], photos, read_options(net=None, style_weight=40.0), start="painters")
+    torch.testing.assert_close(more.result().palette.numbers[8:], begun.palette.numbers[:1])
+    for name, weight in learnt.net.state_dict().items():
+        assert torch.equal(weight, file.net.state_dict()[name])
 
 
 # --- what is wrong is said before the work ------------------------------------------------------

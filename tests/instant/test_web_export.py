@@ -18,7 +18,6 @@ from impasto.images.color_transfer import carry_moments, color_statistics
 from impasto.instant.model_file import NetFile
 from impasto.instant.net import (
     NET_SHAPES,
-    CodeReader,
     DialReader,
     PaintingNet,
     code_size,
@@ -50,9 +49,10 @@ def file() -> NetFile:
     torch.manual_seed(0)
     net = PaintingNet(NET_SHAPES["any"]).requires_grad_(False)
     torch.nn.init.normal_(net.exit.weight, std=0.03)
-    reader = DialReader(code_size(load_backbone("compact"), DialReader.code_layers), net.count)
+    reader = DialReader(code_size(load_backbone("compact")), net.count)
     torch.nn.init.normal_(reader.last.weight, std=0.03)
     reader.deviation.fill_(3.0)
+    reader.bend.fill_(0.3)
     return NetFile(net, None, reader.requires_grad_(False), {"licence": "Apache-2.0"})
 
 
@@ -71,7 +71,7 @@ def draw(height: int, width: int, seed: int) -> torch.Tensor:
 
 def paint_by_torch(file, photo, style, weight: float) -> torch.Tensor:
     backbone = load_backbone("compact")
-    code = encode_style(backbone, style, layers=file.reader.code_layers)
+    code = encode_style(backbone, style)
     numbers = file.reader(code, torch.tensor([weight]))
     colored = carry_moments(photo, *color_statistics(style)).clamp(0, 1)
     return file.net(colored, numbers).clamp(0, 1)
@@ -144,9 +144,9 @@ def test_the_manifest_says_what_there_is(folder):
     assert sum(about["bytes"] for about in facts["files"].values()) < 12e6
 
 
-def test_a_network_without_a_dial_is_none_for_a_page(file, tmp_path):
-    plain = NetFile(file.net, None, CodeReader(480, file.net.count), {})
-    with pytest.raises(OptionError, match="any style, at any style weight"):
+def test_a_network_of_learnt_styles_is_none_for_a_page(file, tmp_path):
+    plain = NetFile(file.net, None, None, {})
+    with pytest.raises(OptionError, match="a page needs a network that reads any style"):
         export_web(tmp_path / "page", plain)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from importlib import resources
-from pathlib import Path
 
 import pytest
 from served import API, HeldExecutor, Studio, make_body, send_file
@@ -331,18 +329,3 @@ def test_the_docs_name_every_route(api):
     assert "<script" not in docs
     for path in api.get(f"{API}/openapi.json").json()["paths"]:
         assert path in docs
-
-
-def test_the_server_says_whether_one_pass_has_a_dial(api, tmp_path):
-    """As painting finds it, of the network that travels along; and of one that has the other."""
-    from safetensors.torch import save_file
-    from torch import ones
-
-    from impasto.images.inspection import has_style_dial
-    from impasto.instant.model_file import NETS, load_net
-
-    found = load_net(Path(str(resources.files("impasto"))) / "data" / NETS["any"])
-    assert api.get(API).json()["dial"] is found.reader.has_dial
-    for name, has_dial in [("reader.turn.weight", True), ("reader.last.weight", False)]:
-        save_file({name: ones(2)}, tmp_path / "model.safetensors")
-        assert has_style_dial(tmp_path / "model.safetensors") is has_dial

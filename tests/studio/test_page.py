@@ -494,21 +494,15 @@ def test_regions_are_paired_by_clicks_and_by_numbers(visit):
     assert said == [f"{a}={b}" for a, b in pairs.items()]
 
 
-def test_with_a_dial_the_style_weight_turns_the_preview(visit):
+def test_the_style_weight_turns_the_preview(visit):
     page = visit.page
     asked = []
-
-    def has_dial(route):
-        answer = route.fetch()
-        route.fulfill(response=answer, json={**answer.json(), "dial": True})
 
     def take_weight(route):
         asked.append(json.loads(route.request.post_data)["options"].pop("style_weight", None))
         route.fulfill(body=draw(60, 40), content_type="image/png")
 
-    page.route("**/api/v1", has_dial)
     page.route("**/api/v1/instant", take_weight)
-    page.reload()
     tile(page, "cat").click()
     tile(page, "waves").click()
     page.get_by_text("In one pass").click()

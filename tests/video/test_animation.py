@@ -176,17 +176,6 @@ def test_an_option_changes_over_a_film(film, picture, tmp_path):
     assert apart[-1] > apart[5] > apart[0] + 3
 
 
-def test_a_style_weight_needs_a_dial(film, picture, tmp_path):
-    from impasto.instant.painter import open_net
-
-    if open_net("any").reader.has_dial:
-        pytest.skip("this network has a dial")
-    for options in ({"vary": ("style_weight=2:100",)}, {"style_weight": 30.0}):
-        with pytest.raises(OptionError, match="taught at one style weight"):
-            paint(film, picture, tmp_path / "b.mp4", **options)
-    assert is_clean(tmp_path)
-
-
 # --- the same again -------------------------------------------------------------------------------
 
 

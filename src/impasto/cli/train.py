@@ -128,7 +128,7 @@ def check_teaching(
 
 def describe_stop(work: Training) -> str:
     """Return where the training stands, and what the same command does."""
-    stopped = f"stopped at step {work.teacher.state.number} of {work.options.steps}"
+    stopped = f"stopped at step {work.teacher.state.number} of {work.count}"
     kept = work.output.kept
     if kept is None or not work.output.is_kept():
         return f"{stopped}; nothing was saved: the same command begins anew"

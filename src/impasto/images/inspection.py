@@ -125,11 +125,6 @@ def read_learnt_styles(path: Path) -> tuple[str, ...]:
         raise ImageError("the model is damaged or cut short") from None
 
 
-def has_style_dial(path: Path) -> bool:
-    """Return whether a model for any style was taught at many style weights, by its tensors."""
-    return any(name.endswith(".turn.weight") for name in _read_header(path))
-
-
 def _read_header(path: Path) -> dict[str, Any]:
     """Return what a safetensors file says of its tensors and of itself."""
     with path.open("rb") as file:

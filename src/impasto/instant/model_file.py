@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from impasto.errors import MissingFileError, OptionError, WeightsError, describe_reason, suggest
-from impasto.instant.net import CodeReader, DialReader, NetShape, PaintingNet
+from impasto.instant.net import DialReader, NetShape, PaintingNet
 from impasto.instant.palette import Palette
 from impasto.system.files import check_place, replacing
 
@@ -57,7 +57,7 @@ def save_net(
     net: PaintingNet,
     *,
     palette: Palette | None = None,
-    reader: CodeReader | DialReader | None = None,
+    reader: DialReader | None = None,
     about: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
@@ -105,7 +105,7 @@ class NetFile:
 
     net: PaintingNet
     palette: Palette | None
-    reader: CodeReader | DialReader | None
+    reader: DialReader | None
     facts: dict[str, Any]
 
 
@@ -165,8 +165,7 @@ def _build(facts: dict[str, Any], tensors: dict[str, Tensor]) -> NetFile:
         if shapes != [(count, net.count), (count, 3), (count, 3, 3)]:
             raise ValueError(f"styles of the shapes {shapes}")
     if read := _part(tensors, "reader."):
-        make = DialReader if "turn.weight" in read else CodeReader
-        reader = make(len(read["mean"]), net.count)
+        reader = DialReader(len(read["mean"]), net.count)
         reader.load_state_dict(read)
         reader.requires_grad_(False).eval()
     return NetFile(net.requires_grad_(False).eval(), palette, reader, facts)

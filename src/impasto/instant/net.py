@@ -3,7 +3,7 @@
 A ``PaintingNet`` is convolutions that all styles share. What a style is to it are the scale and
 shift of every normalisation (conditional instance normalisation, Dumoulin et al. 2017). These
 parameters, called ``numbers`` here, are learnt for each style of a net of many, or read by a
-``CodeReader`` from the means and standard deviations of a backbone's features of any picture (Huang
+``DialReader`` from the means and standard deviations of a backbone's features of any picture (Huang
 and Belongie 2017; Ghiasi et al. 2017). Photographs come in the style's colours already (optimal
 transport, ``color_transfer.match_color``), so that a net has only strokes to lay.
 """
@@ -25,9 +25,8 @@ from impasto.networks.reflection import ReflectedConv, reflect_border
 from impasto.networks.vgg import Backbone
 from impasto.system.devices import seeded
 
-CODE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+CODE_LAYERS = tuple(f"relu{block}_1" for block in range(1, 6))
 LEAST_STYLE = 32  # pixels of a style's short side: a backbone sees no less
-_HIDDEN = 192
 _WIDTH = 256  # of what a reader with a dial knows of a style
 _POWERS = 3  # of the style weight's logarithm, that its dial is turned by
 FARTHEST = 5.0  # deviations from what is usual, that a reader with a dial takes a code to be
@@ -337,45 +336,12 @@ def spread(numbers: Tensor, like: Tensor) -> Tensor:
 # --- any style ----------------------------------------------------------------------------------
 
 
-class CodeReader(nn.Module):
-    """Reads the parameters of a style from its code, at the one style weight it was taught."""
-
-    code_layers = CODE_LAYERS
-    has_dial = False
-
-    def __init__(self, code: int, count: int) -> None:
-        super().__init__()
-        last = nn.Linear(_HIDDEN, count)
-        self.layers = nn.Sequential(nn.Linear(code, _HIDDEN), nn.ReLU(), last)
-        # In units of the codes of many styles, which training measures.
-        self.mean = nn.Parameter(torch.zeros(code), requires_grad=False)
-        self.deviation = nn.Parameter(torch.ones(code), requires_grad=False)
-        nn.init.zeros_(last.bias)
-        nn.init.normal_(last.weight, std=0.02)
-
-    def forward(self, codes: Tensor) -> Tensor:
-        """Return parameters (N, count) of codes (N, code)."""
-        numbers: Tensor = self.layers((codes - self.mean) / self.deviation)
-        return numbers
-
-    def read(self, codes: Tensor) -> Tensor:
-        """Return what is to be known of styles: their parameters."""
-        return self(codes)  # type: ignore[no-any-return]
-
-    def dial(self, known: Tensor, weights: Tensor) -> Tensor:  # noqa: ARG002
-        """Return what was read."""
-        return known
-
-
 class DialReader(nn.Module):
     """Reads the parameters of a style from its code, for any style weight.
 
     A code is read once (``read``); from what that gives, parameters for another weight are a matter
     of two small matrices (``dial``).
     """
-
-    code_layers = tuple(f"relu{block}_1" for block in range(1, 6))
-    has_dial = True
 
     def __init__(self, code: int, count: int) -> None:
         super().__init__()
@@ -386,6 +352,9 @@ class DialReader(nn.Module):
         # In units of the codes of many styles, which training measures.
         self.mean = nn.Parameter(torch.zeros(code), requires_grad=False)
         self.deviation = nn.Parameter(torch.ones(code), requires_grad=False)
+        # By how many decades less it is told at the usual weight; none at both ends. It is measured
+        # after learning: a net leaves less of a photograph than the painter does at one weight.
+        self.bend = nn.Buffer(torch.zeros(()))
         nn.init.normal_(self.turn.weight, std=0.1)
         nn.init.zeros_(self.turn.bias)
         nn.init.zeros_(self.last.bias)
@@ -403,6 +372,7 @@ class DialReader(nn.Module):
     def dial(self, known: Tensor, weights: Tensor) -> Tensor:
         """Return parameters (N, count), for style weights (N,) or (1,)."""
         decades = (weights / USUAL_WEIGHT).log10().clamp(-DECADES, DECADES)
+        decades = decades + self.bend * (decades.square() - DECADES**2)
         powers = torch.stack([decades**i for i in range(1, _POWERS + 1)], 1)
         scale, shift = self.turn(powers).chunk(2, 1)
         numbers: Tensor = self.last(functional.relu(self.second(known) * (1 + scale) + shift))
@@ -413,16 +383,15 @@ def encode_style(
     backbone: Backbone,
     styles: Tensor,
     mask: Tensor | None = None,
-    layers: Sequence[str] = CODE_LAYERS,
 ) -> Tensor:
     """Return codes (N, 2 x channels) of style pictures (N, 3, H, W).
 
     A code is the means and standard deviations of every code layer's channels, over what a mask
     (1, 1, H, W) leaves of the pictures.
     """
-    seen = backbone(styles, layers)
+    seen = backbone(styles, CODE_LAYERS)
     moments: list[Tensor] = []
-    for name in layers:
+    for name in CODE_LAYERS:
         features = widen(seen[name])  # (N, C, h, w)
         weights = torch.ones_like(features[:1, :1])
         if mask is not None:
@@ -431,6 +400,6 @@ def encode_style(
     return torch.cat(moments, 1)
 
 
-def code_size(backbone: Backbone, layers: Sequence[str] = CODE_LAYERS) -> int:
+def code_size(backbone: Backbone) -> int:
     """Return the length of a code."""
-    return 2 * sum(backbone.count_channels(name) for name in layers)
+    return 2 * sum(backbone.count_channels(name) for name in CODE_LAYERS)

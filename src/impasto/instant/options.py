@@ -116,13 +116,16 @@ class InstantOptions(ColorOptions, MaskOptions, OnePassOptions):
 class TrainOptions(DeviceOptions):
     """How a network for one style or many is taught."""
 
-    net: Literal["slim", "johnson"] | None = Field(
+    net: Literal["any", "slim", "johnson"] | None = Field(
         default=None,
-        description="The network's shape; slim if not given on a processor, johnson (Johnson et "
-        "al. 2016) on a graphics card.",
+        description="any, if not given: the network for any style, of which only the parameters of "
+        "these styles are learnt, in minutes. slim, johnson (Johnson et al. 2016): one of their "
+        "own, learnt from the beginning.",
     )
-    steps: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
-        default=4000, description="Batches to learn from."
+    steps: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
+        default=None,
+        description="Batches to learn from; if not given 4000 for a network from the beginning, "
+        "else 400.",
     )
     batch: Annotated[int, Field(ge=1, le=4096)] = Field(
         default=4, description="Photographs in a batch, in all processes together."
@@ -164,7 +167,7 @@ class ExportOptions(Options):
     for_: Literal["programs", "web"] = Field(
         default="programs",
         description="programs: one file that paints after the styles given; web: a folder for a "
-        "page that reads any style itself, of a network that has a dial.",
+        "page that reads any style itself.",
     )
     model: Annotated[str | None, File("model", names=MODELS)] = Field(
         default=None,
@@ -178,7 +181,7 @@ class ExportOptions(Options):
     style_weight: Weight | None = Field(
         default=None,
         description="How strongly the style pulls, from 1.5 to 150; 15 if not given. For a network "
-        "for any style that has a dial.",
+        "for any style.",
     )
 
     @property

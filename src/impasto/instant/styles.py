@@ -20,7 +20,6 @@ from impasto.instant.net import (
     DECADES,
     LEAST_STYLE,
     USUAL_WEIGHT,
-    CodeReader,
     DialReader,
     encode_style,
 )
@@ -72,7 +71,7 @@ class SeenStyle:
 class StyleReader:
     """Reads style parameters from pictures."""
 
-    def __init__(self, reader: CodeReader | DialReader, machine: Machine) -> None:
+    def __init__(self, reader: DialReader, machine: Machine) -> None:
         self.reader, self.machine = reader, machine
         self.backbone = load_backbone("compact").place(machine)
 
@@ -88,11 +87,9 @@ class StyleReader:
         return Palette((name,), numbers, seen.mean[None], seen.covariance[None])
 
     def check_weight(self, weight: float | None) -> list[str]:
-        """Return a note on a style weight that was not taught; raise an error without a dial."""
+        """Return a note on a style weight that was not taught."""
         if weight is None:
             return []
-        if not self.reader.has_dial:
-            raise OptionError("this network was taught at one style weight: no --style-weight")
         least, most = (USUAL_WEIGHT * 10**way for way in (-DECADES, DECADES))
         if least <= weight <= most:
             return []
@@ -107,8 +104,7 @@ class StyleReader:
         most = _LONGEST * max(side, LEAST_STYLE)
         size = min(size[0], most), min(size[1], most)  # of a mere line
         pixels = resize_pixels(sample.pixels, *size)
-        placed, layers = pixels.to(self.machine.device), self.reader.code_layers
-        code = encode_style(self.backbone, placed, sample.mask, layers)
+        code = encode_style(self.backbone, pixels.to(self.machine.device), sample.mask)
         known = self.reader.read(code.cpu())
         return SeenStyle(known, *color_statistics(sample.pixels, sample.mask))
 

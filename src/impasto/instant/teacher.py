@@ -55,11 +55,12 @@ class Teacher:
         targets: Mapping[str, Gaussian],
         options: TrainOptions,
         *,
+        steps: int,
         machine: Machine,
         team: Team,
     ) -> None:
         self.learner, self.backbone, self.targets = learner, backbone, targets
-        self.options, self.machine, self.team = options, machine, team
+        self.options, self.steps, self.machine, self.team = options, steps, machine, team
         self.state = TrainingState()
         self.is_resting = True  # no step is half done
         total = options.style_weight, options.content_weight, options.tv_weight, _OUTSIDE_WEIGHT
@@ -95,7 +96,7 @@ class Teacher:
                 f"step {state.number}: the loss is no longer a number; lower --learning-rate"
             )
         if is_sound:
-            rate = options.learning_rate * rate_at(state.number, options.steps)
+            rate = options.learning_rate * rate_at(state.number, self.steps)
             learner.learn(rate, state.number)
             for name, value in losses.items():
                 state.losses[name] = KEPT * state.losses.get(name, value) + (1 - KEPT) * value

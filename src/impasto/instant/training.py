@@ -4,6 +4,7 @@ Squares of photographs in a style's colours go in; what comes out is to have the
 style's features and the features of the photograph (Johnson et al. 2016). All styles share the
 convolutions, and parameters are learnt for each (Dumoulin et al. 2017). From a ``start``, a model
 that was made before, only new styles' parameters are learnt: its net and its styles stay the same.
+From a network for any style they begin as that reads them.
 
 What is drawn follows from the seed and the step alone, so that a run that was killed goes on from
 its checkpoint to the same weights. The processes that ``torchrun`` starts share each batch.
@@ -35,8 +36,8 @@ from impasto.images.picture import ImageSource, Picture
 from impasto.images.writing import to_pil
 from impasto.instant.distributed import Team, choose_own_machine, count_processes
 from impasto.instant.learner import Learner
-from impasto.instant.model_file import Trained, find_net, load_net_of_many
-from impasto.instant.net import NET_SHAPES, PaintingNet
+from impasto.instant.model_file import NetFile, Trained, find_net, load_net
+from impasto.instant.net import CODE_LAYERS, NET_SHAPES, DialReader, PaintingNet
 from impasto.instant.options import TrainOptions
 from impasto.instant.palette import join_palettes, name_styles
 from impasto.instant.taught_styles import SHOWN_STYLES, TaughtStyles, read_taught
@@ -58,6 +59,7 @@ from impasto.system.memory import keeping_memory
 from impasto.work import Request, Step
 
 _BESIDE = ("memory", "preview_every")  # options that change no weight
+_FEW, _MANY = 400, 4000  # steps from a start, and from the beginning
 _SHOWN, _SHOWN_SIDE = 4, 256  # photographs of a preview
 _CROPS = 3  # the long side at which photographs are held, in crops
 # Bytes that learning takes for each pixel of a batch: peaks with float32, rounded up.
@@ -87,9 +89,13 @@ class Training:
         paths = list_photographs(photos)
         pictures = [read_taught(each, options.max_megapixels) for each in list_styles(styles)]
         self.said += [note for picture in pictures for note in picture.notes]
+        if start is None and options.net in (None, "any"):
+            start = "any"
         self.start = None if start is None else find_net(os.fspath(start))
-        self.before = None if self.start is None else load_net_of_many(self.start)
-        known = self.before[1].names if self.before else ()
+        self.count = options.steps or (_MANY if start is None else _FEW)
+        self.before = None if self.start is None else load_net(self.start)
+        self.learnt = None if self.before is None else self.before.palette
+        known = self.learnt.names if self.learnt else ()
         names = name_styles([picture.name for picture in pictures], names, known)
         self.machine = choose_own_machine(options)
         if self.machine.is_slow():
@@ -107,7 +113,13 @@ class Training:
         learner, self.team = self._make_learner(), Team(self.machine.device)
         self.batches = Batches(self.crops, self.styles.palette, options, self.team)
         self.teacher = Teacher(
-            learner, backbone, self.styles.targets, options, machine=self.machine, team=self.team
+            learner,
+            backbone,
+            self.styles.targets,
+            options,
+            steps=self.count,
+            machine=self.machine,
+            team=self.team,
         )
         self._take_up(pictures)
 
@@ -141,34 +153,53 @@ class Training:
     # --- what learns
 
     def _choose_shape(self) -> str:
-        """Choose the net's: as asked for, as of the model to start from, or as suits the device."""
-        asked, device = self.options.net, self.machine.device.type
+        """Return the net's: as of the model to start from, or as asked for."""
+        asked = self.options.net
         if self.before is not None:
-            layout = self.before[0].layout
+            layout = self.before.net.layout
             shape = next((name for name, each in NET_SHAPES.items() if each == layout), "another")
             if asked not in (None, shape):
                 raise OptionError(f"net: the model to start from is {shape}, not {asked}")
             return shape
-        if asked is None:
-            asked = "johnson" if device == "cuda" else "slim"
-            self.said.append(f"net {asked}, as this is {device}; --net for another")
+        assert asked is not None
         return asked
 
     def _make_learner(self) -> Learner:
-        """Make it new from the seed, or from a start, new styles as the mean of the old ones."""
+        """Make it new from the seed, or from a start.
+
+        New styles begin as they are read, where the net reads any, or as the mean of the old ones.
+        """
         device, count = self.machine.device, len(self.styles.palette)
         if self.before is None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.options.seed)
                 net = PaintingNet(NET_SHAPES[self.shape])
-            first = torch.zeros(net.count)
+            first = torch.zeros(count, net.count)
         else:
-            net, known = copy.deepcopy(self.before[0]), self.before[1]
-            first = known.numbers.mean(0)
+            net, reader = copy.deepcopy(self.before.net), find_reader(self.before)
+            if reader is not None:
+                first = self._read_styles(reader)
+            else:
+                assert self.learnt is not None
+                first = self.learnt.numbers.mean(0).repeat(count, 1)
             new = f"{count} new style{'s' * (count > 1)}"
-            self.said.append(f"learnt: {new}; the net and its {len(known)} so far stay as they are")
+            old = (
+                f"the net and its {len(self.learnt)} so far stay"
+                if self.learnt
+                else "its net stays"
+            )
+            self.said.append(f"learnt: {new}; {old} as {'they are' if self.learnt else 'it is'}")
         net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return Learner(net, first.to(device).repeat(count, 1), only_numbers=self.before is not None)
+        return Learner(net, first.to(device), only_numbers=self.before is not None)
+
+    @torch.no_grad()
+    def _read_styles(self, reader: DialReader) -> Tensor:
+        """Return the parameters of all styles, as a network for any style reads them."""
+        seen = [self.styles.targets[name] for name in CODE_LAYERS]
+        parts = [(each.mean, each.covariance.diagonal(dim1=1, dim2=2)) for each in seen]
+        code = torch.cat([p for mean, variance in parts for p in (mean, variance.sqrt())], 1)
+        weights = torch.full((len(code),), self.options.style_weight)
+        return reader(code.float().cpu(), weights)  # type: ignore[no-any-return]
 
     # --- a broken-off run
 
@@ -208,7 +239,7 @@ class Training:
 
     def _list_options(self) -> dict[str, Any]:
         """Return those that the weights depend on, as they were settled."""
-        options = self.options.model_dump(mode="json", exclude=set(_BESIDE))
+        options = self.options.model_dump(mode="json", exclude=set(_BESIDE)) | {"steps": self.count}
         found = {"device": self.machine.device.type, "precision": self.machine.describe_precision()}
         return options | {"net": self.shape} | found
 
@@ -242,7 +273,7 @@ class Training:
             stack.enter_context(self.alone())
             stack.enter_context(keeping_memory(all_of_it=self.is_roomy))
             stack.callback(self.save_progress)
-            steps, began = range(state.number, options.steps), time.perf_counter()
+            steps, began = range(state.number, self.count), time.perf_counter()
             is_idle = self.machine.device.type != "cpu"  # this processor
             for photos, styles in draw_all(self.batches.draw, steps, ahead=is_idle):
                 with working_on(self.machine.device):
@@ -250,9 +281,9 @@ class Training:
                 paces.append(time.perf_counter() - began)
                 state.seconds += paces[-1]
                 pace = sum(paces) / len(paces)
-                measured["seconds_left"] = pace * (options.steps - state.number)
+                measured["seconds_left"] = pace * (self.count - state.number)
                 measured["crops_per_second"] = options.batch / pace
-                yield Step(state.number, options.steps, measured=measured, seconds=state.seconds)
+                yield Step(state.number, self.count, measured=measured, seconds=state.seconds)
                 if self.output.is_due():
                     self.save_progress()
                 began = time.perf_counter()
@@ -275,7 +306,7 @@ class Training:
             rows.append([to_pil(photo), *map(to_pil, painted)])
         self.save_progress()
         heads = ["", *palette.names[:SHOWN_STYLES]]
-        title = f"step {self.teacher.state.number} of {self.options.steps}"
+        title = f"step {self.teacher.state.number} of {self.count}"
         return draw_sheet(rows, column_labels=heads, title=title, tile=_SHOWN_SIDE)
 
     def result(self) -> Trained:
@@ -283,8 +314,10 @@ class Training:
         net, numbers = self.teacher.learner.averaged()
         palette, kept = replace(self.styles.palette, numbers=numbers), list[Tensor]()
         if self.before is not None:
-            kept = [*net.parameters(), self.before[1].numbers]
-            palette = join_palettes([self.before[1], palette])
+            kept = [*net.parameters()]
+        if self.learnt is not None:
+            kept.append(self.learnt.numbers)
+            palette = join_palettes([self.learnt, palette])
         state = self.teacher.state
         about = {
             "operation": "train",
@@ -300,8 +333,17 @@ class Training:
 
     def _finish(self) -> None:
         """Remove the checkpoint once the model is saved, if it is at its end."""
-        if self.teacher.state.number == self.options.steps:
+        if self.teacher.state.number == self.count:
             self.output.finish()
+
+
+def find_reader(file: NetFile) -> DialReader | None:
+    """Return what reads any style for a net: its own, or that of the packaged one if it is this."""
+    if file.reader is not None or file.net.layout != NET_SHAPES["any"]:
+        return file.reader
+    usual, own = load_net(find_net("any")), file.net.state_dict()
+    same = all(torch.equal(value, own[name]) for name, value in usual.net.state_dict().items())
+    return usual.reader if same else None
 
 
 def check_memory(shape: str, options: TrainOptions, device: torch.device) -> tuple[int, bool]:

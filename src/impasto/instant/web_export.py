@@ -21,6 +21,7 @@ from impasto.errors import OptionError
 from impasto.images.color_transfer import RIDGE
 from impasto.instant.model_file import NetFile
 from impasto.instant.net import (
+    CODE_LAYERS,
     DECADES,
     FARTHEST,
     LARGEST_NUMBER,
@@ -52,8 +53,8 @@ LARGEST_STYLE = 1024  # pixels of its long side
 def export_web(folder: Path, file: NetFile) -> list[Path]:
     """Write the files into a folder; return their paths."""
     reader = file.reader
-    if not isinstance(reader, DialReader):
-        raise OptionError("a page needs a network that reads any style, at any style weight")
+    if reader is None:
+        raise OptionError("a page needs a network that reads any style")
     onnx = require("onnx", "an ONNX file needs onnx", extra="onnx")
     graphs = {
         PAINTER: build_painter(Graph(onnx, narrow=True), file.net, reader),
@@ -136,7 +137,9 @@ def add_dial(graph: Graph, reader: DialReader, known: str, weight: str) -> str:
     taught = graph.add("Clip", weight, np.float32(least), np.float32(most))
     ratio = graph.add("Div", taught, np.float32(USUAL_WEIGHT))
     decades = graph.add("Mul", graph.add("Log", ratio), np.float32(1 / np.log(10)))
-    powers = [graph.add("Reshape", decades, whole(1, 1))]
+    less = graph.add("Sub", graph.add("Mul", decades, decades), np.float32(DECADES**2))
+    told = graph.add("Add", decades, graph.add("Mul", less, real(reader.bend)))
+    powers = [graph.add("Reshape", told, whole(1, 1))]
     for _ in range(reader.turn.in_features - 1):
         powers.append(graph.add("Mul", powers[-1], powers[0]))
     both = add_linear(graph, graph.add("Concat", *powers, axis=1), reader.turn)
@@ -161,7 +164,7 @@ def add_linear(graph: Graph, x: str, layer: nn.Linear) -> str:
 def build_reader(graph: Graph, backbone: Backbone, reader: DialReader) -> Any:
     """Return the graph that reads a picture of a style: what is known of it, and its colours."""
     moments = []
-    for features in add_backbone(graph, backbone, "style", reader.code_layers):
+    for features in add_backbone(graph, backbone, "style", CODE_LAYERS):
         moments += add_moments(graph, features)
     code = graph.add("Concat", *moments, axis=1)
     centred = graph.add("Sub", code, row(reader.mean))

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
 
 from impasto.errors import MissingJobError
-from impasto.images.inspection import has_style_dial, read_learnt_styles
+from impasto.images.inspection import read_learnt_styles
 from impasto.instant.options import MODELS
 from impasto.jobs.file_store import FileStore
 from impasto.operations import DEFAULT_OPERATION, OPERATIONS, Operation
@@ -152,13 +152,6 @@ def list_styles_to_choose() -> StyleList:
         for name, about in STYLE_PICTURES.items()
     ]
     return StyleList(styles=[*pictures, *_list_learnt()])
-
-
-@cache
-def has_dial() -> bool:
-    """Return whether the network for any style that travels with the package has a dial."""
-    path = Path(str(resources.files("impasto"))) / "data" / "instant.safetensors"
-    return path.is_file() and has_style_dial(path)
 
 
 @cache

@@ -376,9 +376,6 @@ class StudioInfo(BaseModel):
 
     version: str
     secure: bool = Field(description="Whether it is served by TLS: a camera needs that.")
-    dial: bool = Field(
-        description="Whether one pass takes a style weight: its network was taught at many."
-    )
     storage: StorageInfo
     limits: LimitInfo
     counts: dict[str, int]

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from impasto.studio.access import ENTRANCE, LINK_SECONDS, Access
-from impasto.studio.catalogue import has_dial
 from impasto.studio.messages import LimitInfo, LinkInfo, StorageInfo, StudioInfo
 from impasto.studio.session import Here
 from impasto.studio.uploads import list_kinds
@@ -82,7 +81,6 @@ def show_server(request: Request, here: Here) -> StudioInfo:
     return StudioInfo(
         version=version("impasto"),
         secure=access.is_secure,
-        dial=has_dial(),
         storage=StorageInfo(
             used=here.uploads.count_bytes(), quota=limits.quota, free=here.files.free_bytes()
         ),

@@ -96,7 +96,7 @@ class InstantClip:
         return changed if strength is None or strength >= 1 else frame.lerp(changed, strength)
 
     def check(self, values: Sequence[float | None]) -> list[str]:
-        """Return notes on style weights; raise an error where the network has no dial."""
+        """Return notes on style weights; raise an error where styles were learnt."""
         notes: list[str] = []
         for painter in self.painters:
             for value in values:

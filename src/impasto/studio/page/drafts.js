@@ -117,7 +117,6 @@ function fitStyles(
     if (operation === "paint") options.style_blend = weights;
     else options.blend = weights.map(String);
   }
-  if (operation === "instant" && !state.server?.dial) delete options.style_weight;
   if ("scale" in draft.options) {
     options.style_scale = operation === "paint" ? [draft.options.scale] : draft.options.scale;
   }

@@ -47,10 +47,10 @@ export function showDraft(/** @type {import("./types.js").Draft} */ draft) {
   return undefined;
 }
 
-/** The network's dial goes from 1.5 to 150, if it has one. @param {Record<string, any>} options */
+/** The network's dial goes from 1.5 to 150; learnt styles have none. @param {Record<string, any>} options */
 function withWeight(options) {
   const { style_weight: weight, ...rest } = options;
-  const isTaken = typeof weight === "number" && !options.model && state.server?.dial;
+  const isTaken = typeof weight === "number" && !options.model;
   return isTaken ? { ...rest, style_weight: Math.min(150, Math.max(1.5, weight)) } : rest;
 }
 

@@ -71,7 +71,7 @@ export function cameraView() {
     <section class="panel" aria-label="Settings"><header class="task"><h2>Camera</h2>
       <p>Each picture is painted in one pass; the newest one first, and none waits.</p></header>
       <div class="fields">
-      ${[...(state.server?.dial ? ["style_weight"] : []), "strength", "color"].map((each) => properties[each]
+      ${["style_weight", "strength", "color"].map((each) => properties[each]
         ? field(draft, each, properties[each]) : nothing)}</div></section></div>`;
 }
 

@@ -215,7 +215,6 @@ function painterOptions(
 ) {
   const styles = draft.inputs.style ?? [];
   const learnt = styles.some((each) => each.model);
-  const hasDial = Boolean(state.server?.dial);
   const choose = (/** @type {string} */ name) => () => {
     draft.operation = name;
     if (name === "paint") draft.inputs.style = styles.filter((each) => !each.model);
@@ -228,11 +227,9 @@ function painterOptions(
           @change=${choose(name)}><span><b>${text}</b> <small>${about}</small></span></label>`)}
     </fieldset>
     <div class="fields">
-      ${learnt || (draft.operation === "instant" && !hasDial) ? nothing
-        : field(draft, "style_weight", { ...properties.style_weight, description: hasDial
-            ? "Left: nearer the photograph. Right: nearer the style."
-            : "How strongly the style pulls. The preview does not show it: its network knows one." },
-          { label: "Style weight" })}
+      ${learnt ? nothing : field(draft, "style_weight", { ...properties.style_weight,
+        description: "Left: nearer the photograph. Right: nearer the style." },
+        { label: "Style weight" })}
       ${field(draft, "scale", { type: "number", default: 1, exclusiveMinimum: 0, maximum: 100,
         description: "Smaller or larger strokes than the style's own." }, { label: "Size of strokes" })}
       ${draft.operation === "instant" && properties.strength
