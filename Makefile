@@ -47,7 +47,12 @@ tests/studio/web/node_modules: tests/studio/web/package-lock.json
 	$(INSTALL) -e '.[browser]'
 	touch $@
 
-test-slow: .venv/browser tests/instant/web/node_modules tests/studio/web/node_modules
+# A server that speaks S3, and what reads from it, beside the rest: they pin other versions of what both need.
+.venv/s3: .venv/complete tests/cli/s3.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/s3 -r tests/cli/s3.txt
+	touch $@
+
+test-slow: .venv/browser .venv/s3 tests/instant/web/node_modules tests/studio/web/node_modules
 	$(BIN)/python -m pytest -m slow
 
 check: .venv/complete

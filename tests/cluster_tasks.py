@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from impasto.errors import ImageError
@@ -49,8 +49,11 @@ def make_doer(given, find):
 
 
 @contextmanager
-def run_dask(folder: Path, workers: int = 2) -> Iterator[str]:
-    """A scheduler and its workers in processes of their own; yield where it is."""
+def run_dask(folder: Path, workers: int = 2, kill_head: list | None = None) -> Iterator[str]:
+    """A scheduler and its workers in processes of their own; yield where it is.
+
+    Into ``kill_head`` goes what kills the scheduler.
+    """
     facts = folder / "scheduler.json"
     tests = str(Path(__file__).parent)
     path = os.pathsep.join([tests, *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -63,6 +66,8 @@ def run_dask(folder: Path, workers: int = 2) -> Iterator[str]:
     many = ["--nworkers", str(workers), "--nthreads", "1", "--local-directory", str(folder)]
     hands = [*dask[:-1], f"{dask[-1]}worker", *shared, *many, "--host", "127.0.0.1"]
     processes = [subprocess.Popen(each, start_new_session=True, **said) for each in (head, hands)]
+    if kill_head is not None:
+        kill_head.append(processes[0].kill)
     try:
         for _ in range(600):
             if facts.exists() and facts.read_text():
@@ -73,7 +78,8 @@ def run_dask(folder: Path, workers: int = 2) -> Iterator[str]:
         yield f"dask:{address}"
     finally:
         for process in processes:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

@@ -35,6 +35,7 @@ LEVELS = (
 LEVEL_OF = {name: number for number, names in enumerate(LEVELS) for name in names}
 HOMES = {  # library: the modules or folders that may import it
     "ray": ("cluster.ray_executor",),
+    "fsspec": ("system.remote_files",),
     "distributed": ("cluster.dask_executor",),
     "matplotlib": ("figures.plots",),
     "av": ("video.film", "video.decoding", "video.glance", "video.encoding", "video.joining"),

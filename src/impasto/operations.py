@@ -63,7 +63,7 @@ class WorkClass(Protocol):
 class BatchClass(WorkClass, Protocol):
     """A class that also makes one painting after the other."""
 
-    def many(self, options: Options) -> Callable[[str, Sequence[str]], Work[object]]: ...
+    def many(self, options: Options) -> Callable[[Request], Work[object]]: ...
 
     def settle_many(self, options: Options, styles: Sequence[str]) -> tuple[Options, list[str]]: ...
 
@@ -102,8 +102,7 @@ class Operation:
     def start_many(self, options: Options) -> Callable[[Request], Work[object]]:
         """Return what starts one painting after the other, and keeps what they share."""
         kind: BatchClass = self._find()
-        begin = kind.many(options)
-        return lambda request: begin(request.one("content"), request.many("style"))
+        return kind.many(options)
 
     def _find(self) -> Any:
         """Import the class."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,11 @@ from conftest import draw_picture
 from PIL import Image
 
 from impasto.cli.app import run
+from impasto.cluster.worker import TaskShare, find_in
 from impasto.images.reading import read_image
 from impasto.images.writing import write_image
+from impasto.jobs.batch import BatchOrder, plan_batch, share_machine
+from impasto.photoreal.options import RelightOptions
 
 
 def relight(*arguments: object) -> int:
@@ -57,6 +62,87 @@ def test_sixteen_bits_stay_sixteen(picture, tmp_path, capsys):
     assert len((relit.pixels * 65535).round().unique()) > 300
     assert relight(deep, "--like", picture, "-o", tmp_path / "x.jpg") == 0
     assert "jpeg holds 8 bits a value, and 16 were read" in capsys.readouterr().err
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """A folder to work in, with three photographs in one with a space in its name."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "my photos"
+    folder.mkdir()
+    for i in range(3):
+        Image.fromarray(draw_picture(48, 40 + i, i)).save(folder / f"{i} a.png")
+    return folder
+
+
+@pytest.mark.parametrize("how", [[], pytest.param(["--jobs", "2"], marks=pytest.mark.slow)])
+def test_many_are_relit_as_each_by_itself(how, photos, picture, capsys):
+    likes = ["--like", picture, "--like", photos / "0 a.png", "--regions", 3]
+    (photos / "bad.jpg").write_bytes(b"no picture")
+    command = [photos, *likes, "-o", "new/out put", *how]
+    assert relight(*command) == 2
+    said = capsys.readouterr().err
+    assert "bad.jpg after a picture.png, 0 a.png: 'bad.jpg' is damaged or no pict" in said
+    assert "relit 2 of 3, 1 failed" in said  # not the one that they are to be like
+    for i in (1, 2):
+        assert relight(photos / f"{i} a.png", *likes, "-o", "one.png") == 0
+        made = Path("new/out put") / f"{i} a-a picture-0 a.png"
+        assert Path("one.png").read_bytes() == made.read_bytes()
+    (photos / "bad.jpg").unlink()
+    capsys.readouterr()
+    assert relight(*command) == 0
+    assert "2 of 2 are there already" in capsys.readouterr().err
+
+
+def test_a_worker_relights_as_this_process_does(photos, picture, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    order = BatchOrder("relight", RelightOptions(regions=3), True, TaskShare(2))
+    (task, _, _) = plan_batch(
+        [str(photos)], [str(picture)], tmp_path, "every", ".png", takes="like"
+    )
+    sent = {str(task.content): "lies elsewhere.png", str(picture): "a style.png"}
+    Path("lies elsewhere.png").write_bytes(task.content.read_bytes())
+    Path("a style.png").write_bytes(picture.read_bytes())
+    outcome = share_machine(order, find_in(sent))(task, find_in(sent))
+    assert outcome.error is None
+    flags = ["--regions", 3, "-o", "one.png"]
+    assert relight("lies elsewhere.png", "--like", "a style.png", *flags) == 0
+    assert Path("one.png").read_bytes() == outcome.content
+
+
+def test_many_by_a_table_and_after_each_of_a_folder(photos, picture, tmp_path, capsys):
+    table = tmp_path / "a look.cube"
+    made = [picture, "--like", photos / "0 a.png", "--lut", table, "-o", "x.png"]
+    assert relight(*made) == 0
+    assert relight(photos, "--lut", table, "--format", "tif") == 0
+    names = sorted(path.name for path in Path("relit").iterdir())
+    assert names == [f"{i} a-a look.tif" for i in range(3)]
+    assert relight(photos / "1 a.png", "--lut", table, "-o", "one.tif") == 0
+    assert Path("one.tif").read_bytes() == Path("relit/1 a-a look.tif").read_bytes()
+    assert relight(picture, "--like", photos, "-o", "after") == 0
+    names = sorted(path.name for path in Path("after").iterdir())
+    assert names == [f"a picture-{i} a.png" for i in range(3)]
+    assert "relit 3 of 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--like", "{picture}", "--show-regions", "x.png"], "goes with one photograph, not with"),
+        (["--like", "{picture}", "--lut", "x.cube"], "writes a table of one photograph"),
+        (["--like", "{picture}", "--on", "rai"], "did you mean 'ray'?"),
+        (["--like", "{picture}", "-o", "x.png"], "several paintings go to a folder; 'x.png'"),
+        (["--like", "{picture}", "--like-blend", "1", "--like-blend", "2"], "2 given for 1 pict"),
+        (["--like", "no/*.png"], "no pictures in 'no/*.png'"),
+    ],
+)
+def test_mistakes_with_many_are_one_line(flags, text, photos, picture, tmp_path, capsys):
+    before = sorted(tmp_path.rglob("*"))
+    assert relight(photos, *(flag.format(picture=picture) for flag in flags)) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1
+    assert text in said[0]
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,22 @@ def test_a_library_that_is_missing_is_one_line(capsys, monkeypatch, tmp_path):
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--on", "rai"], "on 'rai': give local:N, ray, "),
+        (["--on", "dask:tcp://10.0.0.1:1"], "is no address of a Dask scheduler to be trusted"),
+        (["--on", "local:2", "--jobs", "2"], "give one of them"),
+    ],
+)
+def test_where_jobs_are_done_is_checked_first(flags, text, capsys, tmp_path):
+    assert run(["serve", "--folder", str(tmp_path / "s"), *flags]) == 2
+    said = capsys.readouterr().err.strip()
+    assert text in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "s").exists()
+
+
 def test_the_folder_is_where_data_is(monkeypatch, tmp_path):
     monkeypatch.setenv("IMPASTO_HOME", str(tmp_path))
     assert find_home() == tmp_path

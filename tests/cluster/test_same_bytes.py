@@ -72,6 +72,7 @@ def compare(make: Callable[[Path, str | None], object], tmp_path: Path, on: str)
     assert read_files(tmp_path / "there", *kinds) == here
 
 
+@pytest.mark.slow  # in two processes also by jobs/test_batch.py
 def test_paintings_with_a_mask(photos, picture, tmp_path, on):
     mask = put(tmp_path / "a mask.png", 5)
     options = PaintOptions(**QUICK, mask=str(mask))
@@ -85,6 +86,7 @@ def test_paintings_with_a_mask(photos, picture, tmp_path, on):
     compare(paint_all, tmp_path, on)
 
 
+@pytest.mark.slow  # in two processes also by datasets/test_augmentation.py
 def test_copies_of_a_data_set(photos, picture, tmp_path, on):
     options = {"styliser": "statistics", "per_image": 2, "noise": ["gaussian"]}
     compare(lambda out, on: augment(photos, out, picture, options, on=on), tmp_path, on)
@@ -96,6 +98,7 @@ def test_a_sweep(photo, picture, tmp_path, on):
     compare(lambda out, on: sweep(photo, picture, vary, out, QUICK, on=on), tmp_path, on)
 
 
+@pytest.mark.slow  # as test_a_sweep, by the same workers
 def test_a_search_in_rounds(photo, picture, tmp_path, on):
     pytest.importorskip("optuna")
     options = {**QUICK, "trials": 5, "round": 2, "search": ("style_weight=1:1000",)}
@@ -107,6 +110,7 @@ def test_a_search_in_rounds(photo, picture, tmp_path, on):
     compare(search, tmp_path, on)
 
 
+@pytest.mark.slow  # in two processes also by video/test_animation.py
 def test_a_film_in_shards(picture, tmp_path, on):
     film = write_clip(tmp_path / "a film.mp4", draw_pan(40, size=(32, 32)))
     options = {"precision": "float32", "shard": 16, "renew": 4, "every": 2, "measure": True}

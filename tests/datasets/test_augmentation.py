@@ -399,7 +399,7 @@ def test_a_name_that_is_too_long_is_one_picture_s_own(tmp_path, styles):
     assert why.endswith("file name too long")
 
 
-@pytest.mark.parametrize(("styliser", "least"), [("statistics", 8), ("instant", 16)])
+@pytest.mark.parametrize(("styliser", "least"), [("statistics", 8), ("instant", 32)])
 def test_a_style_that_is_too_small_is_named_before_the_work(styliser, least, few, tmp_path):
     small = put(tmp_path / "small.png", 0, (40, least - 1))
     text = rf"^the style 'small\.png' is 40 x {least - 1} pixels; the styliser {styliser} needs at "

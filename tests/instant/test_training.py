@@ -465,7 +465,7 @@ def test_starts_that_will_not_do(model, photos, styles):
 
 def test_from_a_network_for_any_style_it_begins_with_what_that_reads(photos, styles):
     work = Training(styles, photos, read_options(net=None, style_weight=40.0, steps=2))
-    assert any("its reader gives what they begin with" in note for note in work.notes)
+    assert f"learnt: {len(styles)} new styles; its net stays as it is" in work.notes
     file = load_net(find_net("any"))
     side = work.options.style_size
     rows = []
@@ -480,6 +480,9 @@ def test_from_a_network_for_any_style_it_begins_with_what_that_reads(photos, sty
         pass
     learnt = work.result()
     assert not torch.equal(learnt.palette.numbers, begun.palette.numbers)
+    # And so from a model of this very net, whose own styles stay first.
+    more = Training(styles[:1], photos, read_options(net=None, style_weight=40.0), start="painters")
+    torch.testing.assert_close(more.result().palette.numbers[8:], begun.palette.numbers[:1])
     for name, weight in learnt.net.state_dict().items():
         assert torch.equal(weight, file.net.state_dict()[name])
 
@@ -581,3 +584,53 @@ def test_two_processes_come_to_the_slopes_of_one(photos, styles, tmp_path, monke
         assert float((ours[name] - slope).norm()) < 1e-3 * float(slope.norm()), name
     assert len(load_net(path).palette or ()) == 3
     assert not list(tmp_path.glob("*.checkpoint*"))
+
+
+TEAM = """
+import os, signal, sys
+from pathlib import Path
+from impasto.instant.options import TrainOptions
+from impasto.instant.training import Training
+options, photos, output, fatal, *styles = sys.argv[1:]
+work = Training(styles, photos, TrainOptions.model_validate_json(options), output=output)
+killed = Path(output).with_name("killed")
+if work.is_first:
+    print([note for note in work.notes if "taken up" in note], flush=True)
+for lesson in work.steps():
+    if lesson.number == 4:
+        work.save_progress()
+    if lesson.number == int(fatal) and not work.is_first and not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+if work.is_first:
+    work.result().save(output)
+"""
+
+
+@pytest.mark.slow
+def test_a_team_of_which_one_is_killed_goes_on_to_the_same_bytes(
+    photos, styles, tmp_path, monkeypatch
+):
+    """By ``torchrun`` and gloo: all begin again where the first of them saved."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    program = tmp_path / "team.py"
+    program.write_text(TEAM)
+    made, said = {}, {}
+    for fatal in (0, 6):
+        folder = tmp_path / str(fatal)
+        folder.mkdir()
+        path = folder / "model.safetensors"
+        given = [read_options().model_dump_json(), photos, path, fatal, *styles]
+        launcher = ["--standalone", "--nproc-per-node=2", "--max-restarts=1", str(program)]
+        done = subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", *launcher, *map(str, given)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "TORCH_CPP_LOG_LEVEL": "ERROR"},
+        )
+        assert done.returncode == 0, done.stderr
+        made[fatal], said[fatal] = path.read_bytes(), done.stdout.splitlines()
+        assert (folder / "killed").exists() is bool(fatal)
+    assert said[0] == ["[]"]
+    assert said[6] == ["[]", "['taken up at step 5']"]
+    assert made[6] == made[0]

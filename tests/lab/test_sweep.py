@@ -17,15 +17,17 @@ import pytest
 from conftest import draw_picture
 from PIL import Image
 
-from impasto.errors import ImpastoError, OptionError
+from impasto.cluster.crew import TaskNeeds
+from impasto.errors import ClusterError, ImpastoError, OptionError
 from impasto.images.opening import read_recipe
 from impasto.images.reading import read_image
+from impasto.lab import run_series
 from impasto.lab.options import SweepOptions
 from impasto.lab.studies import STUDIES, Study, study
 from impasto.lab.sweep import Sweep, is_turn, sweep
 from impasto.lab.varied_options import names_in, read_axis
 from impasto.painting.options import PaintOptions
-from impasto.painting.painter import paint
+from impasto.painting.painter import Painter, paint
 from impasto.recipes import read_recipe_file
 
 PHOTO, STYLE = draw_picture(64, 48, 1), draw_picture(56, 72, 2)
@@ -389,3 +391,20 @@ def test_an_unknown_study(tmp_path):
 def test_a_chain_is_painted_one_after_the_other(pair, tmp_path):
     with pytest.raises(OptionError, match="chain paints one picture after the other"):
         sweep(*pair, VARY, tmp_path / "out", {**QUICK, "chain": True}, on="local:2")
+
+
+def test_a_cluster_is_asked_for_the_memory_of_the_largest(pair, tmp_path, monkeypatch):
+    asked = []
+
+    def hire(place, most, needs):
+        asked.append((place.kind, most, needs))
+        raise ClusterError("no cluster in this test")
+
+    monkeypatch.setattr(run_series, "hire_crew", hire)
+    options = {**QUICK, "device": "cpu"}
+    with pytest.raises(ClusterError, match="no cluster in this test"):
+        sweep(*pair, {"size": [48, 160, 64]}, tmp_path / "out", options, on="ray")
+    sizes = [PaintOptions.read({**options, "size": size}) for size in (160, 64)]
+    largest, small = (Painter(*pair, each).memory_needed for each in sizes)
+    assert asked == [("ray", 3, TaskNeeds(largest, gpu=False))]
+    assert largest > small

@@ -24,6 +24,7 @@ from impasto.cli.console import (
     say,
     unwrapped,
 )
+from impasto.cli.urls import standing_in
 from impasto.errors import ImpastoError, OptionError, describe_reason
 
 
@@ -238,8 +239,10 @@ def doctor() -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors are one line on standard error."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        with standing_in(given) as words:
+            code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except ImpastoError as error:
         say(f"impasto: {error}")
         return error.exit_code

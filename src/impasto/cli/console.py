@@ -26,6 +26,7 @@ _UNPRINTABLE = re.compile(
 )
 INTERRUPTED = 130  # the exit code after Ctrl-C
 _LONGEST_LINE = 2000  # characters
+_SHOWN: dict[str, str] = {}  # what is printed in place of what
 
 
 def make_printable(text: str) -> str:
@@ -48,8 +49,20 @@ def print_line(text: object) -> None:
     _print(make_printable(str(text)), sys.stdout)
 
 
+@contextmanager
+def showing_as(names: Mapping[str, str]) -> Iterator[None]:
+    """Print what stands for something, as the beginning of paths, as that what it stands for."""
+    _SHOWN.update(names)
+    try:
+        yield
+    finally:
+        _SHOWN.clear()
+
+
 def _print(text: str, stream: TextIO) -> None:
     """Print with escapes for the letters that the stream's encoding lacks."""
+    for path, shown in _SHOWN.items():
+        text = text.replace(path, shown)
     encoding = stream.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
 

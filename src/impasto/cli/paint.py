@@ -22,7 +22,7 @@ from impasto.errors import MissingFileError, OptionError
 from impasto.images.folders import is_many
 from impasto.jobs.batch import PaintingOutcome, PaintingTask, plan_batch, run_batch
 from impasto.operations import find_operation
-from impasto.options import DeviceOptions
+from impasto.options import Options
 from impasto.painting.options import PaintOptions
 from impasto.system.files import make_folder, resolve_path
 from impasto.work import Request
@@ -100,7 +100,7 @@ class PaintingBatch:
 
     operation: str
     tasks: Sequence[PaintingTask]
-    options: DeviceOptions
+    options: Options
     flags: BatchFlags
     habits: Habits
 
@@ -120,7 +120,7 @@ class PaintingBatch:
         failed: list[PaintingOutcome] = []
         done, finished = self.run(left, place, failed)
         tell_failures(failed)
-        what = "painted" if finished else "stopped; painted"
+        what = f"{'' if finished else 'stopped; '}{find_operation(self.operation).done}"
         missing = f", {len(failed)} failed" if failed else ""
         tell(f"{what} {done - len(failed)} of {len(left)}{missing}")
         if not finished:

@@ -1,19 +1,23 @@
-"""The command that relights a photograph: one or several pictures to be like, or a table, in."""
+"""The command that relights photographs: one or several pictures to be like, or a table, in."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from impasto.cli.console import INTERRUPTED, say, show_panels, unwrapped
-from impasto.cli.flags import Extras, Habits, LikeFlag, OutputFlag
+from impasto.cli.flags import BatchFlags, Extras, Habits, LikeFlag, OutputFlag
 from impasto.cli.outputs import NAME_ANOTHER, check_outputs, list_read, refuse_overwriting
+from impasto.cli.paint import PaintingBatch
 from impasto.cli.recipe_inputs import apply_recipe, find_input, find_likes
 from impasto.cli.running import Notes, drive
 from impasto.errors import OptionError
+from impasto.images.folders import is_many
+from impasto.jobs.batch import plan_batch
 from impasto.operations import find_operation
 from impasto.photoreal.options import RelightOptions
 from impasto.system.files import check_place, resolve_path
@@ -26,6 +30,7 @@ show_relight_help = show_panels(
     {
         "--like": "Pictures",
         "--lut": "Tables of colour, and regions shown",
+        "--pairs": "Several photographs",
         "--metadata": "The rest",
         "--strength": "The light, and where it goes",
     }
@@ -34,14 +39,13 @@ show_relight_help = show_panels(
 
 @unwrapped
 def relight_command(
-    content: str | None = None,
-    /,
-    *,
+    *content: str,
     like: LikeFlag = None,
     output: OutputFlag = None,
     recipe: str | None = None,
     lut: Path | None = None,
     show_regions: Path | None = None,
+    batch: Annotated[BatchFlags, Parameter(name="*")] = BatchFlags(),  # noqa: B008
     habits: Annotated[Habits, Parameter(name="*")] = Habits(),  # noqa: B008
     options: Annotated[RelightOptions, Parameter(name="*")] = RelightOptions(),  # noqa: B008
 ) -> int:
@@ -50,12 +54,14 @@ def relight_command(
     Parameters
     ----------
     content
-        The photograph.
+        The photograph; or several, a folder or a quoted pattern, to relight them all.
     like
-        The picture whose light it takes; repeated, several are blended.
+        The picture whose light it takes; repeated, several are blended. A folder or a quoted
+        pattern: a photograph for each.
     output
         Where it goes; its name ends in .png, .jpg, .webp or .tif. CONTENT-LIKE.png here if not
-        given. A photograph of 16 bits stays one in .png and .tif.
+        given. A photograph of 16 bits stays one in .png and .tif. A folder, where there are
+        several photographs.
     recipe
         Options to begin with: a .toml file, or a photograph that was relit so.
     lut
@@ -65,17 +71,28 @@ def relight_command(
         Write the regions that were found, with their numbers, to this picture.
     """
     options = apply_recipe(recipe, options, "relight")
-    photo = find_input(content, recipe, "content", "relight needs a photograph", habits.tell)
+    lack = "relight needs a photograph"
+    photos = [find_input(each, recipe, "content", lack, habits.tell) for each in content or (None,)]
     likes = [] if lut and not like and recipe is None else find_likes(like, recipe, habits.tell)
     if not likes and lut is None:
         raise OptionError("relight needs a picture to be like: --like PICTURE, or --lut TABLE")
-    inputs = {"content": (photo,), "like": tuple(likes)}
-    if not likes:
-        inputs["lut"] = (str(lut),)
-    stems = "-".join(Path(path).stem for path in (photo, *(likes or [str(lut)])))
-    output = output or Path(f"{stems}.png")
-    request = Request(inputs, options)
+    takes, given = ("like", likes) if likes else ("lut", [str(lut)])
+    if len(photos) > 1 or any(map(is_many, (*photos, *likes))):
+        refuse_for_several(likes, lut, show_regions)
+        sources = output or Path("relit"), batch.pairs, batch.suffix
+        tasks = plan_batch(photos, given, *sources, by_name=not likes, takes=takes)
+        return PaintingBatch("relight", tasks, options, batch, habits).paint()
+    stems = "-".join(Path(path).stem for path in (*photos, *given))
+    output = output or Path(f"{stems}{batch.suffix}")
+    request = Request({"content": tuple(photos), takes: tuple(given)}, options)
     check_relight_outputs(request, output, lut if likes else None, show_regions)
+    return relight_one(request, output, lut if likes else None, show_regions, habits)
+
+
+def relight_one(
+    request: Request, output: Path, lut: Path | None, show_regions: Path | None, habits: Habits
+) -> int:
+    """Relight a photograph, and write all that was asked for; return the exit code."""
     began = time.perf_counter()
     work: Relight = find_operation("relight").start(request)  # type: ignore[assignment]
     notes = Notes(habits.tell)
@@ -87,12 +104,20 @@ def relight_command(
     notes([*work.notes, *result.save(output, metadata=habits.metadata)])
     if show_regions is not None:
         write_regions(work, show_regions)
-    if lut is not None and likes:
+    if lut is not None:
         notes(write_table(work, lut))
     width, height = work.content.size
     seconds = time.perf_counter() - began
     habits.tell(f"relit {output} ({width} x {height}) in {seconds:.1f} s")
     return 0
+
+
+def refuse_for_several(likes: Sequence[str], lut: Path | None, show_regions: Path | None) -> None:
+    """Raise an error where something is to be written that goes with one photograph alone."""
+    if show_regions is not None:
+        raise OptionError("--show-regions goes with one photograph, not with several")
+    if likes and lut is not None:
+        raise OptionError("--lut with --like writes a table of one photograph, not of several")
 
 
 def check_relight_outputs(

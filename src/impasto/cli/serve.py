@@ -11,6 +11,8 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from impasto.cli.console import print_line, say, unwrapped
+from impasto.cli.flags import OnField
+from impasto.cluster.places import choose_place
 from impasto.errors import OptionError
 from impasto.options import Memory, Options, parse_memory
 from impasto.system.optional import require
@@ -35,8 +37,10 @@ class KeepFlags(Options):
     )
     upload_limit: Memory = Field(default="512M", description="The largest upload.")
     jobs: Annotated[int, Field(ge=1, le=64)] = Field(
-        default=1, description="Jobs that are worked on at the same time."
+        default=1,
+        description="Jobs that are worked on at the same time; short for --on local:N.",
     )
+    on: str | None = OnField
     job_memory: Memory | None = Field(
         default=None, description="A job that takes more memory is ended."
     )
@@ -82,8 +86,9 @@ def serve_command(
         require(library, need, extra="studio")
     from impasto.studio.server import Place, serve_studio
 
+    work_place = choose_place(keep.on, keep.jobs)
     place = Place(host, port, tuple(name or ()), certificate, key, token_file)
-    serve_studio(folder or find_home(), place, _tell, _read_limits(keep), slots=keep.jobs)
+    serve_studio(folder or find_home(), place, _tell, _read_limits(keep), work_place=work_place)
     say("stopped; what was not done goes on when it is served again")
 
 

@@ -100,6 +100,11 @@ class RemoteExecutor(JobExecutor):
         self._thread = threading.Thread(target=self._listen, name="cluster", daemon=True)
         self._thread.start()
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the cluster was lost."""
+        return bool(self._end_word)
+
     def put(self, content: bytes) -> _Handle:
         """Have the cluster hold bytes."""
         number = next(self._numbers)

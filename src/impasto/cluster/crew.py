@@ -89,7 +89,7 @@ class Crew:
         self.machines: dict[str, WorkerMachine] = {}
         self.done, self.redone = 0, 0
         self._notes = list(notes)
-        self._files = _FileHandles(executor)
+        self._files = FileHandles(executor)
         self._began = time.perf_counter()
 
     def share_out(
@@ -186,7 +186,7 @@ class Crew:
 Packed = tuple[list[SentFile], list[Any]]  # files, and what stands for the bytes of each
 
 
-class _FileHandles:
+class FileHandles:
     """Files as a cluster holds them: each is put there once, by its digest."""
 
     def __init__(self, executor: JobExecutor) -> None:

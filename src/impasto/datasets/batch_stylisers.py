@@ -15,7 +15,7 @@ from torch import Tensor
 from impasto.errors import OptionError
 from impasto.images.color_transfer import carry_moments, color_statistics
 from impasto.images.resizing import fit_size, resize_pixels
-from impasto.instant.net import USUAL_WEIGHT, encode_style
+from impasto.instant.net import LEAST_STYLE, USUAL_WEIGHT, encode_style
 from impasto.instant.painter import open_net
 from impasto.instant.tiled_pass import place_net
 from impasto.losses.regularisers import range_penalty, total_variation
@@ -203,7 +203,7 @@ class StatisticsGoal:
 class InstantStyliser:
     """The network for any style, a batch at a time."""
 
-    least_style: ClassVar[int] = 16
+    least_style: ClassVar[int] = LEAST_STYLE
 
     def __init__(self) -> None:
         self.machine = settle_precision(Machine(torch.device("cpu")))

@@ -244,14 +244,16 @@ class Impression:
         self.painted: Painting | None = None
 
     @classmethod
-    def many(cls, options: InstantOptions) -> Callable[[str, Sequence[str]], Impression]:
+    def many(cls, options: InstantOptions) -> Callable[[Request], Impression]:
         """Return what begins one painting after another; they come by style, each read once."""
 
         @lru_cache(maxsize=1)
         def find_painter(styles: tuple[str, ...]) -> Instant:
             return Instant(styles, options)
 
-        return lambda content, styles: cls(content, painter=find_painter(tuple(styles)))
+        return lambda request: cls(
+            request.one("content"), painter=find_painter(tuple(request.many("style")))
+        )
 
     @classmethod
     def settle_many(

@@ -36,7 +36,7 @@ from impasto.images.picture import ImageSource, Picture
 from impasto.images.writing import to_pil
 from impasto.instant.distributed import Team, choose_own_machine, count_processes
 from impasto.instant.learner import Learner
-from impasto.instant.model_file import Trained, find_net, load_net
+from impasto.instant.model_file import NetFile, Trained, find_net, load_net
 from impasto.instant.net import CODE_LAYERS, NET_SHAPES, DialReader, PaintingNet
 from impasto.instant.options import TrainOptions
 from impasto.instant.palette import join_palettes, name_styles
@@ -167,7 +167,7 @@ class Training:
     def _make_learner(self) -> Learner:
         """Make it new from the seed, or from a start.
 
-        New styles begin as the mean of the old ones, or as they are read where any are.
+        New styles begin as they are read, where the net reads any, or as the mean of the old ones.
         """
         device, count = self.machine.device, len(self.styles.palette)
         if self.before is None:
@@ -176,15 +176,19 @@ class Training:
                 net = PaintingNet(NET_SHAPES[self.shape])
             first = torch.zeros(count, net.count)
         else:
-            net, new = copy.deepcopy(self.before.net), f"{count} new style{'s' * (count > 1)}"
-            if self.learnt is not None:
-                first = self.learnt.numbers.mean(0).repeat(count, 1)
-                stay = f"the net and its {len(self.learnt)} so far stay as they are"
+            net, reader = copy.deepcopy(self.before.net), find_reader(self.before)
+            if reader is not None:
+                first = self._read_styles(reader)
             else:
-                assert self.before.reader is not None
-                first = self._read_styles(self.before.reader)
-                stay = "the net stays as it is, and its reader gives what they begin with"
-            self.said.append(f"learnt: {new}; {stay}")
+                assert self.learnt is not None
+                first = self.learnt.numbers.mean(0).repeat(count, 1)
+            new = f"{count} new style{'s' * (count > 1)}"
+            old = (
+                f"the net and its {len(self.learnt)} so far stay"
+                if self.learnt
+                else "its net stays"
+            )
+            self.said.append(f"learnt: {new}; {old} as {'they are' if self.learnt else 'it is'}")
         net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return Learner(net, first.to(device), only_numbers=self.before is not None)
 
@@ -331,6 +335,15 @@ class Training:
         """Remove the checkpoint once the model is saved, if it is at its end."""
         if self.teacher.state.number == self.count:
             self.output.finish()
+
+
+def find_reader(file: NetFile) -> DialReader | None:
+    """Return what reads any style for a net: its own, or that of the packaged one if it is this."""
+    if file.reader is not None or file.net.layout != NET_SHAPES["any"]:
+        return file.reader
+    usual, own = load_net(find_net("any")), file.net.state_dict()
+    same = all(torch.equal(value, own[name]) for name, value in usual.net.state_dict().items())
+    return usual.reader if same else None
 
 
 def check_memory(shape: str, options: TrainOptions, device: torch.device) -> tuple[int, bool]:

@@ -21,7 +21,7 @@ from impasto.cluster.worker import DoTask, Find, TaskShare, WorkerSpec, find_in
 from impasto.errors import ImpastoError, MissingFileError, OptionError
 from impasto.images.folders import find_pictures, is_many
 from impasto.operations import DEFAULT_OPERATION, find_operation
-from impasto.options import DeviceOptions
+from impasto.options import DeviceOptions, Options
 from impasto.system.files import resolve_path
 from impasto.work import Planned, Request, Work, finish
 
@@ -36,6 +36,7 @@ class PaintingTask:
     content: Path
     styles: StylePaths
     output: Path
+    takes: str = "style"  # the input that the styles are
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,13 @@ def plan_batch(
     suffix: str,
     *,
     by_name: bool = False,
+    takes: str = "style",
 ) -> list[PaintingTask]:
     """Plan paintings of every photograph after every style, or of the first after the first.
 
     Several styles that are files are blended in each painting, but with pairs in step; a folder of
     styles gives one painting for each. Styles ``by_name`` are a network's own, and no files.
+    ``takes`` is the input that the styles are.
     """
     photos = [photo for source in contents for photo in find_unpainted(source, folder)]
     blends: list[StylePaths] = [tuple(Path(style) for style in styles)]
@@ -114,7 +117,7 @@ def plan_batch(
         raise OptionError("no photograph that is not the style itself")
     names = name_paintings(couples)
     return [
-        PaintingTask(photo, blend, folder / f"{name}{suffix}")
+        PaintingTask(photo, blend, folder / f"{name}{suffix}", takes)
         for (photo, blend), name in zip(couples, names, strict=True)
     ]
 
@@ -141,14 +144,14 @@ class BatchOrder:
     """What holds for every painting of a batch, as plain data."""
 
     operation: str
-    options: DeviceOptions
+    options: Options
     metadata: bool
     share: TaskShare
 
 
 def run_batch(
     tasks: Sequence[PaintingTask],
-    options: DeviceOptions,
+    options: Options,
     *,
     operation: str = DEFAULT_OPERATION,
     place: WorkPlace = HERE,
@@ -182,8 +185,10 @@ def list_task_files(task: PaintingTask) -> list[str]:
     return [str(task.content), *map(str, task.styles)]
 
 
-def count_needs(tasks: Sequence[PaintingTask], options: DeviceOptions, operation: str) -> TaskNeeds:
+def count_needs(tasks: Sequence[PaintingTask], options: Options, operation: str) -> TaskNeeds:
     """Return what each is to be given on a cluster, as far as it can be said beforehand."""
+    if not isinstance(options, DeviceOptions):
+        return TaskNeeds()
     is_gpu = options.device == "auto" or options.device.startswith("cuda")
     memory = None
     with suppress(Exception):  # a picture that cannot be read is told when it is its turn
@@ -192,10 +197,10 @@ def count_needs(tasks: Sequence[PaintingTask], options: DeviceOptions, operation
     return TaskNeeds(memory, is_gpu)
 
 
-def name_request(task: PaintingTask, options: DeviceOptions, find: Find = str) -> Request:
+def name_request(task: PaintingTask, options: Options, find: Find = str) -> Request:
     """Return the request of one painting, with its files as ``find`` names them."""
     styles = tuple(find(str(style)) for style in task.styles)
-    return Request({"content": (find(str(task.content)),), "style": styles}, options)
+    return Request({"content": (find(str(task.content)),), task.takes: styles}, options)
 
 
 def write_painting(outcome: PaintingOutcome) -> PaintingOutcome:
@@ -234,10 +239,11 @@ def share_machine(order: BatchOrder, find: Find) -> DoTask:
 
     order.share.set_threads()
     options = order.options.with_files(find)
-    with suppress(ImpastoError):  # which each task says for itself
-        granted = grant_memory(choose_device(options.device), options.memory)
-        if granted is not None:
-            options = options.model_copy(update={"memory": str(granted // order.share.count)})
+    if isinstance(options, DeviceOptions):
+        with suppress(ImpastoError):  # which each task says for itself
+            granted = grant_memory(choose_device(options.device), options.memory)
+            if granted is not None:
+                options = options.model_copy(update={"memory": str(granted // order.share.count)})
     return make_runner(replace(order, options=options))
 
 

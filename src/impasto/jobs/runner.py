@@ -16,6 +16,7 @@ from typing import Any
 
 from impasto.cluster.executors import JobExecutor, TaskFuture
 from impasto.errors import (
+    ClusterError,
     ImpastoError,
     JobStateError,
     LostProcessError,
@@ -173,11 +174,11 @@ class JobRunner:
         job = active.job
         try:
             task = place_task(job, self.files, threads=self.threads)
+            on_message = partial(self._hear, active)
+            active.future = self.executor.submit_task(run_task_in_folder, task, on_message)
         except Exception as error:
             self._settle(active, error=error)
             return
-        on_message = partial(self._hear, active)
-        active.future = self.executor.submit_task(run_task_in_folder, task, on_message)
         active.future.add_done_callback(partial(self._end, active))
 
     def _keep_up(self, active: ActiveJob) -> None:
@@ -275,7 +276,9 @@ class JobRunner:
         if isinstance(error, StorageFullError) or "no space left" in str(error).lower():
             self._give_back_full(job, seconds)
             return
-        if isinstance(error, LostProcessError):
+        if isinstance(error, ClusterError):  # it is gone: jobs wait until it is back
+            self.leases.give_back(job, seconds=seconds)
+        elif isinstance(error, LostProcessError):
             if self._closing.is_set():
                 self.leases.give_back(job, seconds=seconds)
             else:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 OUTPUT, CHECKPOINT = "output", "checkpoint"  # in the task's folder
+SLICE_OVER = "slice over"  # wished: stop, if the state can be kept
 PREVIEW_SIDE = 768  # pixels of the long side
 _PREVIEW_SHARE = 0.05  # of the time, at most, goes into previews
 _OFTEN = 0.25  # seconds between messages
@@ -89,7 +90,7 @@ def run_task_in_folder(task: JobTask, tell: Tell, asked: Asked) -> TaskOutcome:
     output.mkdir(exist_ok=True)
     work, request = _begin(task, operation, output, tell)
     teller = _Teller(work, tell)
-    finished = watch(work, teller, is_stopped=lambda: bool(asked()))
+    finished = watch(work, teller, is_stopped=lambda: _is_over(work, asked()))
     teller.flush()
     if not finished:
         if isinstance(work, Resumable):
@@ -100,6 +101,11 @@ def run_task_in_folder(task: JobTask, tell: Tell, asked: Asked) -> TaskOutcome:
     notes = (*work.notes, *getattr(result, "notes", ()))
     files = tuple(list_made(output))
     return TaskOutcome(True, time.perf_counter() - began, files, tuple(dict.fromkeys(notes)))
+
+
+def _is_over(work: Work[object], word: str) -> bool:
+    """Return whether work is to stop now."""
+    return bool(word) and (word != SLICE_OVER or isinstance(work, Resumable))
 
 
 def _set_threads(count: int) -> None:

@@ -22,12 +22,13 @@ from impasto.painting.style_cache import Targets
 from impasto.work import Step
 
 
-def check_painting(pictures: Pictures, options: PaintOptions) -> list[str]:
-    """Refuse what could not be painted before anything is; return notes on what can."""
+def check_painting(pictures: Pictures, options: PaintOptions) -> tuple[list[str], int]:
+    """Refuse what could not be painted before anything is; return notes, and the memory needed."""
     if options.init not in STARTS:
         nothing = torch.zeros(1, 3, 1, 1)
         start_picture(options.init, nothing, nothing, max_megapixels=options.max_megapixels)
-    return Painter(pictures.content, pictures.styles, options).notes
+    painter = Painter(pictures.content, pictures.styles, options)
+    return painter.notes, painter.memory_needed
 
 
 class RunPainter:

@@ -119,11 +119,12 @@ class PaintedSeries(RunSeries):
         self.pictures, self.asked, self.place = pictures, options, place
         base = set_size(pictures, options)
         facts = describe_work(pictures, base, vary, what) | told
-        notes = [note for each in tried for note in check_painting(pictures, each)]
+        checks = [check_painting(pictures, each) for each in tried]
+        self.memory = max((memory for _, memory in checks), default=None)  # bytes, of the largest
         super().__init__(RunFolder.open(folder, facts))
         if options.size is None and "size" not in vary:
             self.folder.note([f"each picture has a long side of {base.size}; --size for another"])
-        self.folder.note(notes)
+        self.folder.note([note for notes, _ in checks for note in notes])
         self.painter = RunPainter(self.folder, pictures, base)
 
     @property
@@ -157,7 +158,8 @@ class PaintedSeries(RunSeries):
     @contextmanager
     def _hire(self, most: int) -> Iterator[Crew]:
         """Yield who paints up to ``most`` runs at a time."""
-        with hire_crew(self.place, most, TaskNeeds(gpu=self.asked.device != "cpu")) as crew:
+        needs = TaskNeeds(self.memory, gpu=self.asked.device != "cpu")
+        with hire_crew(self.place, most, needs) as crew:
             self.folder.note(crew.notes)
             yield crew
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, Self
 
 from impasto.errors import OptionError
@@ -99,9 +98,12 @@ class Painter(StyleWork):
         )
 
     @classmethod
-    def many(cls, options: PaintOptions) -> Callable[[ImageSource, Sequence[ImageSource]], Painter]:
+    def many(cls, options: PaintOptions) -> Callable[[Request], Painter]:
         """Return what begins one painting after another; a style is measured once for all."""
-        return partial(cls, options=options, targets=keep_targets())
+        targets = keep_targets()
+        return lambda request: cls(
+            request.one("content"), request.many("style"), options, targets=targets
+        )
 
     @classmethod
     def settle_many(

@@ -8,8 +8,9 @@ a pixel gets. Colours alone move: what lies where in the photograph stays there.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 import torch
@@ -366,6 +367,29 @@ class Relight:
                 "relight needs a picture to be like, or a table of colours: one of both"
             )
         return cls(request.one("content"), likes, RelightOptions.parse(request.options), lut=lut)
+
+    @classmethod
+    def many(cls, options: RelightOptions) -> Callable[[Request], Relight]:
+        """Return what begins one photograph after another; those to be like are read once."""
+
+        @lru_cache(maxsize=1)
+        def read_likes(paths: tuple[str, ...]) -> list[Picture]:
+            return [read_image(each, max_megapixels=options.max_megapixels) for each in paths]
+
+        return lambda request: cls(
+            request.one("content"),
+            read_likes(tuple(request.many("like"))),
+            options,
+            lut=request.some("lut"),
+        )
+
+    @classmethod
+    def settle_many(
+        cls, options: RelightOptions, likes: Sequence[str]
+    ) -> tuple[RelightOptions, list[str]]:
+        """Check the options of many photographs, and return them, with no notes."""
+        share_likes(options.like_blend, len(likes))
+        return options, []
 
     def steps(self) -> Iterator[Step]:
         """Relight the photograph, in one step."""

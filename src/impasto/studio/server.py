@@ -163,7 +163,7 @@ def serve_studio(
             access = _make_access(services.folder, place, port)
             if place.token_file is not None:
                 write_token(place.token_file, access.token)
-            for line in describe_place(access, place):
+            for line in (*services.notes, *describe_place(access, place)):
                 tell(line)
             config = uvicorn.Config(
                 make_app(services, access),

@@ -9,9 +9,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from impasto.cluster.executors import JobExecutor, ProcessExecutor, TaskLimits
+from impasto.cluster.executors import JobExecutor, TaskLimits
+from impasto.cluster.places import HERE, WorkPlace
 from impasto.errors import ImpastoError, StorageFullError
 from impasto.images.inspection import Inspector, recognise_format
+from impasto.jobs.cluster_jobs import ClusterJobExecutor, make_job_executor
 from impasto.jobs.file_store import FileStore
 from impasto.jobs.job import ENDED_STATES, Job, JobInput
 from impasto.jobs.leases import Leases
@@ -47,7 +49,7 @@ class Services:
         folder: Path,
         limits: StudioLimits | None = None,
         *,
-        slots: int = 1,
+        work_place: WorkPlace = HERE,
         threads: int = 0,
         executor: JobExecutor | None = None,
     ) -> None:
@@ -75,7 +77,7 @@ class Services:
         self.runner = JobRunner(
             Leases(self.queue),
             self.files,
-            executor or ProcessExecutor(slots, limit),
+            executor or make_job_executor(work_place, limit),
             on_change=self.look,
             listener=self._tell,
             threads=threads,
@@ -84,6 +86,12 @@ class Services:
         self._known: set[str] = set()
         self._news, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of the machines that work."""
+        executor = self.runner.executor
+        return executor.notes if isinstance(executor, ClusterJobExecutor) else ()
 
     def begin(self) -> None:
         """Take up what is left of the last time; ``runner.start`` begins to work."""
