@@ -25,7 +25,7 @@ _SHRINK = 4  # times that the coarse part is kept smaller
 _ALIKE_OVER = 16.0  # pixels: the deviation of the window in which correlations are measured
 # Cubic interpolation sharpens a little in each frame, linear blurs: of the second there is as much
 # as a layer is sharper than this share of what it was painted with, times the gain.
-_SHARP, _GAIN = 0.82, 4.0
+_SHARP, _GAIN = 0.95, 4.0
 
 
 @dataclass
