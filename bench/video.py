@@ -8,6 +8,7 @@ takes that.
     python bench/video.py steady --clips FOLDER --styles FOLDER [--frames 60] [--every 3]
     python bench/video.py known
     python bench/video.py speed
+    python bench/video.py wall
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import impasto  # first: it says how torch is to take memory
@@ -26,9 +28,10 @@ from machine import describe_machine, keep  # isort: skip
 from PIL import Image  # isort: skip
 
 from impasto.samples.photographs import write_samples
-from impasto.video.animation import animate
+from impasto.video.animation import Animation, animate
 from impasto.video.coherence import TravellingStrokes
 from impasto.video.decoding import open_film
+from impasto.video.film import write_video
 from impasto.video.flow import MotionFinder, to_grey, warp
 from impasto.video.frame_painters import make_clip_painter
 from impasto.video.live import FramePainter
@@ -49,9 +52,11 @@ def list_styles(folder: Path | None, beside: Path) -> list[Path]:
     return found[:: max(1, len(found) // STYLES)][:STYLES]
 
 
-def measure_steadiness(clips: Path, styles: Path | None, frames: int, every: int) -> None:
-    """Print a row for each clip and style, and the medians."""
-    print(f"\n{describe_machine()}; {frames} frames, --every {every}\n")
+def measure_steadiness(
+    clips: Path, styles: Path | None, frames: int, every: int, side: int
+) -> None:
+    """Print a row for each clip and style, the medians, and what is worst of each."""
+    print(f"\n{describe_machine()}; {frames} frames of {side} pixels, --every {every}\n")
     head = ("clip", "style", "E1", "of the film's own", "E8", "sharpness", "gain")
     print(f"| {' | '.join(head)} |\n{'|---' * len(head)}|")
     rows = []
@@ -61,7 +66,7 @@ def measure_steadiness(clips: Path, styles: Path | None, frames: int, every: int
             options = {
                 "measure": True,
                 "every": every,
-                "size": min(SIDE, max(facts.size)),
+                "size": min(side, max(facts.size)),
                 "preview": float(frames / facts.rate),
                 "sound": False,
             }
@@ -78,8 +83,11 @@ def measure_steadiness(clips: Path, styles: Path | None, frames: int, every: int
                 rows.append(row)
                 shown = " | ".join(f"{value:.2f}" for value in row)
                 print(f"| {clip.stem} | {style.stem} | {shown} |", flush=True)
-    medians = [statistics.median(values) for values in zip(*rows, strict=True)]
-    print(f"| median | | {' | '.join(f'{value:.2f}' for value in medians)} |")
+    columns = list(zip(*rows, strict=True))
+    medians = [statistics.median(values) for values in columns]
+    worst = [*map(max, columns[:3]), *map(min, columns[3:])]
+    for name, values in (("median", medians), ("worst", worst)):
+        print(f"| {name} | | {' | '.join(f'{value:.2f}' for value in values)} |")
     keep("film steady", f"every {every}", medians)
 
 
@@ -142,13 +150,16 @@ def known_error(frames: list[np.ndarray], flows: list[np.ndarray]) -> float:
     return float(np.mean(gaps)) ** 0.5
 
 
-def measure_speed() -> None:
-    """Print the time of each stage, for a frame of 640 x 360, on one thread."""
-    torch.set_num_threads(1)
+def draw_scene() -> tuple[np.ndarray, np.ndarray]:
+    """Return two frames of 640 x 360 that differ by a motion of six and four pixels."""
     rng = np.random.default_rng(0)
     small = rng.uniform(0, 255, (23, 41, 3)).astype(np.uint8)
     scene = np.asarray(Image.fromarray(small).resize((660, 370), Image.Resampling.BICUBIC))
-    one, two = scene[:360, :640].copy(), scene[4:364, 6:646].copy()
+    return scene[:360, :640].copy(), scene[4:364, 6:646].copy()
+
+
+def list_stages(one: np.ndarray, two: np.ndarray) -> dict[str, Callable[[], object]]:
+    """Return what is done for a frame, by its name."""
     with tempfile.TemporaryDirectory() as folder:
         style = list_styles(None, Path(folder))[0]
         painter = make_clip_painter([[style]], AnimateOptions())
@@ -159,21 +170,67 @@ def measure_speed() -> None:
     strokes, find = TravellingStrokes(360, 640), MotionFinder(360, 640)
     strokes(0, None, colored, painted)
     motion = find(to_grey(one), to_grey(two))
-    stages = {
+    return {
         "the network": lambda: painter.paint(pixels, look, moment, None),
         "flow, both ways, and its masks": lambda: find(to_grey(one), to_grey(two)),
         "colours": lambda: to_array(painter.color(pixels, look, moment)),
         "strokes": lambda: strokes(1, motion, colored, painted),
     }
+
+
+def measure_speed() -> None:
+    """Print the time of each stage, for a frame of 640 x 360, on one thread."""
+    torch.set_num_threads(1)
     print(f"\n{describe_machine()}; 640 x 360, one thread\n\n| stage | ms |\n|---|---|")
-    for name, work in stages.items():
+    for name, work in list_stages(*draw_scene()).items():
         best = min(time_once(work) for _ in range(9))
         print(f"| {name} | {1000 * best:.1f} |")
         keep("film speed", name, best)
 
 
-def time_once(work: object) -> float:
-    assert callable(work)
+def measure_wall() -> None:
+    """Print how long a frame of 640 x 360 takes, beside the slower of network and all else.
+
+    Both are measured in the same run: the network's share on as many threads as it has there.
+    """
+    print(f"\n{describe_machine()}; 640 x 360, {torch.get_num_threads()} threads\n")
+    head = ("--every", "network / N, ms", "the rest, ms", "a frame, ms", "ratio", "frames a second")
+    print(f"| {' | '.join(head)} |\n{'|---' * len(head)}|")
+    one, two = draw_scene()
+    with tempfile.TemporaryDirectory() as folder:
+        style = list_styles(None, Path(folder))[0]
+        film = Path(folder) / "film.mp4"
+        coding = time_coding(film, [one, two] * 30)
+        stages = list_stages(one, two)
+        own = {name: min(time_wall(work) for _ in range(5)) for name, work in stages.items()}
+        rest = coding + sum(own.values()) - own["the network"]
+        for every in (1, 3):
+            options = AnimateOptions(every=every)
+            work = Animation(film, [str(style)], options, film.with_suffix(".mkv"))
+            marks = [time.perf_counter() for step in work.steps() if step.number]
+            wall = (marks[-2] - marks[11]) / (len(marks) - 13)
+            slower = max(own["the network"] / every, rest)
+            values = (own["the network"] / every * 1000, rest * 1000, wall * 1000)
+            shown = " | ".join(f"{value:.0f}" for value in values)
+            print(f"| {every} | {shown} | {wall / slower:.2f} | {1 / wall:.1f} |", flush=True)
+            keep("film wall", f"every {every}", [wall / slower, 1 / wall])
+
+
+def time_coding(film: Path, frames: list[np.ndarray]) -> float:
+    """Write a film, and return how long it takes to encode a frame and to decode it again."""
+    began = time.perf_counter()
+    write_video(film, frames, [40 * number for number in range(len(frames) + 1)])
+    count = sum(1 for _ in open_film(film).read())
+    return (time.perf_counter() - began) / count
+
+
+def time_wall(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def time_once(work: Callable[[], object]) -> float:
     began = time.process_time()
     work()
     return time.process_time() - began
@@ -181,16 +238,19 @@ def time_once(work: object) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("steady", "known", "speed"))
+    parser.add_argument("what", choices=("steady", "known", "speed", "wall"))
     parser.add_argument("--clips", type=Path)
     parser.add_argument("--styles", type=Path)
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--size", type=int, default=SIDE)
     given = parser.parse_args()
     assert impasto.__version__
     if given.what == "steady":
-        measure_steadiness(given.clips, given.styles, given.frames, given.every)
+        measure_steadiness(given.clips, given.styles, given.frames, given.every, given.size)
     elif given.what == "known":
         measure_known()
+    elif given.what == "wall":
+        measure_wall()
     else:
         measure_speed()

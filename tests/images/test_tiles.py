@@ -346,6 +346,7 @@ def test_normalised_gradients(compact, how, losses):
         {"style_layer": ["conv1_2", "relu3_1"], "content_layer": ["conv2_1", "relu1_2"]},
         {"pooling": "avg"},
         {"style_loss": ["histogram-pixels"], "content_loss": ["laplacian"]},
+        {"style_loss": ["emd"], "content_loss": ["self-similarity"], "columns": "vgg19"},
     ],
     ids=str,
 )

@@ -20,6 +20,7 @@ from impasto.lab.varied_options import (
         ("style_weight=1,0.1", "style_weight", [1.0, 0.1]),
         ("style-weight = 1, 0.1", "style_weight", [1.0, 0.1]),
         ("style_weight=1:100:5", "style_weight", [1, 3.162, 10, 31.62, 100]),
+        ("style_weight=1:16", "style_weight", [1, 2, 4, 8, 16]),
         ("tv_weight=0:10:3", "tv_weight", [0, 5, 10]),
         ("tv_weight=10:0:3", "tv_weight", [10, 5, 0]),
         ("steps=10:1000:3", "steps", [10, 100, 1000]),
@@ -29,6 +30,7 @@ from impasto.lab.varied_options import (
         ("recolor=true,false", "recolor", [True, False]),
         ("optimizer=adam,lbfgs", "optimizer", ["adam", "lbfgs"]),
         ("init=noise,a:b:3", "init", ["noise", "a:b:3"]),
+        ("init=a:b", "init", ["a:b"]),
         ("style_size=256,512+128", "style_size", [(256,), (512, 128)]),
         (
             "style_layer=relu1_1,relu1_1=0.5+relu2_1",

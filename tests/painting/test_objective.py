@@ -22,7 +22,8 @@ from impasto.losses.content import CONTENT_LOSSES
 from impasto.losses.style import STYLE_LOSSES
 from impasto.networks.layers import BACKBONES
 from impasto.networks.vgg import Backbone
-from impasto.painting import terms
+from impasto.networks.weights import load_tensors
+from impasto.painting import loss_plan, terms
 from impasto.painting.canvas import CANVASES
 from impasto.painting.inputs import SceneOptions
 from impasto.painting.loss_plan import plan_painting_losses, resolve_layers, weigh_layers
@@ -127,6 +128,23 @@ def test_the_style_itself_has_no_style_loss(compact):
     objective = see(compact, pixels_of(48, 40, 1), [style], style_loss=losses)
     assert float(objective(style, 0)[1]["style"]) < 1e-5
     assert float(objective(pixels_of(48, 40, 1), 0)[1]["style"]) > 1e-2
+
+
+def test_columns_in_another_space_are_those_of_the_whole_map(compact, monkeypatch):
+    layers = {"style_layer": ["relu1_1", "relu2_2", "relu3_1"], "content_layer": ["relu3_1"]}
+    asked = {"style_loss": ["neighbour-columns"], "content_loss": ["self-similarity"], "guide": 0.3}
+    own = measure(make_objective(compact, **layers, **asked))[1]
+    near = measure(make_objective(compact, **layers, **asked, columns="vgg19"))[1]
+    maps = load_tensors("compact", ("to_vgg19.",))
+    whole = {}
+    for name in ("relu1_1", "relu3_1"):  # there is none for relu2_2
+        weight, bias = (maps[f"to_vgg19.{name}.{part}"].float() for part in ("weight", "bias"))
+        whole[name] = torch.cat([weight.flatten(1).T, bias[None]]) / 2  # four times the channels
+    monkeypatch.setattr(loss_plan, "load_space", lambda *_: whole)
+    plain = measure(make_objective(compact, **layers, **asked, columns="vgg19"))[1]
+    for part in ("style", "content"):
+        assert near[part] == pytest.approx(plain[part], rel=1e-4)
+        assert near[part] != pytest.approx(own[part], rel=1e-2)
 
 
 def test_layer_weights_are_shares(compact):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from PIL import Image
 
 from impasto.errors import ImageError, MissingFileError, OptionError
 from impasto.video.animation import Animation, animate, close_times
+from impasto.video.encoding import PieceWriter
+from impasto.video.joining import Joining
 from impasto.video.options import AnimateOptions
 from impasto.work import watch
 
@@ -158,6 +161,27 @@ def test_sound_that_is_longer_than_the_picture_is_kept(picture, tmp_path):
 # --- what changes over a film ---------------------------------------------------------------------
 
 
+def test_a_gap_between_frames_is_told_and_kept(picture, tmp_path):
+    times = [*range(8), *range(28, 36)]
+    path = write_clip(tmp_path / "film.mkv", draw_pan(16), times=times, time_base=Fraction(1, 25))
+    result = paint(path, picture, tmp_path / "out.mkv")
+    assert "no frames from 0.28 to 1.12 s: the one before is shown" in result.notes
+    assert read_clip(tmp_path / "out.mkv")[1] == read_clip(path)[1]
+
+
+def test_a_film_whose_clock_begins_anew_is_whole_in_shards_too(picture, tmp_path):
+    content = b""
+    for seed in (0, 1):
+        part = write_clip(tmp_path / "part.ts", draw_pan(20, seed=seed))
+        content += part.read_bytes()
+    (tmp_path / "film.ts").write_bytes(content)
+    paint(tmp_path / "film.ts", picture, tmp_path / "one.mkv")
+    paint(tmp_path / "film.ts", picture, tmp_path / "two.mkv", shard=8, renew=2)
+    one, two = (read_clip(tmp_path / name) for name in ("one.mkv", "two.mkv"))
+    assert one[1] == two[1]
+    assert len(one[1]) == 40
+
+
 def test_styles_follow_each_other(picture, photo, tmp_path):
     film = write_clip(tmp_path / "a.mp4", [draw_picture(*SIZE, 4)] * 10)
     options = {"style_times": (0.0, 0.2), "crf": 4}
@@ -224,6 +248,48 @@ def test_ctrl_c_leaves_a_film_of_what_is_done_and_it_goes_on(film, picture, tmp_
     assert is_clean(tmp_path)
 
 
+def test_a_full_disk_costs_one_shard(picture, tmp_path, monkeypatch):
+    film = write_clip(tmp_path / "film.mp4", draw_pan(24))
+    add, room = PieceWriter.add, 12
+
+    def fill(writer, *frame):
+        nonlocal room
+        room -= 1
+        if room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        add(writer, *frame)
+
+    monkeypatch.setattr(PieceWriter, "add", fill)
+    message = (
+        "cannot write 'out.mp4': no space left on device; what is done is kept, and the same "
+        "command goes on"
+    )
+    with pytest.raises(ImageError, match=f"^{message}$"):
+        paint(film, picture, tmp_path / "out.mp4", shard=8, renew=2)
+    assert not (tmp_path / "out.mp4").exists()
+    (hidden,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    pieces = [path.name for path in hidden.iterdir() if path.suffix == ".nut"]
+    assert pieces == ["piece-00000.nut"]
+    room = 100
+    result = paint(film, picture, tmp_path / "out.mp4", shard=8, renew=2)
+    assert "8 of 24 frames are there already" in result.notes
+    paint(film, picture, tmp_path / "whole.mp4", shard=8, renew=2)
+    assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_a_disk_that_is_full_at_the_end_costs_nothing(film, picture, tmp_path, monkeypatch):
+    def fill(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "hidden")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Joining, "write", fill)
+        with pytest.raises(ImageError, match=r"^cannot write 'out.mp4': no space left on device;"):
+            paint(film, picture, tmp_path / "out.mp4")
+    result = paint(film, picture, tmp_path / "out.mp4")
+    assert "12 of 12 frames are there already" in result.notes
+    assert is_clean(tmp_path)
+
+
 def test_other_options_begin_anew(film, picture, tmp_path):
     options = AnimateOptions.read(FLOAT)
     work = Animation(film, [picture], options, tmp_path / "b.mp4")
@@ -274,6 +340,19 @@ def test_with_paint_frames_follow_each_other(picture, tmp_path):
     assert np.abs(frames[0].astype(int) - draw_pan(1, size=(48, 48))[0]).mean() > 5
 
 
+def test_another_pass_goes_back_from_the_last_frame(picture, tmp_path):
+    film = write_clip(tmp_path / "a.mp4", draw_pan(3, size=(48, 48)))
+    found = []
+    for name, passes in (("once", 1), ("twice", 2)):
+        folder = tmp_path / name
+        paint(film, picture, folder, with_="paint", setting=("steps=4",), passes=passes)
+        found.append(
+            [np.asarray(Image.open(path)).astype(int) for path in sorted(folder.iterdir())]
+        )
+    apart = [np.abs(a - b).mean() for a, b in zip(*found, strict=True)]
+    assert apart[2] == 0 < min(apart[:2])
+
+
 # --- bad input ------------------------------------------------------------------------------------
 
 
@@ -289,6 +368,7 @@ def test_with_paint_frames_follow_each_other(picture, tmp_path):
         ({"from_": 9.0}, "no frame lies between these times"),
         ({"setting": ("steps=3",)}, "--setting goes with --with paint"),
         ({"with_": "paint", "setting": ("stepz=3",)}, "did you mean 'steps'"),
+        ({"passes": 2}, "--passes goes with --with paint"),
         ({"with_": "paint", "model": "painters"}, "--model goes with --with instant"),
     ],
 )

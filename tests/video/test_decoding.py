@@ -182,6 +182,45 @@ def test_what_is_cut_short_ends_there(tmp_path):
     assert 10 <= len(list(open_film(path).read())) < 48
 
 
+def write_parts(path, *parts: range) -> None:
+    """A transport stream of parts, put together as they are: frames at 25 a second, by number."""
+    frames, content = draw_pan(max(part.stop for part in parts)), b""
+    for part in parts:
+        own = path.with_name("part.ts")
+        base = Fraction(1, 25)
+        options = {"bf": "0"}  # else the muxer moves each part's times
+        write_clip(
+            own, [frames[n] for n in part], times=list(part), time_base=base, options=options
+        )
+        content += own.read_bytes()
+    path.write_bytes(content)
+
+
+def count_steps(reader) -> list[int]:
+    """How many frames' time lies between each frame and the next."""
+    times = [frame.time for frame in reader.read()]
+    return [round((b - a) * reader.facts.time_base * 25) for a, b in pairwise(times)]
+
+
+def test_a_clock_that_begins_anew_goes_on_from_where_it_was(tmp_path):
+    write_parts(tmp_path / "film.ts", range(20), range(12))
+    reader = open_film(tmp_path / "film.ts")
+    assert count_steps(reader) == [1] * 31
+    assert reader.begins_anew
+    write_parts(tmp_path / "film.ts", range(20), range(20, 32))
+    reader = open_film(tmp_path / "film.ts")
+    assert count_steps(reader) == [1] * 31
+    assert not reader.begins_anew
+
+
+def test_a_single_frame_that_comes_late_is_left_out(tmp_path):
+    write_parts(tmp_path / "film.ts", range(20), range(3, 4), range(20, 32))
+    reader = open_film(tmp_path / "film.ts")
+    assert count_steps(reader) == [1] * 31
+    assert reader.damaged
+    assert not reader.begins_anew
+
+
 def test_an_empty_file_is_one_line(tmp_path):
     (tmp_path / "film.mp4").write_bytes(b"")
     with pytest.raises(ImageError, match=r"'film.mp4' is damaged or no film"):

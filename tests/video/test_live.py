@@ -42,7 +42,7 @@ def test_there_and_back_ends_where_it_began(picture):
     paint = FramePainter(str(picture), FLOAT | {"renew": 12})
     painted = [paint(frame).astype(np.float32) for frame in (*frames, *frames[::-1])]
     apart = cv2.GaussianBlur(painted[-1] - painted[0], (0, 0), 12)
-    assert np.abs(apart).mean() < 3
+    assert np.abs(apart).mean() < 5  # of drawn noise after a drawn style; of films, docs/film.md
 
 
 def test_frames_between_paintings_are_not_painted(picture, monkeypatch):

@@ -53,7 +53,7 @@ def sweep_command(
     output
         The folder for the pictures, sheet, tables and plots. After a kill the same command goes on.
     film
-        Show the pictures one after the other in this .gif, .webp or .mp4 file.
+        Show the pictures one after the other in this .gif, .webp, .mp4, .mov, .mkv or .webm file.
     """
     inputs = name_pictures(content, more, flags)
     return paint_all("sweep", inputs, options, output, flags, film=film)

@@ -174,9 +174,9 @@ class SweepOptions(PaintOptions):
 
     vary: tuple[str, ...] = Field(
         default=(),
-        description="An option and its values, as style_weight=1,0.1,0.01 or style_weight=1:100:5 "
-        "(five from 1 to 100); repeated, all are crossed. Layers and losses that go together are "
-        "joined by a plus: style_layer=relu1_1,relu1_1+relu2_1.",
+        description="An option and its values, as style_weight=1,0.1,0.01 or style_weight=1:100:7 "
+        "(seven from 1 to 100; 1:100 is five); repeated, all are crossed. Layers and losses that "
+        "go together are joined by a plus: style_layer=relu1_1,relu1_1+relu2_1.",
     )
     chain: bool = Field(
         default=False,

@@ -42,7 +42,9 @@ from impasto.video.film import Film, check_film
 from impasto.work import Request, Step, finish
 
 _LONGEST_ROW = 5  # tiles that stand side by side where nothing else arranges them
-_FRAME_SIDE, _FRAME_SECONDS = 480, 0.6
+_FRAME_SIDE = 480
+# Seconds for which a picture is shown, and, of many, all of them: in motion, not one by one.
+_FRAME_SECONDS, _FILM_SECONDS = 0.6, 6.0
 
 
 @dataclass(frozen=True)
@@ -246,7 +248,8 @@ class Sweep(PaintedSeries):
         ]
         # Words in more lines make a taller frame.
         size = max(frame.width for frame in frames), max(frame.height for frame in frames)
-        film = Film(path, long_side=max(size), seconds_per_frame=_FRAME_SECONDS)
+        seconds = max(0.04, min(_FRAME_SECONDS, _FILM_SECONDS / len(frames)))
+        film = Film(path, long_side=max(size), seconds_per_frame=seconds)
         for frame in frames:
             canvas = Image.new("RGB", size, "white")
             canvas.paste(frame)

@@ -15,11 +15,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from impasto.errors import OptionError, suggest
 from impasto.painting.options import PaintOptions
+from impasto.video.options import mix_ends
 
 Point = Mapping[str, Any]
 Axis = Sequence[Point]
 
 MOST_VALUES = 1_000  # of one option
+USUAL_VALUES = 5  # of a range whose values are not counted
 MOST_RUNS = 10_000  # of one sweep
 
 
@@ -81,14 +83,18 @@ def read_value(name: str, word: Any) -> Any:
 
 
 def parse_vary(text: str) -> tuple[str, list[Any]]:
-    """Read the option and its values of ``style_weight=1,0.1`` or ``style_weight=1:100:5``."""
+    """Read the option and its values of ``style_weight=1,0.1`` or ``style_weight=1:100:5``.
+
+    A range without a count is what 'impasto animate' takes too.
+    """
     name, said = split_setting(text, "style_weight=1,0.1,0.01")
-    found = re.fullmatch(r"([^:,]+):([^:,]+):(\d+)", said)
+    found = re.fullmatch(r"([^:,]+):([^:,]+)(?::(\d+))?", said)
     words: Sequence[Any] = said.split(",")
     if found and is_number(name):
         low, high = (read_value(name, end) for end in found.groups()[:2])
         # A number of more digits is not even read: to do that takes long.
-        count = int(found[3]) if len(found[3]) <= len(str(MOST_VALUES)) else MOST_VALUES + 1
+        digits = found[3] or str(USUAL_VALUES)
+        count = int(digits) if len(digits) <= len(str(MOST_VALUES)) else MOST_VALUES + 1
         check_count(name, count)
         words = spread_numbers(low, high, count, whole=is_whole(name))
     check_count(name, len(words))
@@ -113,8 +119,7 @@ def spread_numbers(low: float, high: float, count: int, *, whole: bool) -> list[
     if count < 2:
         raise OptionError(f"a range has at least 2 values, not {count}; give FIRST:LAST:COUNT")
     shares = [i / (count - 1) for i in range(count)]
-    by_ratio = min(low, high) > 0
-    numbers = [low * (high / low) ** s if by_ratio else low + (high - low) * s for s in shares]
+    numbers = [mix_ends(low, high, share) for share in shares]
     numbers = [low, *(float(f"{number:.4g}") for number in numbers[1:-1]), high]
     return list(dict.fromkeys(map(round, numbers))) if whole else list(dict.fromkeys(numbers))
 

@@ -6,6 +6,7 @@ Positions are (n, 2), fractions (y, x) in [0, 1), so that they mean the same at 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,6 +16,36 @@ from impasto.images.tiles import Cells
 from impasto.losses.statistics import Weights, widen
 
 FeatureGroup = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class ColumnMap:
+    """An affine map of columns (n, sum of C) into another space, each layer by itself.
+
+    A layer's map is (C+1, D), the last row what is added to all; None leaves it as it is.
+    """
+
+    widths: tuple[int, ...]  # C of each layer
+    maps: tuple[Tensor | None, ...]
+
+    def __call__(self, columns: Tensor) -> Tensor:
+        """Return columns in the other space."""
+        return self._map(columns, shift=True)
+
+    def map_difference(self, columns: Tensor) -> Tensor:
+        """Return differences of columns in the other space."""
+        return self._map(columns, shift=False)
+
+    def _map(self, columns: Tensor, *, shift: bool) -> Tensor:
+        parts = torch.split(columns, list(self.widths), 1)
+        mapped = []
+        for part, given in zip(parts, self.maps, strict=True):
+            if given is None:
+                mapped.append(part)
+                continue
+            to = given.to(part)
+            mapped.append(part @ to[:-1] + to[-1] if shift else part @ to[:-1])
+        return torch.cat(mapped, 1)
 
 
 def draw_positions(

@@ -106,10 +106,10 @@ class Criterion:
         style = content = tv.new_zeros(())
         for term, ours in zip(self.terms, gathered, strict=False):
             if isinstance(term, StyleTerm):
-                own = term.loss.compare(ours, term.target, generator, plan.normalization)
+                own = term.compare(ours, generator, plan.normalization)
                 style = style + term.weight * own
             else:
-                own = term.loss.finish(ours, term.held, plan.normalization)
+                own = term.compare(ours, plan.normalization)
                 content = content + term.weight * own
         # Content is a mean over the whole photograph and each style one over its region: with a
         # small mask style would outweigh it, if it did not count by what is painted of the whole.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from impasto.errors import DeviceError
 from impasto.images.tiles import Cells, Tile, choose_grid, cut_picture, find_stride, whole_tile
-from impasto.losses.sampling import draw_positions
+from impasto.losses.sampling import ColumnMap, draw_positions
 from impasto.losses.statistics import Weights, widen
 from impasto.networks.vgg import Backbone
 from impasto.painting.loss_plan import PIXELS, Group, LossPlan
@@ -75,6 +75,15 @@ class Extractor:
         """Return features with the shift added, and the pixels as they are."""
         by = self.plan.activation_shift
         return {n: f if n == PIXELS or not by else widen(f) + by for n, f in maps.items()}
+
+    def map_columns(self, group: Group) -> ColumnMap | None:
+        """Return what takes a group's columns into the space they are compared in, if another."""
+        space = self.plan.space
+        if not any(name in space for name in group):
+            return None
+        widths = tuple(3 if n == PIXELS else self.backbone.count_channels(n) for n in group)
+        maps = [space.get(name) for name in group]
+        return ColumnMap(widths, tuple(m if m is None else m.to(self.device) for m in maps))
 
     def draw(
         self,

@@ -7,15 +7,18 @@ of layers it looks at.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Generic, TypeVar
+
+from torch import Tensor
 
 from impasto.errors import OptionError, suggest
 from impasto.images.tiles import find_margin, lay_out
 from impasto.losses.content import CONTENT_LOSSES, ContentLoss
 from impasto.losses.style import STYLE_LOSSES
 from impasto.losses.style_loss import StyleLoss
+from impasto.networks.spaces import load_space
 from impasto.networks.vgg import Backbone
 from impasto.options import parse_weights
 from impasto.painting.options import ContentOptions, StyleOptions
@@ -59,6 +62,7 @@ class LossPlan:
     normalization: str = "relative"
     normalize_gradients: str = "none"
     activation_shift: float = 0.0
+    space: Mapping[str, Tensor] = field(default_factory=dict)  # maps of columns, by layer
     tileable: bool = False
     seed: int = 0
 
@@ -117,6 +121,7 @@ def plan_texture_losses(
         tv_power=options.tv_power,
         normalization=options.normalization,
         activation_shift=options.activation_shift,
+        space=load_space(options.backbone, options.weights) if options.columns == "vgg19" else {},
         tileable=options.tileable,
         seed=options.seed,
     )

@@ -57,7 +57,7 @@ class Objective:
             )
         painted = 1.0 if view.mask is None else float(view.mask.mean())
         terms: list[StyleTerm | ContentTerm]
-        terms = [*guide_terms(extractor, style, kept), *make_content_terms(plan, kept)]
+        terms = [*guide_terms(extractor, style, kept), *make_content_terms(extractor, kept)]
         photo = view.photo if plan.photoreal else None
         self.criterion = Criterion(extractor, terms, self._size, painted, photo)
 

@@ -83,6 +83,12 @@ class StyleOptions(LoopOptions):
         description="Weights of the layers as given, or also halved from each style layer to the "
         "next deeper one and doubled for content (Novak and Nikulin).",
     )
+    columns: Literal["own", "vgg19"] = Field(
+        default="own",
+        description="Space in which columns of many layers are compared (emd, neighbour-columns, "
+        "self-similarity): the network's own, or the true VGG-19's, of the layers for which the "
+        "network has a map into it; the compact one for relu1_1 to relu5_1.",
+    )
     activation_shift: Annotated[float, Field(ge=-100, le=100)] = Field(
         default=0.0,
         description="Added to the features that style is measured in; Novak and Nikulin: -1.",

@@ -13,12 +13,12 @@ from torch import Tensor
 from impasto.images.masks import normalise_weights, shrink_mask
 from impasto.images.tiles import Tile, whole_tile, wrap
 from impasto.losses.content import ContentLoss
-from impasto.losses.sampling import FeatureGroup
+from impasto.losses.sampling import ColumnMap, FeatureGroup
 from impasto.losses.statistics import Weights
 from impasto.losses.style_loss import Statistics, StyleLoss
 from impasto.painting.extractor import Extractor, FeatureMaps, TileFeatures
 from impasto.painting.inputs import Region, Sample
-from impasto.painting.loss_plan import PIXELS, Group, LossPlan
+from impasto.painting.loss_plan import PIXELS, Group
 from impasto.painting.style_cache import Measured, Targets
 from impasto.system.checkpoints import fingerprint
 from impasto.system.devices import Machine, seeded
@@ -37,6 +37,7 @@ class StyleTerm:
     target: Statistics
     guide: FeatureGroup = ()  # the photograph's features, if they help to find the style's nearest
     share: float = 0.0  # of the guide, beside our own features
+    into: ColumnMap | None = None  # the space that columns are compared in, if another
 
     def gather(self, seen: TileFeatures, positions: Tensor) -> Statistics:
         """Return the statistics of a tile, and how far the guide pulls them."""
@@ -48,6 +49,12 @@ class StyleTerm:
         guiding = self.loss.sample(guide, self.masks, positions, cells)
         return (*gathered, self.share * (guiding - gathered[0].detach()))
 
+    def compare(self, ours: Statistics, draw: torch.Generator, normalization: str) -> Tensor:
+        """Return how far the statistics of the whole picture are from the style's."""
+        if self.into is not None:
+            ours = (self.into(ours[0]), *map(self.into.map_difference, ours[1:]))
+        return self.loss.compare(ours, self.target, draw, normalization)
+
 
 @dataclass(frozen=True)
 class ContentTerm:
@@ -58,6 +65,7 @@ class ContentTerm:
     weight: float
     target: FeatureGroup
     held: Statistics  # what the loss needs to know of the whole target
+    into: ColumnMap | None = None  # the space that columns are compared in, if another
 
     def gather(self, seen: TileFeatures, positions: Tensor) -> Statistics:
         """Return the statistics of a tile."""
@@ -65,6 +73,12 @@ class ContentTerm:
         target = tuple(c.box.of(f) for c, f in zip(cells, self.target, strict=True))
         ours = tuple(seen.features[name] for name in self.group)
         return self.loss.gather(ours, target, positions, cells)
+
+    def compare(self, sums: Statistics, normalization: str) -> Tensor:
+        """Return how far the whole picture is from the photograph."""
+        if self.into is not None:
+            sums = tuple(map(self.into, sums))
+        return self.loss.finish(sums, self.held, normalization)
 
 
 def gather_style(
@@ -141,14 +155,14 @@ def hold_content(extractor: Extractor, content: Tensor, tiles: Sequence[Tile]) -
     return wholes
 
 
-def make_content_terms(plan: LossPlan, kept: FeatureMaps) -> list[ContentTerm]:
+def make_content_terms(extractor: Extractor, kept: FeatureMaps) -> list[ContentTerm]:
     """Return the content terms of a photograph."""
     terms = []
-    for each in plan.content:
+    for each in extractor.plan.content:
         target = tuple(kept[name] for name in each.group)
-        terms.append(
-            ContentTerm(each.loss, each.group, each.weight, target, each.loss.hold(target))
-        )
+        held = each.loss.hold(target)
+        into = extractor.map_columns(each.group) if each.loss.samples else None
+        terms.append(ContentTerm(each.loss, each.group, each.weight, target, held, into))
     return terms
 
 
@@ -191,7 +205,10 @@ class StyleMeter:
                 target = each.loss.blend([known[i] for known in statistics], shares)
                 share = each.weight * mass / sum(masses)
                 joined = join_masks(masks, each.group)
-                terms.append(StyleTerm(each.loss, each.group, share, joined, target))
+                into = self.extractor.map_columns(each.group) if each.loss.interpolates else None
+                if into is not None:
+                    target = (into(target[0]),)
+                terms.append(StyleTerm(each.loss, each.group, share, joined, target, into=into))
         return terms
 
     def measure(self, sample: Sample, window: float) -> Measured:

@@ -22,7 +22,7 @@ import torch
 from impasto.cluster.crew import hire_crew
 from impasto.cluster.places import HERE, WorkPlace, choose_place
 from impasto.cluster.worker import WorkerSpec
-from impasto.errors import ImageError, OptionError, plural
+from impasto.errors import ImageError, ImpastoError, OptionError, plural
 from impasto.recipes import write_recipe
 from impasto.system.checkpoints import fingerprint
 from impasto.system.files import make_folder, replace_file, resolve_path, working_in
@@ -213,10 +213,20 @@ class Animation:
             raise ImageError(
                 f"{self.studio.reader.facts.name!r}: no frame lies between these times"
             )
-        if scan.plan.damaged:
-            packets = plural(scan.plan.damaged, "packet")
-            self.notes.append(f"damaged: {packets} left out, the rest is painted")
+        self.notes += self._tell_damage(scan.plan)
         self.studio.keep_plan(scan.plan, looks, run)
+
+    def _tell_damage(self, plan: FilmPlan) -> Iterator[str]:
+        facts = self.studio.reader.facts
+        if plan.damaged:
+            packets = plural(plan.damaged, "packet")
+            yield f"damaged: {packets} left out, the rest is painted"
+        if gaps := plan.find_gaps():
+            first = [float((time - facts.origin) * facts.time_base) for time in gaps[0]]
+            more = f", and {plural(len(gaps) - 1, 'more gap')}" if gaps[1:] else ""
+            yield (
+                f"no frames from {first[0]:.2f} to {first[1]:.2f} s{more}: the one before is shown"
+            )
 
     def _scan(self) -> FilmScan:
         options, end = self.options, self.options.to
@@ -310,7 +320,12 @@ class Animation:
             shift=shift,
             is_cut=is_cut,
         )
-        joining.write(self.output)
+        try:
+            joining.write(self.output)
+        except OSError as error:
+            if isinstance(error, ImpastoError):
+                raise
+            raise self.studio.explain_failure(error) from error
         self.notes += joining.notes
         if whole and options.measure:
             self.steadiness = Steadiness.of(self._add_sums(shards))

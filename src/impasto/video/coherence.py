@@ -25,7 +25,7 @@ _SHRINK = 4  # times that the coarse part is kept smaller
 _ALIKE_OVER = 16.0  # pixels: the deviation of the window in which correlations are measured
 # Cubic interpolation sharpens a little in each frame, linear blurs: of the second there is as much
 # as a layer is sharper than this share of what it was painted with, times the gain.
-_SHARP, _GAIN = 0.82, 4.0
+_SHARP, _GAIN = 0.95, 4.0
 
 
 @dataclass
@@ -117,11 +117,11 @@ class TravellingStrokes:
         owed = cv2.resize(self.owed, self.small, interpolation=cv2.INTER_AREA)
         share = np.maximum(np.float32(1 - COARSE_KEPT), owed)[..., None]
         into = cv2.blur(self.owed, (5, 5)) if self.owed.any() else None
+        kept = None if into is None else 1 - into
         for layer in self.layers:
             layer.coarse = layer.coarse + share * (new.coarse - layer.coarse)
             if into is not None:
-                gap = cv2.subtract(new.fine, layer.fine)
-                layer.fine = cv2.add(layer.fine, cv2.multiply(gap, cv2.merge([into] * 3)))
+                layer.fine = cv2.blendLinear(layer.fine, new.fine, kept, into)
         self.owed = np.zeros(self.size, np.float32)
         if number % self.period == 0:
             self.layers = self.layers[1], new

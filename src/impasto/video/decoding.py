@@ -40,6 +40,7 @@ _HIGH_DEFINITION = 720  # lines, from which colours are those of BT.709 where a 
 _BT709, _BT601 = 1, 5  # libav's numbers of matrices
 _RGB, _UNSAID = 0, 2
 _FAILURES = 8  # in a row, after which a container is at its end
+_JITTER = 2  # frames that a timestamp may go back by and still be its frame's
 _MOST_PIXELS = 2**28  # of a frame: 16384 x 16384
 
 
@@ -74,7 +75,9 @@ class FilmReader(ABC):
     """A film that can be read from its beginning, or from a timestamp on."""
 
     facts: FilmFacts
-    damaged: int = 0  # packets that could not be decoded, in the last reading
+    # Of the last reading: what was damaged, and whether timestamps began anew in the middle.
+    damaged: int = 0
+    begins_anew: bool = False
 
     @abstractmethod
     def read(
@@ -208,17 +211,37 @@ class ContainerReader(FilmReader):
             stream.thread_type = "AUTO"
             if start is not None:
                 container.seek(start, stream=stream, backward=True)
-            last: int | None = None
-            step = max(1, round(1 / (self.facts.rate * self.facts.time_base)))
-            for number, frame in enumerate(_decode(container, stream, damaged)):
-                time = frame.pts
-                if time is None:
-                    time = self.facts.origin if last is None else last + step
-                if last is not None and time <= last:  # repeated, or backward
-                    time = last + 1
-                last, self.damaged = time, len(damaged)
+            frames = self._time_frames(_decode(container, stream, damaged), damaged)
+            for number, (frame, time) in enumerate(frames):
+                self.damaged = len(damaged)
                 yield self._convert(frame, number, time, flat)
             self.damaged = len(damaged)
+
+    def _time_frames(self, frames: Iterator[Any], damaged: list[None]) -> Iterator[tuple[Any, int]]:
+        """Yield frames with times that go forward.
+
+        One that comes late is a rest of what was damaged, and left out. Where all that follow go
+        back, the clock began anew: the film goes on from where it was.
+        """
+        step = max(1, round(1 / (self.facts.rate * self.facts.time_base)))
+        last, shift, late, self.begins_anew = None, 0, None, False
+        for frame in frames:
+            if last is None:
+                last = self.facts.origin if frame.pts is None else frame.pts
+                yield frame, last
+                continue
+            time = last + step if frame.pts is None else frame.pts + shift
+            if late is not None and time - late.pts - shift <= last - time:  # near to that one
+                shift, last = last + step - late.pts, last + step
+                self.begins_anew = True
+                yield late, last
+                time = last + step if frame.pts is None else frame.pts + shift
+            elif late is not None:
+                damaged.append(None)
+            late = frame if time < last - _JITTER * step else None
+            if late is None:
+                last = max(time, last + 1)  # repeated, or a little too early
+                yield frame, last
 
     def _convert(self, frame: Any, number: int, time: int, size: tuple[int, int]) -> FilmFrame:
         wide = self.transfer in (PQ, HLG)
@@ -267,6 +290,8 @@ def _decode(container: Any, stream: Any, damaged: list[None]) -> Iterator[Any]:
     av = require("av", "films need PyAV", extra="video")
     decoder = _choose_decoder(av, stream)
     for packet in demux_all(container, stream, damaged):
+        if packet.is_corrupt:
+            damaged.append(None)
         try:
             yield from decoder.decode(packet) if decoder else packet.decode()
         except av.error.FFmpegError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -227,7 +228,8 @@ class PieceWriter:
 
     def drop(self) -> None:
         """End the file as it is: it will be thrown away."""
-        self.container.close()
+        with suppress(OSError):  # of a full disk
+            self.container.close()
 
     def _write(self, packets: Any) -> None:
         for packet in packets:

@@ -1,19 +1,18 @@
-"""Films: how a picture grew, as an animated picture or a video. Frames are uint8 (H, W, 3).
+"""Films of paintings: how one grew, or many, one after the other. Frames are uint8 (H, W, 3).
 
 PyAV, which writes videos, is an extra; without it there are .gif and .webp.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
+import tempfile
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from impasto.errors import ImageError, ImpastoError, describe_reason
@@ -21,25 +20,27 @@ from impasto.images.resizing import fit_size, resize_pixels
 from impasto.images.writing import to_pil
 from impasto.system.files import check_place, replacing
 from impasto.system.optional import require
+from impasto.video.animated_pictures import write_animation
+from impasto.video.decoding import FilmFacts
+from impasto.video.encoding import FILM_FORMATS, PieceWriter, choose_encoding
+from impasto.video.joining import Joining
 
-FILM_SUFFIXES = (".gif", ".webp", ".mp4")
+FILM_SUFFIXES = tuple(suffix for suffix in FILM_FORMATS if suffix)
 MOST_FRAMES = 240
-_PALETTE_SAMPLE = 65536  # pixels; a larger one takes seconds and gives no better palette
-_BT709 = 1  # the number that libav knows the colours of high definition by
+_UNIT = Fraction(1, 1000)  # seconds
 
 
 def check_film(path: str | os.PathLike[str]) -> Path:
     """Check all of a film's path that needs no frame, before hours of work."""
     path = check_place(path, "a film", FILM_SUFFIXES, ImageError)
-    if path.suffix.lower() == ".mp4":
-        import_av()
+    if _is_video(path):
+        instead = ", or write a .gif or .webp"
+        require("av", f"an {path.suffix.lower()} needs PyAV", extra="video", instead=instead)
     return path
 
 
-def import_av() -> ModuleType:
-    """Return PyAV."""
-    instead = ", or write a .gif or .webp"
-    return require("av", "an .mp4 needs PyAV", extra="video", instead=instead)
+def _is_video(path: Path) -> bool:
+    return FILM_FORMATS[path.suffix.lower()].container is not None
 
 
 class Film:
@@ -93,69 +94,40 @@ class Film:
         if not frames:
             raise ImageError(f"cannot write {self.path.name!r}: a film of no frames")
         seconds = [self.seconds_per_frame] * (len(frames) - 1) + [self.hold]
+        times = [round(1000 * at) for at in itertools.accumulate(seconds, initial=0)]
+        if _is_video(self.path):
+            return write_video(self.path, frames, times)
+        spans = [max(1, after - before) for before, after in itertools.pairwise(times)]
         try:
             with replacing(self.path) as beside:
-                if self.path.suffix.lower() == ".mp4":
-                    return write_video(beside, frames, seconds)
-                return write_animation(beside, frames, seconds)
+                write_animation(beside, lambda: frames, spans)
         except (ImpastoError, MemoryError):
             raise
         except Exception as error:  # encoders raise whatever they stumble upon
             reason = describe_reason(error)
             raise ImageError(f"cannot write {self.path.name!r}: {reason}") from error
+        return ()
 
     def _choose_size(self, width: int, height: int) -> tuple[int, int]:
         width, height = fit_size(width, height, self.long_side)
-        if self.path.suffix.lower() != ".mp4":
+        if not _is_video(self.path):
             return width, height
         # Videos share one colour among four pixels.
         return max(2, width - width % 2), max(2, height - height % 2)
 
 
-def write_animation(
-    path: Path, frames: Sequence[np.ndarray], seconds: Sequence[float]
-) -> tuple[str, ...]:
-    """Write a .gif or .webp that loops, each frame shown for its own time."""
-    images = [Image.fromarray(frame) for frame in frames]
-    if path.suffix.lower() == ".gif":
-        palette = choose_palette(frames)
-        images = [image.quantize(palette=palette) for image in images]  # dithered by diffusion
-    first, *others = images
-    durations = [round(1000 * span) for span in seconds]  # a .gif holds hundredths of a second
-    how: dict[str, Any] = {"quality": 85} if path.suffix.lower() == ".webp" else {}
-    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, **how)
-    return ()
-
-
-def choose_palette(frames: Sequence[np.ndarray]) -> Image.Image:
-    """Choose 255 colours for all frames, so that none flickers; one is left for "as before"."""
-    some = frames[:: -max(1, len(frames) // 16)]  # the last, which is seen longest, and others
-    colors = np.concatenate([frame.reshape(-1, 3) for frame in some])  # (N, 3)
-    colors = colors[:: max(1, len(colors) // _PALETTE_SAMPLE)]
-    # Coverage, not a median cut: dithered, colours far apart mix to all that lie between.
-    return Image.fromarray(colors[None]).quantize(255, method=Image.Quantize.MAXCOVERAGE)
-
-
-def write_video(
-    path: Path, frames: Sequence[np.ndarray], seconds: Sequence[float]
-) -> tuple[str, ...]:
-    """Write an .mp4 that every browser plays: H.264 in YUV 4:2:0, the index first."""
-    av = import_av()
-    codec = next(name for name in ("libx264", "mpeg4") if name in av.codecs_available)
+def write_video(path: Path, frames: Sequence[np.ndarray], times: Sequence[int]) -> tuple[str, ...]:
+    """Write a video, its frames at these milliseconds, of which the last is its end."""
     height, width = frames[0].shape[:2]
-    rate = 1 / Fraction(min(seconds)).limit_denominator(1000)
-    with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream(codec, rate=rate)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = {"crf": "18"} if codec == "libx264" else {"qmin": "2", "qmax": "4"}
-        context = stream.codec_context
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
-        number = 0
-        for frame, span in zip(frames, seconds, strict=True):
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            picture = picture.reformat(format="yuv420p", dst_colorspace=_BT709)
-            for _ in range(max(1, round(span * rate))):  # the same again takes next to no room
-                picture.pts, picture.time_base, number = number, 1 / rate, number + 1
-                container.mux(stream.encode(picture))
-        container.mux(stream.encode())
-    return () if codec == "libx264" else ("no H.264 encoder here: the film is in MPEG-4 part 2",)
+    rate = _UNIT**-1 / max(1, min(b - a for a, b in itertools.pairwise(times)))
+    encoding, notes = choose_encoding(path, (width, height), rate)
+    facts = FilmFacts(path.name, (width, height), rate, _UNIT)
+    with tempfile.TemporaryDirectory() as folder:
+        piece = Path(folder) / "piece.nut"
+        writer = PieceWriter(piece, encoding)
+        for frame in frames:
+            writer.add(frame)
+        writer.close()
+        joining = Joining([piece], times, facts, None)
+        joining.write(path)
+    return (*notes, *joining.notes)

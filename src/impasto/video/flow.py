@@ -176,9 +176,9 @@ def find_hidden(back: Array, forth: Array) -> Array:
     gap = _square(cv2.add(returned, back))
     long = cv2.add(_square(returned), _square(back))
     hidden = gap >= cv2.addWeighted(long, 0.01, long, 0, 0.5)
-    across, down = cv2.split(cv2.add(_grid(height, width), back))
-    outside = (across < -0.5) | (across > width - 0.5) | (down < -0.5) | (down > height - 0.5)
-    return hidden | outside  # type: ignore[no-any-return]
+    places = cv2.add(_grid(height, width), back)
+    inside = cv2.inRange(places, (-0.5, -0.5), (width - 0.5, height - 0.5))
+    return hidden | (inside == 0)  # type: ignore[no-any-return]
 
 
 def find_motion_edges(flow: Array) -> Array:

@@ -228,6 +228,8 @@ def make_clip_painter(
 
     Or what relights: after pictures to be like, or by a table of colours.
     """
+    if options.with_ != "paint" and options.passes > 1:
+        raise OptionError("--passes goes with --with paint")
     if options.with_ != "instant":
         refuse = {"model": options.model is not None, "blend": bool(options.blend)}
         for name, given in refuse.items():

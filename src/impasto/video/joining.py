@@ -22,15 +22,12 @@ from PIL import Image
 
 from impasto.errors import ImageError, ImpastoError, describe_reason, plural
 from impasto.images.opening import RECIPE_KEY
-from impasto.images.writing import make_exif, write_image
+from impasto.images.writing import write_image
 from impasto.system.files import make_folder, replacing
 from impasto.system.optional import require
+from impasto.video.animated_pictures import write_animation
 from impasto.video.decoding import FilmFacts, demux_all, has_alpha_tag, open_container
 from impasto.video.encoding import FILM_FORMATS, FilmFormat, read_piece
-from impasto.video.film import choose_palette
-
-_SAMPLED = 16  # frames that a .gif's colours are chosen from
-_GIF_UNIT = 10  # milliseconds
 
 
 @dataclass
@@ -58,7 +55,7 @@ class Joining:
                     self._mux(beside, form)
             elif output.suffix and not output.is_dir():
                 with replacing(output) as beside:
-                    self._animate(beside)
+                    write_animation(beside, self._list_frames, self._spans(), self.recipe)
             else:
                 self._fill_folder(output)
         except (ImpastoError, MemoryError, OSError):
@@ -71,12 +68,12 @@ class Joining:
 
     def _mux(self, beside: Path, form: FilmFormat) -> None:
         av = require("av", "films need PyAV", extra="video")
-        quick = {"movflags": "+faststart"} if form.container in ("mp4", "mov") else {}
+        how = {"fflags": "+bitexact"}  # no random numbers: the same film is the same bytes
+        if form.container in ("mp4", "mov"):
+            how["movflags"] = "+faststart"
         with ExitStack() as stack:
             first = stack.enter_context(av.open(str(self.pieces[0])))
-            out = stack.enter_context(
-                av.open(str(beside), "w", format=form.container, options=quick)
-            )
+            out = stack.enter_context(av.open(str(beside), "w", format=form.container, options=how))
             if self.recipe is not None:
                 out.metadata["comment"] = f"{RECIPE_KEY} {self.recipe}"
             own = first.streams.video[0]
@@ -181,32 +178,14 @@ class Joining:
         edges = [round(time * self.unit * 1000) for time in self.times]
         return [max(1, after - before) for before, after in itertools.pairwise(edges)]
 
-    def _frames(self) -> Iterator[np.ndarray]:
+    def _list_frames(self) -> Iterator[np.ndarray]:
         for path in self.pieces:
             yield from read_piece(path)
-
-    def _animate(self, beside: Path) -> None:
-        """Write a .gif or .webp that loops."""
-        spans = self._spans()
-        images = (Image.fromarray(frame) for frame in self._frames())
-        how: dict[str, Any] = {"quality": 85, "method": 2}
-        if beside.suffix.lower() == ".gif":
-            edges = [round(sum(spans[:n]) / _GIF_UNIT) for n in range(len(spans) + 1)]
-            spans = [_GIF_UNIT * max(1, b - a) for a, b in itertools.pairwise(edges)]
-            every = max(1, len(spans) // _SAMPLED)
-            some = [frame for n, frame in enumerate(self._frames()) if n % every == 0]
-            palette = choose_palette(some)
-            images = (Image.fromarray(frame).quantize(palette=palette) for frame in self._frames())
-            how = {"comment": f"{RECIPE_KEY} {self.recipe}".encode()} if self.recipe else {}
-        elif self.recipe is not None:
-            how["exif"] = make_exif(self.recipe, "WEBP")
-        first = next(images)
-        first.save(beside, save_all=True, append_images=images, duration=spans, loop=0, **how)
 
     def _fill_folder(self, folder: Path) -> None:
         """Write pictures ``000001.png``, and so on."""
         make_folder(folder)
-        for number, frame in enumerate(self._frames(), 1):
+        for number, frame in enumerate(self._list_frames(), 1):
             values = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float() / 255
             alpha = values[:, 3:] if values.shape[1] == 4 else None
             path = folder / f"{number:06}.png"

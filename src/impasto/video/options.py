@@ -26,6 +26,13 @@ def split_range(text: str) -> tuple[str, float, float]:
     return name.strip().replace("-", "_"), low, high
 
 
+def mix_ends(low: float, high: float, share: float) -> float:
+    """Return a value between two: by ratio if both are above 0, else evenly."""
+    if min(low, high) > 0:
+        return float(low * (high / low) ** share)
+    return low + (high - low) * share
+
+
 def split_setting_of(text: str) -> tuple[str, str]:
     """Read ``steps=30`` as a name and a value."""
     name, equals, value = text.partition("=")
@@ -67,6 +74,11 @@ class FramesOptions(OnePassOptions):
     every: Annotated[int, Field(ge=1, le=24)] = Field(
         default=1,
         description="Paint every so many frames only; between them, strokes just travel.",
+    )
+    passes: Annotated[int, Field(ge=1, le=8)] = Field(
+        default=1,
+        description="With --with paint: how often frames are gone through, forward and back in "
+        "turn.",
     )
     setting: Annotated[tuple[str, ...], AfterValidator(_check_settings)] = Field(
         default=(),

@@ -82,10 +82,14 @@ class RunBehind(Generic[_Item]):
 
     def end(self) -> None:
         """Wait until all is done."""
-        self.waiting.put(_End())
-        self.thread.join()
+        self.stop()
         if self.error is not None:
             raise self.error
+
+    def stop(self) -> None:
+        """Wait for the thread's end, whatever came of it."""
+        self.waiting.put(_End())
+        self.thread.join()
 
     def _serve(self) -> None:
         while True:

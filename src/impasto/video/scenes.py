@@ -5,6 +5,7 @@ A plan is plain data: whoever works on a shard, wherever, makes the same of it.
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ _SIDE = 160  # pixels of a long side that cuts are looked for at
 _JUMP = 0.3  # of a frame's deviation: what of it, or more, a cut leaves unexplained
 _ABOVE = 3.0  # times what the frames before left
 _RECENT = 8  # of them
+_GAP = 6  # times as long as usual that a frame is shown for, where it is told
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class FilmPlan:
     window_cuts: list[int] = field(default_factory=list)  # the first frame of each window
     begin: int = 0  # the number, in the film, of the first frame that is painted
     damaged: int = 0
+    begins_anew: bool = False  # its timestamps do, in the middle: none can be searched for
 
     def __len__(self) -> int:
         return len(self.times)
@@ -73,6 +76,12 @@ class FilmPlan:
             return [(mine[min(after, len(mine) - 1)], 1.0)]
         share = (frame - middles[after - 1]) / (middles[after] - middles[after - 1])
         return [(mine[after - 1], 1 - share), (mine[after], share)]
+
+    def find_gaps(self) -> list[tuple[int, int]]:
+        """Return the times before and after which no frame is, for much longer than usual."""
+        pairs = list(itertools.pairwise(self.times))
+        usual = median([b - a for a, b in pairs]) if pairs else 0
+        return [(a, b) for a, b in pairs if b - a > _GAP * usual]
 
     def list_shards(self, length: int, lead: int) -> list[Shard]:
         """Cut the film into shards of about a length: at cuts where there are some.
@@ -193,7 +202,7 @@ class FilmScan:
             plan.times.append(frame.time)
             if number % 16 == 0:
                 yield number, ()
-        plan.damaged = self.reader.damaged
+        plan.damaged, plan.begins_anew = self.reader.damaged, self.reader.begins_anew
         if len(plan):
             yield len(plan), self._finish(window)
 
@@ -240,6 +249,8 @@ def _seek(
     reader: FilmReader, plan: FilmPlan, size: tuple[int, int], first: int
 ) -> Iterator[FilmFrame] | None:
     """Return frames from a place on; None where the film cannot be entered there."""
+    if plan.begins_anew:
+        return None
     frames = reader.read(size, start=plan.times[first])
     for frame in frames:
         if frame.time == plan.times[first]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -19,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from impasto.cluster.worker import Find, TaskShare, make_scratch
-from impasto.errors import ImageError, OptionError, suggest
+from impasto.errors import ImageError, ImpastoError, OptionError, describe_reason, suggest
 from impasto.system.files import replace_file, replacing
 from impasto.video.coherence import TravellingStrokes
 from impasto.video.decoding import FilmFrame, FilmReader, choose_size, open_film
@@ -28,10 +30,11 @@ from impasto.video.flow import Motion, MotionFinder, to_grey
 from impasto.video.frame_painters import make_clip_painter
 from impasto.video.looks import ClipPainter, Look, Moment, mix_looks
 from impasto.video.measures import SteadinessMeter, StyleGauge, Sums
-from impasto.video.options import AnimateOptions, split_range
-from impasto.video.painted_before import DISTANCES, PaintedBefore
+from impasto.video.options import AnimateOptions, mix_ends, split_range
+from impasto.video.painted_before import DISTANCES, Passes
 from impasto.video.pipeline import RunBehind, run_ahead
 from impasto.video.scenes import FilmPlan, Shard, read_from
+from impasto.video.temporal_loss import PriorFrame
 
 PLAN, LOOKS = "plan.json", "looks.safetensors"  # the files of the plan
 PARTIAL = "partial.nut"  # what Ctrl-C left of a shard
@@ -210,58 +213,73 @@ class FilmStudio:
         options, plan = self.options, self.plan
         height, width = self.size[1], self.size[0]
         strokes = TravellingStrokes(height, width, renew=options.renew, every=options.every)
-        before = PaintedBefore(height, width)
         meter = SteadinessMeter(height, width) if options.measure else None
         frames = run_ahead(read_from(self.reader, plan, self.size, first))
         steady = options.steady and self.painter.steadied == "strokes"
-        looks_back = options.steady and self.painter.steadied == "frames before"
         with closing(run_ahead(self._find_motions(frames, find=steady))) as moving:
-            for frame, motion in moving:
-                pixels = to_tensor(frame.pixels)
-                since = frame.number - max(plan.scene(frame.number)[0], 0)
-                is_due = motion is None or since % options.every == 0
-                colored, painted = self._paint(
-                    frame.number,
-                    pixels,
-                    before if looks_back else None,
-                    is_painted=is_due or options.measure or not steady,
-                )
+            needed = itertools.islice(moving, end - first)
+            for frame, motion, is_due, colored, painted in self._paint_all(needed, steady=steady):
                 shown = colored if painted is None else painted
+                begins = plan.scene(frame.number)[0]
                 if steady:
+                    since = frame.number - max(begins, 0)
                     shown = strokes(since, motion, colored, painted if is_due else None)
                 sums = Sums()
                 if meter is not None and painted is not None:
-                    begins = frame.number == plan.scene(frame.number)[0]
-                    sums = meter(frame.pixels, shown, painted, is_cut=begins)
+                    is_cut = frame.number == begins
+                    sums = meter(frame.pixels, shown, painted, is_cut=is_cut)
                     if frame.number % GAUGED == 0 and options.with_ != "relight":
                         self._gauge(sums, colored, painted, shown)
                 yield frame, shown, sums
-                if frame.number == end - 1:
-                    return
+
+    def _paint_all(
+        self, moving: Iterator[tuple[FilmFrame, Motion | None]], *, steady: bool
+    ) -> Iterator[tuple[FilmFrame, Motion | None, bool, np.ndarray, np.ndarray | None]]:
+        """Yield frames with whether they are due to be painted, in the style's colours, painted."""
+        options = self.options
+        if options.steady and self.painter.steadied == "frames before":
+            yield from self._paint_in_passes(frame for frame, _ in moving)
+            return
+        for frame, motion in moving:
+            since = frame.number - max(self.plan.scene(frame.number)[0], 0)
+            is_due = motion is None or since % options.every == 0
+            pixels = to_tensor(frame.pixels)
+            if is_due or options.measure or not steady:
+                colored, painted = self._paint(frame.number, pixels)
+                yield frame, motion, is_due, to_array(colored), to_array(painted)
+            else:
+                colored = self.painter.color(pixels, *self._find_look(frame.number))
+                yield frame, motion, is_due, to_array(colored), None
+
+    def _paint_in_passes(
+        self, frames: Iterator[FilmFrame]
+    ) -> Iterator[tuple[FilmFrame, None, bool, np.ndarray, np.ndarray]]:
+        """Yield frames that are painted from those around them."""
+        waiting: deque[FilmFrame] = deque()
+
+        def list_tensors() -> Iterator[tuple[int, Tensor, bool]]:
+            for frame in frames:
+                waiting.append(frame)
+                is_cut = frame.number == self.plan.scene(frame.number)[0]
+                yield frame.number, to_tensor(frame.pixels), is_cut
+
+        passes = Passes(self.size[1], self.size[0], self._paint, self.options.passes)
+        for done in passes(list_tensors()):
+            frame = waiting.popleft()
+            yield frame, None, True, to_array(done.colored), to_array(done.painted)
 
     def _paint(
-        self,
-        number: int,
-        pixels: Tensor,
-        before: PaintedBefore | None,
-        *,
-        is_painted: bool,
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+        self, number: int, pixels: Tensor, prior: PriorFrame | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return a frame in the style's colours, and painted."""
-        plan = self.plan
+        return self.painter.paint(pixels, *self._find_look(number), prior)
+
+    def _find_look(self, number: int) -> tuple[Look, Moment]:
+        """Return what holds for a frame."""
+        plan, facts = self.plan, self.reader.facts
         look = mix_looks([(self.looks[n], share) for n, share in plan.share_windows(number)])
-        facts = self.reader.facts
         second = float((plan.times[number] - facts.origin) * facts.time_base)
-        moment = self.find_moment(second, number / max(1, len(plan) - 1))
-        if not is_painted:
-            return to_array(self.painter.color(pixels, look, moment)), None
-        prior = None
-        if before is not None:
-            prior = before.look_back(pixels, is_cut=number == plan.scene(number)[0])
-        colored, painted = self.painter.paint(pixels, look, moment, prior)
-        if before is not None:
-            before.keep(painted)
-        return to_array(colored), to_array(painted)
+        return look, self.find_moment(second, number / max(1, len(plan) - 1))
 
     @cached_property
     def gauge(self) -> StyleGauge:
@@ -312,27 +330,41 @@ class FilmStudio:
                     total += sums
                     behind.put((self._lay_out(frame, shown), self._lay_alpha(frame)))
                     yield frame.number - shard.begin + 1
+            behind.end()
+            writer.close()
+            self._keep(shard, part, writer.count, total)
         except GeneratorExit:
             behind.end()
             writer.close()
             part.replace(folder / PARTIAL)
             raise
-        except BaseException:
+        except BaseException as error:
+            behind.stop()
             writer.drop()
             part.unlink(missing_ok=True)
+            if isinstance(error, OSError) and not isinstance(error, ImpastoError):
+                raise self.explain_failure(error) from error
             raise
-        behind.end()
-        writer.close()
-        if writer.count != len(shard):
+
+    def _keep(self, shard: Shard, part: Path, count: int, total: Sums) -> None:
+        """Take what was written as the shard's piece; what was measured before it."""
+        if count != len(shard):
             raise ImageError(
-                f"{self.reader.facts.name!r}: {writer.count} frames where {len(shard)} were seen "
+                f"{self.reader.facts.name!r}: {count} frames where {len(shard)} were seen "
                 "before; was the film changed meanwhile?"
             )
         if self.options.measure:
             replace_file(self.name_sums(shard), json.dumps(total.pack()).encode())
         with part.open("rb+") as written:
             os.fsync(written.fileno())
-        part.replace(path)
+        part.replace(self.name_piece(shard))
+
+    def explain_failure(self, error: OSError) -> ImageError:
+        """Return what is said where nothing more can be written: a full disk, mostly."""
+        return ImageError(
+            f"cannot write {self.output.name!r}: {describe_reason(error)}; what is done is kept, "
+            "and the same command goes on"
+        )
 
     def _lay_out(self, frame: FilmFrame, shown: np.ndarray) -> np.ndarray:
         """Return a painted frame as it is encoded, beside the film's own if that is asked for."""
@@ -347,13 +379,6 @@ class FilmStudio:
         if frame.alpha is None or not self.options.side_by_side:
             return frame.alpha
         return np.concatenate([frame.alpha, frame.alpha], 1)
-
-
-def mix_ends(low: float, high: float, share: float) -> float:
-    """Return a value between two: by ratio if both are above 0, else evenly."""
-    if min(low, high) > 0:
-        return float(low * (high / low) ** share)
-    return low + (high - low) * share
 
 
 def to_bytes(pixels: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from impasto.painting.painter import Painter
 from impasto.painting.style_cache import keep_targets
 
 TEMPORAL_WEIGHT = 100.0  # beside a content loss that is relative to its target
+_TAKEN_OVER = 0.5  # of a neighbour, where a frame has a painting of its own: delta of Ruder et al.
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,23 @@ class WarpedPainting:
 
 @dataclass(frozen=True)
 class PriorFrame:
-    """What the frames before this one have come to, the nearest first."""
+    """What the frames before this one have come to, the nearest first.
+
+    In a pass backwards, those after it; ``own`` is then what the pass before has made of it.
+    """
 
     paintings: tuple[WarpedPainting, ...]
+    own: Tensor | None = None  # (1, 3, H, W)
 
     def start(self, content: Tensor) -> Tensor:
-        """Return the nearest painting, and the photograph where that is not known."""
+        """Return the nearest painting, and the photograph where that is not known.
+
+        In a later pass, half of it and half of its own (section 4.4).
+        """
         nearest = self.paintings[0]
-        return content.lerp(nearest.pixels, nearest.known)
+        if self.own is None:
+            return content.lerp(nearest.pixels, nearest.known)
+        return self.own.lerp(nearest.pixels, _TAKEN_OVER * nearest.known)
 
 
 def share_explained(known: Sequence[Tensor]) -> list[Tensor]:
@@ -119,4 +129,7 @@ def fit_prior(prior: PriorFrame, frame: Tensor) -> PriorFrame:
         )
         for painting in prior.paintings
     )
-    return PriorFrame(paintings)
+    own = prior.own
+    if own is not None:
+        own = resize_pixels(own, width, height).to(frame.device)
+    return PriorFrame(paintings, own)
