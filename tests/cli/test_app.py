@@ -219,7 +219,7 @@ def test_every_and_film(photo, picture, tmp_path, capsys):
     ("flags", "text"),
     [
         (["--every", "0"], "every: '0' is wrong: input should be greater than or equal to 1"),
-        (["--film", "x.avi"], "cannot write a film 'x.avi' with suffix '.avi'; choose from .gif"),
+        (["--film", "x.avi"], "cannot write a film 'x.avi' with suffix '.avi'; choose from .mp4"),
         (["--film", "no/x.gif"], "no such folder: 'no' (to write 'x.gif' in)"),
         (
             ["--plot", "x.xyz"],
