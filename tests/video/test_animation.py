@@ -223,7 +223,7 @@ def test_a_film_in_shards_by_processes_is_the_same(picture, tmp_path):
 
 def test_a_shard_goes_on_as_the_one_before_it_would(picture, tmp_path):
     """Of a film that stands still, no seam is to be seen between shards."""
-    frame = draw_picture(32, 32, 3)
+    frame = draw_picture(96, 96, 3)
     film = write_clip(tmp_path / "a.mp4", [frame] * (SHARD + 14))
     options = FLOAT | {"renew": 4, "crf": 1, "shard": SHARD}
     animate(film, picture, tmp_path / "b.mp4", options)
