@@ -334,7 +334,7 @@ def break_off(by: signal.Signals, *arguments: object) -> subprocess.CompletedPro
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")
-@pytest.mark.parametrize("command", ["texture", "dream"])
+@pytest.mark.parametrize("command", ["texture", pytest.param("dream", marks=pytest.mark.slow)])
 def test_ctrl_c_leaves_the_best_so_far_and_the_command_goes_on(command, capsys):
     steps = ["--steps", 8, *QUICK[2:], "--checkpoint", "state", "-o", "out.png"]
     done = break_off(signal.SIGINT, command, *COMMANDS[command], *steps)

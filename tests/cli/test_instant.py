@@ -259,7 +259,13 @@ def test_a_preview_that_cannot_be_written_costs_no_model(photos, picture, tmp_pa
     assert "how:" not in said
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "by",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),  # also in instant/test_training.py
+    ],
+)
 def test_teaching_that_is_broken_off_goes_on_to_the_same_weights(by, photos, picture, tmp_path):
     """Taught in a process that is stopped in the middle, once the checkpoint is written."""
     whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"

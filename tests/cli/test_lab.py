@@ -305,6 +305,7 @@ def break_off(by: signal.Signals, at: int, *arguments: object) -> subprocess.Com
     return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
 
 
+@pytest.mark.slow  # closed as by Ctrl-C also in lab/test_sweep.py
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")
 def test_ctrl_c_in_a_sweep_keeps_what_is_done(capsys):
     done = break_off(signal.SIGINT, 4, *SWEEP)

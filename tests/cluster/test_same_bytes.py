@@ -92,6 +92,7 @@ def test_copies_of_a_data_set(photos, picture, tmp_path, on):
     compare(lambda out, on: augment(photos, out, picture, options, on=on), tmp_path, on)
 
 
+@pytest.mark.slow  # in two processes also by jobs/test_batch.py, datasets/test_augmentation.py
 def test_a_sweep(photo, picture, tmp_path, on):
     start = put(tmp_path / "a start.png", 8)
     vary = {"style_weight": [1, 100], "init": [str(start), "noise"]}

@@ -188,6 +188,7 @@ def test_what_is_told(whole):
         assert (folder / name).exists()
 
 
+@pytest.mark.slow  # by the command also in cli/test_lab.py
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_killed_it_makes_the_same_trials(pair, whole, tmp_path):
     folder, unbroken = tmp_path / "killed", whole[0]

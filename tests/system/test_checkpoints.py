@@ -285,9 +285,10 @@ def paint_killed(flags: list[str], **when: int) -> subprocess.CompletedProcess[s
     [
         # At the end of the coarse size, and while a checkpoint is written.
         ([], [{"DIE_AT": 8}, {"DIE_SAVING": 2}]),
-        (
+        pytest.param(
             ["--optimizer", "adam", "--average", "0.8", "--precision", "float32"],
             [{"DIE_SAVING": 9}],
+            marks=pytest.mark.slow,
         ),
     ],
 )
