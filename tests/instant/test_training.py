@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from itertools import combinations, islice
 from pathlib import Path
 
@@ -584,3 +586,40 @@ def test_two_processes_come_to_the_slopes_of_one(photos, styles, tmp_path, monke
         assert float((ours[name] - slope).norm()) < 1e-3 * float(slope.norm()), name
     assert len(load_net(path).palette or ()) == 3
     assert not list(tmp_path.glob("*.checkpoint*"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+def test_of_two_processes_one_is_killed_and_they_go_on_to_the_same_weights(
+    photos, styles, tmp_path
+):
+    def launch(output: Path) -> subprocess.Popen:
+        told = ["--style", styles[0], "--photos", photos, "-o", output, "--net", "slim"]
+        told += ["--steps", 40, "--batch", 2, "--crop", 64, "--style-size", 96]
+        told += ["--precision", "float32", "--preview-every", 4]
+        launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--max-restarts=2"]
+        launcher += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "-m", "impasto", "train"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+        return subprocess.Popen(
+            [sys.executable, *launcher, *map(str, told)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+
+    whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
+    assert launch(whole).wait(timeout=300) == 0
+    running = launch(broken)
+    checkpoint = tmp_path / "broken.safetensors.checkpoint"
+    wait_until(checkpoint.exists)
+    children = f"/proc/{running.pid}/task/{running.pid}/children"
+    os.kill(int(Path(children).read_text().split()[-1]), signal.SIGKILL)
+    assert running.wait(timeout=300) == 0
+    assert broken.read_bytes() == whole.read_bytes()
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -19,7 +19,12 @@ class Team:
         self.rank, self.size, self.began = 0, count_processes(), False
         if self.size > 1:
             if not distributed.is_initialized():
-                distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+                store, rank, size = next(distributed.rendezvous("env://"))  # type: ignore[attr-defined]
+                # torchrun keeps one store for all its tries, and what an earlier one left there
+                # says where processes were that are no more.
+                store = distributed.PrefixStore(f"try {count_tries()}", store)  # type: ignore[attr-defined]
+                backend = "nccl" if device.type == "cuda" else "gloo"
+                distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
                 self.began = True
             self.rank = distributed.get_rank()
 
@@ -41,6 +46,15 @@ class Team:
 def count_processes() -> int:
     """Return how many processes ``torchrun`` started."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+def count_tries() -> int:
+    """Return how many times ``torchrun`` has begun anew on its one machine.
+
+    Machines that work together count for themselves, and need not agree.
+    """
+    alone = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) if alone else 0
 
 
 def choose_own_machine(options: TrainOptions) -> Machine:
