@@ -207,7 +207,7 @@ def live_command(
         The camera, by its number or its name; or a film, which is played in its own time.
     style
         The picture in whose manner it is painted; repeated, the key n goes on to the next. Up and
-        down turn the style weight, where the network has a dial, or else the strength.
+        down turn the style weight, or the strength where the styles were learnt.
     to
         Where it is shown: window; pipe, as in "--to pipe | ffplay -"; or a virtual camera,
         /dev/video2.

@@ -76,7 +76,7 @@ class OnePassOptions(DeviceOptions):
     style_weight: Weight | None = Field(
         default=None,
         description="How strongly the style pulls, from 1.5 to 150, as with 'impasto paint': 15 if "
-        "not given. For a network for any style that has a dial.",
+        "not given. For a network for any style.",
     )
     strength: Annotated[float, Field(ge=0, le=1)] = Field(
         default=1.0, description="How much of the painting is laid on; 0: the photograph."

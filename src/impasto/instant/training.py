@@ -183,12 +183,10 @@ class Training:
                 assert self.learnt is not None
                 first = self.learnt.numbers.mean(0).repeat(count, 1)
             new = f"{count} new style{'s' * (count > 1)}"
-            old = (
-                f"the net and its {len(self.learnt)} so far stay"
-                if self.learnt
-                else "its net stays"
-            )
-            self.said.append(f"learnt: {new}; {old} as {'they are' if self.learnt else 'it is'}")
+            stay = "its net stays as it is"
+            if self.learnt is not None:
+                stay = f"the net and its {len(self.learnt)} so far stay as they are"
+            self.said.append(f"learnt: {new}; {stay}")
         net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return Learner(net, first.to(device), only_numbers=self.before is not None)
 

@@ -69,7 +69,7 @@ class FramePainter:
         self.tools: tuple[MotionFinder, TravellingStrokes] | None = None
 
     def turn(self, *, up: bool) -> None:
-        """Turn the style weight by a quarter, or the strength by a tenth where there is no dial."""
+        """Turn the style weight by a quarter, or of learnt styles the strength by a tenth."""
         values = dict(self.moment.values)
         try:
             self.painter.check([USUAL_WEIGHT])
