@@ -129,7 +129,7 @@ def test_many_by_a_table_and_after_each_of_a_folder(photos, picture, tmp_path, c
     ("flags", "text"),
     [
         (["--like", "{picture}", "--show-regions", "x.png"], "goes with one photograph, not with"),
-        (["--like", "{picture}", "--lut", "x.cube"], "writes a table of one photograph"),
+        (["--like", "{picture}", "--lut", "x.cube"], "--lut with --like goes with one photograph"),
         (["--like", "{picture}", "--on", "rai"], "did you mean 'ray'?"),
         (["--like", "{picture}", "-o", "x.png"], "several paintings go to a folder; 'x.png'"),
         (["--like", "{picture}", "--like-blend", "1", "--like-blend", "2"], "2 given for 1 pict"),

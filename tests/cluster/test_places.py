@@ -28,7 +28,13 @@ def test_what_is_understood():
         ("", "on '': give local:N"),
         ("local:x", "on 'local:x': 'x' is no number of processes"),
         ("local:0", "'0' is no number of processes"),
+        ("local:", "on 'local:': '' is no number of processes"),
+        ("rays", r"on 'rays': give .*; did you mean 'ray'\?"),
         ("dask", "on 'dask': name its scheduler"),
+        ("dask:", "on 'dask:': name its scheduler"),
+        ("ray:", "on 'ray:': name its head, as in ray:10.0.0.1:6379; ray alone starts one here"),
+        ("ray:head", "'head' is no address: give HOST:PORT, as in 10.0.0.1:6379"),
+        ("ray:head:x", "'head:x' is no address"),
     ],
 )
 def test_what_is_wrong_is_one_line(text, said):
@@ -47,6 +53,12 @@ def test_two_words_for_one_thing_are_refused():
 @pytest.mark.parametrize("address", ["tls://10.0.0.1:8786", "tcp://127.0.0.1:1", "tcp://[::1]:1"])
 def test_schedulers_by_tls_or_on_this_machine(address):
     assert check_address(address) == address
+
+
+@pytest.mark.parametrize("address", ["foo", "tls://", "localhost", "[::1", "tls://a:99999"])
+def test_what_is_no_address_is_one_line(address):
+    with pytest.raises(OptionError, match=r"is no address: give HOST:PORT, as in 10\.0\.0\.1:"):
+        choose_place(f"dask:{address}")
 
 
 @pytest.mark.parametrize("address", ["tcp://10.0.0.1:8786", "tcp://head:8786", "ws://127.0.0.1:1"])

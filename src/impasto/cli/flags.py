@@ -58,11 +58,11 @@ class Extras(Habits):
         "command goes on from there, to the same bytes. It is removed at the end.",
     )
 
-    def refuse_for_many(self, one: str) -> None:
+    def refuse_for_many(self, one: str, other: str = "several") -> None:
         """Raise an error where something is asked for that goes with one picture alone."""
         for name in ("history", "plot", "every", "film", "checkpoint"):
             if getattr(self, name) is not None:
-                raise OptionError(f"--{name} goes with {one}, not with several")
+                raise OptionError(f"--{name} goes with {one}, not with {other}")
 
     def list_written(self) -> dict[str, Path]:
         """Return what is written, by the names of its flags."""

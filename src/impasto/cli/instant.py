@@ -9,7 +9,8 @@ from cyclopts import Parameter
 
 from impasto.cli.console import say, show_panels, unwrapped
 from impasto.cli.flags import BatchFlags, Extras, Habits, OutputFlag, QuietFlag, StyleFlag
-from impasto.cli.paint import PaintingBatch
+from impasto.cli.outputs import check_outputs, list_read
+from impasto.cli.paint import PaintingBatch, paint_elsewhere, tell_idle
 from impasto.cli.recipe_inputs import apply_recipe, name_inputs
 from impasto.cli.running import make_picture
 from impasto.errors import OptionError
@@ -73,6 +74,10 @@ def instant_command(
     output = output or Path(f"{stems}{batch.suffix}")
     request = Request({"content": tuple(sources), "style": tuple(styles)}, options)
     extras = Extras(metadata=habits.metadata, quiet=habits.quiet)
+    if batch.place.is_cluster:
+        check_outputs(output, list_read(request), extras)
+        return paint_elsewhere("instant", request, output, batch, habits)
+    tell_idle(batch, habits)
     return make_picture("instant", request, output, extras)
 
 

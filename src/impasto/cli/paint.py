@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,11 +15,11 @@ from cyclopts import Parameter
 
 from impasto.cli.console import INTERRUPTED, ProgressBar, say, show_panels, unwrapped
 from impasto.cli.flags import BatchFlags, Extras, Habits, OutputFlag, StyleFlag
-from impasto.cli.outputs import list_read
+from impasto.cli.outputs import check_outputs, list_read
 from impasto.cli.recipe_inputs import apply_recipe, name_inputs
 from impasto.cli.running import Notes, make_picture
 from impasto.cluster.places import WorkPlace
-from impasto.errors import MissingFileError, OptionError
+from impasto.errors import ImpastoError, MissingFileError, OptionError
 from impasto.images.folders import is_many
 from impasto.jobs.batch import PaintingOutcome, PaintingTask, plan_batch, run_batch
 from impasto.operations import find_operation
@@ -88,7 +89,39 @@ def paint_command(
         options = options.model_copy(update={"init": str(output)})
         request = Request(request.inputs, options)
     mend = "name another (to start from what OUTPUT holds: --init last)"
+    if batch.place.is_cluster:
+        check_outputs(output, read, extras, mend=mend)
+        return paint_elsewhere("paint", request, output, batch, extras)
+    tell_idle(batch, extras)
     return make_picture("paint", request, output, extras, read=read, mend=mend)
+
+
+def tell_idle(batch: BatchFlags, habits: Habits) -> None:
+    """Say that one picture is not shared out, where more processes were asked for."""
+    Notes(habits.tell)(batch.place.describe_idle(1))
+
+
+def paint_elsewhere(
+    operation: str, request: Request, output: Path, batch: BatchFlags, habits: Habits
+) -> int:
+    """Make one picture on a cluster, over what is there; return the exit code."""
+    if isinstance(habits, Extras):
+        habits.refuse_for_many("work on this machine", f"--on {batch.place.kind}")
+    began = time.perf_counter()
+    takes, names = next((n, names) for n, names in request.inputs.items() if n != "content")
+    task = PaintingTask(Path(request.one("content")), tuple(map(Path, names)), output, takes)
+    paintings = PaintingBatch(operation, [task], request.options, batch, habits)
+    outcomes, finished = paintings.run([task], batch.place)
+    if not finished:
+        say("stopped; nothing was written")
+        return INTERRUPTED
+    (outcome,) = outcomes
+    if outcome.error:
+        raise ImpastoError(outcome.error)
+    Notes(habits.tell)(outcome.notes)
+    seconds = time.perf_counter() - began
+    habits.tell(f"{find_operation(operation).done} {output} on {batch.place} in {seconds:.1f} s")
+    return 0
 
 
 # --- several ------------------------------------------------------------------------------------
@@ -117,21 +150,21 @@ class PaintingBatch:
         left = [task for task in tasks if self.flags.overwrite or not task.output.exists()]
         if len(left) < len(tasks):
             tell(f"{len(tasks) - len(left)} of {len(tasks)} are there already (--overwrite: again)")
-        failed: list[PaintingOutcome] = []
-        done, finished = self.run(left, place, failed)
+        outcomes, finished = self.run(left, place)
+        failed = [outcome for outcome in outcomes if outcome.error]
         tell_failures(failed)
         what = f"{'' if finished else 'stopped; '}{find_operation(self.operation).done}"
         missing = f", {len(failed)} failed" if failed else ""
-        tell(f"{what} {done - len(failed)} of {len(left)}{missing}")
+        tell(f"{what} {len(outcomes) - len(failed)} of {len(left)}{missing}")
         if not finished:
             return INTERRUPTED
         return OptionError.exit_code if failed else 0
 
     def run(
-        self, tasks: Sequence[PaintingTask], place: WorkPlace, failed: list[PaintingOutcome]
-    ) -> tuple[int, bool]:
-        """Paint until the end or Ctrl-C; return how many are done, and whether it was the end."""
-        done = 0
+        self, tasks: Sequence[PaintingTask], place: WorkPlace
+    ) -> tuple[list[PaintingOutcome], bool]:
+        """Paint until the end or Ctrl-C; return what is done, and whether it was the end."""
+        done: list[PaintingOutcome] = []
         with ProgressBar(self.habits.quiet) as bar:
             try:
                 outcomes = run_batch(
@@ -143,11 +176,10 @@ class PaintingBatch:
                     tell=Notes(self.habits.tell),
                 )
                 with closing(outcomes):
-                    for done, outcome in enumerate(outcomes, 1):
-                        if outcome.error:
-                            failed.append(outcome)
+                    for outcome in outcomes:
+                        done.append(outcome)
                         told = [outcome.task.output.name, *filter(None, [outcome.pace])]
-                        bar.update(done, len(tasks), ", ".join(told))
+                        bar.update(len(done), len(tasks), ", ".join(told))
             except KeyboardInterrupt:
                 return done, False
         return done, True

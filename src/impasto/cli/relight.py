@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from impasto.cli.console import INTERRUPTED, say, show_panels, unwrapped
 from impasto.cli.flags import BatchFlags, Extras, Habits, LikeFlag, OutputFlag
 from impasto.cli.outputs import NAME_ANOTHER, check_outputs, list_read, refuse_overwriting
-from impasto.cli.paint import PaintingBatch
+from impasto.cli.paint import PaintingBatch, paint_elsewhere, tell_idle
 from impasto.cli.recipe_inputs import apply_recipe, find_input, find_likes
 from impasto.cli.running import Notes, drive
 from impasto.errors import OptionError
@@ -86,6 +86,10 @@ def relight_command(
     output = output or Path(f"{stems}{batch.suffix}")
     request = Request({"content": tuple(photos), takes: tuple(given)}, options)
     check_relight_outputs(request, output, lut if likes else None, show_regions)
+    if batch.place.is_cluster:
+        refuse_for_several(likes, lut, show_regions, batch.place.kind)
+        return paint_elsewhere("relight", request, output, batch, habits)
+    tell_idle(batch, habits)
     return relight_one(request, output, lut if likes else None, show_regions, habits)
 
 
@@ -112,12 +116,18 @@ def relight_one(
     return 0
 
 
-def refuse_for_several(likes: Sequence[str], lut: Path | None, show_regions: Path | None) -> None:
-    """Raise an error where something is to be written that goes with one photograph alone."""
+def refuse_for_several(
+    likes: Sequence[str], lut: Path | None, show_regions: Path | None, on: str = ""
+) -> None:
+    """Raise an error where something is to be written that goes with one photograph alone.
+
+    ``on`` is the cluster that it is sent to.
+    """
+    one, other = ("work on this machine", f"--on {on}") if on else ("one photograph", "several")
     if show_regions is not None:
-        raise OptionError("--show-regions goes with one photograph, not with several")
+        raise OptionError(f"--show-regions goes with {one}, not with {other}")
     if likes and lut is not None:
-        raise OptionError("--lut with --like writes a table of one photograph, not of several")
+        raise OptionError(f"--lut with --like goes with {one}, not with {other}")
 
 
 def check_relight_outputs(

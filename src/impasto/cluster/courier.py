@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import pickle
+import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -19,13 +20,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import finalize
 
 from impasto.cluster.executors import JobExecutor, TalkingTask, TaskFuture, Tell
-from impasto.cluster.places import WorkPlace
-from impasto.errors import ClusterError, ImpastoError, LostProcessError
+from impasto.cluster.places import WorkPlace, split_address
+from impasto.errors import ClusterError, ImpastoError, LostProcessError, describe_reason
 from impasto.system.processes import TalkingProcess
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+_KNOCKING = 5.0  # seconds until something must listen at a cluster's address
 _STARTING = 180.0  # seconds until a cluster must have answered
 _ENDING = 10.0  # seconds that it has to take leave in
 _LOOK = 2.0  # seconds between two looks at how large the cluster is
@@ -223,6 +225,7 @@ def serve_cluster(pipe: Connection, place: WorkPlace, needs: Any) -> None:
     """Hold the connection to a cluster: the life of the courier."""
     silence_output()
     try:
+        check_answers(place)
         module, _, name = _BACKENDS[place.kind].partition(":")
         backend: Backend = getattr(import_module(f"impasto.cluster.{module}"), name)()
         facts = backend.begin(place, needs)
@@ -235,6 +238,20 @@ def serve_cluster(pipe: Connection, place: WorkPlace, needs: Any) -> None:
         return
     pipe.send(facts)
     _Courier(pipe, backend, facts.slots).serve()
+
+
+def check_answers(place: WorkPlace) -> None:
+    """Refuse an address where nothing listens; the libraries take long to say so."""
+    if place.address in ("", "auto"):
+        return
+    _, host, port = split_address(place.address)
+    try:
+        socket.create_connection((host, port), timeout=_KNOCKING).close()
+    except OSError as error:
+        reason = describe_reason(error)
+        raise ClusterError(
+            f"no {place.kind} cluster answers at {place.address!r}: {reason}"
+        ) from None
 
 
 def silence_output() -> None:

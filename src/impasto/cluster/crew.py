@@ -60,7 +60,7 @@ def hire_crew(place: WorkPlace, most: int, needs: TaskNeeds | None = None) -> It
     if place.kind == "local":
         count = max(1, min(place.count, most))
         executor: JobExecutor = ProcessExecutor(count, nice=0)
-        crew = Crew(executor, TaskShare(count))
+        crew = Crew(executor, TaskShare(count), place.describe_idle(most))
     else:
         from impasto.cluster.courier import RemoteExecutor
 

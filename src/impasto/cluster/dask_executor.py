@@ -31,6 +31,8 @@ class DaskBackend:
             )
         except (OSError, TypeError, ValueError) as error:
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            if "ssl_context" in first:
+                first = "Dask's configuration names no certificates (docs/cluster.md)"
             raise ClusterError(f"no Dask scheduler at {address!r}: {first}") from None
         self.executor = self.client.get_executor(retries=0, pure=False)
         workers = self._list_workers()

@@ -213,10 +213,12 @@ class Augmentation:
         With it comes what is to be said of the machines.
         """
         given = self.pictures.folder, self.styles, self.options
-        if self.place.is_here or (self.place.kind == "local" and len(chunks) < 2):
-            workshop = Workshop(*given) if chunks else None
+        if not chunks:
+            return
+        if self.place.is_here or (len(chunks) < 2 and not self.place.is_cluster):
+            self.notes += self.place.describe_idle(len(chunks))
+            workshop = Workshop(*given)
             for chunk in chunks:
-                assert workshop is not None
                 yield from ((made, "") for made in workshop.make(chunk))
             return
         with hire_crew(self.place, len(chunks)) as crew:

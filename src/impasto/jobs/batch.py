@@ -48,6 +48,7 @@ class PaintingOutcome:
     error: str | None = None
     content: bytes | None = field(default=None, repr=False)  # the file, until it is written
     pace: str = ""  # how many machines paint, and how fast
+    notes: tuple[str, ...] = ()  # what was done in the user's stead
 
 
 # --- the plan -----------------------------------------------------------------------------------
@@ -162,7 +163,10 @@ def run_batch(
 
     ``tell`` is given notes on the machines that paint.
     """
-    if place.is_here or (place.kind == "local" and len(tasks) < 2):
+    if not tasks:
+        return
+    if place.is_here or (len(tasks) < 2 and not place.is_cluster):
+        tell(place.describe_idle(len(tasks)))
         order = BatchOrder(operation, options, metadata, TaskShare())
         paint = make_runner(order)
         for task in tasks:
@@ -261,12 +265,15 @@ def paint_task(
 
     began = time.perf_counter()
     content, error = None, None
+    notes: tuple[str, ...] = ()
     try:
-        painting = finish(begin(name_request(task, order.options, find)))
+        work = begin(name_request(task, order.options, find))
+        painting = finish(work)
         assert isinstance(painting, Painting)
-        content, _ = painting.encode(task.output.name, metadata=order.metadata)
+        content, written = painting.encode(task.output.name, metadata=order.metadata)
+        notes = (*work.notes, *painting.notes, *written)
     except ImpastoError as problem:
         error = str(problem)
     except Exception as problem:  # no memory, for example: the others may fare better
         error = describe_bug(problem)
-    return PaintingOutcome(task, time.perf_counter() - began, error, content)
+    return PaintingOutcome(task, time.perf_counter() - began, error, content, notes=notes)

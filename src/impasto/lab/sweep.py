@@ -149,11 +149,12 @@ class Sweep(PaintedSeries):
         return len(self.runs), sum(run.options.steps for run in self.runs)
 
     def _make_all(self, count: int, total: int) -> Generator[Step, None, None]:
-        if self.place.is_here:
+        left = sum(not self.folder.is_done(run.name) for run in self.runs)
+        if self.place.is_here or not left:
             yield from super()._make_all(count, total)
             return
         done, finished = 0, 0
-        with self._hire(count) as crew:
+        with self._hire(left) as crew:
             for run, machines in self._paint_together(self.runs, crew, self.plan.keep_at):
                 if run is not None:
                     done, finished = done + run.options.steps, finished + 1

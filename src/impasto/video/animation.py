@@ -175,7 +175,8 @@ class Animation:
             if done:
                 self.notes.append(f"{self.frames_done} of {self.total} frames are there already")
             self._marks = [(time.perf_counter(), self.frames_done)]
-            paint = self._paint_here if self.place.is_here else self._paint_elsewhere
+            is_here = self.place.is_here or not left
+            paint = self._paint_here if is_here else self._paint_elsewhere
             try:
                 yield from paint(left)
             except GeneratorExit:
