@@ -37,8 +37,9 @@ def make_doer(given, find):
         if what == "bug":
             raise KeyError("bug")
         if what == "wait":
-            Path(more[0]).write_text(str(os.getpid()))
-            time.sleep(60)
+            for tick in range(1200):
+                Path(more[0]).write_text(f"{os.getpid()} {tick}")
+                time.sleep(0.05)
         if what == "die" and (len(more) < 2 or not Path(more[1]).exists()):
             if len(more) > 1:
                 Path(more[1]).touch()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from cluster_tasks import MAKE, run_dask
 
 from impasto.cluster.crew import Crew, hire_crew
+from impasto.cluster.dask_executor import end_unwanted
 from impasto.cluster.places import WorkPlace, parse_place
 from impasto.cluster.worker import WorkerSpec
 from impasto.errors import DeviceError, ImageError, ImpastoError
@@ -122,14 +124,45 @@ def test_work_that_is_left_ends_what_it_began(crew, place, tmp_path):
     outcomes = crew.share_out(WorkerSpec(MAKE, "given"), [("wait", str(begun))] * 2)
     for _, report in outcomes:
         assert report is None  # signs of life
-        if begun.exists() and begun.read_text():
+        if begun.exists() and (said := begun.read_text()):
             break
+    worker = Path(f"/proc/{said.split()[0]}")
     outcomes.close()
     crew.executor.end()
-    if place.kind == "dask":
-        return  # its workers are not ours to end
-    for _ in range(200):
-        if not Path(f"/proc/{begun.read_text()}").exists():
-            return
+    end = time.monotonic() + 20
+    while has_ticked(begun):
+        assert time.monotonic() < end, "a task is left"
+    while place.kind != "dask" and worker.exists():  # Dask's workers are not ours to end
+        assert time.monotonic() < end, "a worker is left"
         time.sleep(0.05)
-    raise AssertionError("a worker is left")
+    assert worker.exists() == (place.kind == "dask")
+
+
+def has_ticked(path: Path) -> bool:
+    """Whether a task that waits still writes what it is at."""
+    before = path.read_text()
+    time.sleep(1)
+    return path.read_text() != before
+
+
+def test_a_call_that_is_not_wanted_ends_itself():
+    began, wanted, lost = threading.Event(), threading.Event(), []
+    wanted.set()
+
+    def work() -> bytes:
+        began.set()
+        for _ in range(1200):
+            try:
+                time.sleep(0.05)
+            except BaseException as error:
+                if lost:
+                    raise
+                lost.append(error)  # as one is that comes while an object is deleted
+        return b"done"
+
+    threading.Thread(target=lambda: (began.wait(), wanted.clear())).start()
+    assert end_unwanted(wanted.is_set, work) == b""
+    assert lost
+    assert end_unwanted(lambda: True, lambda: b"done") == b"done"
+    with pytest.raises(KeyError):
+        end_unwanted(lambda: True, lambda: {}["none"])

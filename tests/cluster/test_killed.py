@@ -1,12 +1,15 @@
-"""A cluster whose scheduler is killed: nothing is lost, and no process is left."""
+"""Commands on clusters and schedulers that are stopped or killed: nothing is lost, none left."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +17,10 @@ import pytest
 from cluster_tasks import run_dask
 from conftest import draw_picture
 from PIL import Image
+from ray_nodes import run_ray_nodes
+
+from impasto.cluster.crew import hash_bytes
+from impasto.cluster.worker import open_node_folder
 
 pytestmark = [
     pytest.mark.slow,
@@ -57,6 +64,7 @@ class Batch:
         command = [sys.executable, "-m", "impasto", "paint", "my photos", "-s", "style.png"]
         command += ["-o", self.out.name, "--size", "64", "--steps", str(steps), "--plateau", "0"]
         command += ["--precision", "float32", "--layout", "planes", "--on", self.on, *flags]
+        self.began = time.time()
         process = subprocess.Popen(
             command,
             cwd=self.folder,
@@ -75,8 +83,69 @@ class Batch:
                 process.kill()
                 process.communicate()
 
+    def has_begun(self) -> bool:
+        """Whether a worker has put one of the photographs into its machine's folder."""
+        photos = (self.folder / "my photos").glob("*.png")
+        trees = [open_node_folder() / hash_bytes(photo.read_bytes()) for photo in photos]
+        return any(tree.exists() and tree.stat().st_mtime >= self.began for tree in trees)
+
     def list_made(self) -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in self.out.glob("*.png")}
+
+
+@pytest.fixture(params=["dask", "ray", "ray:ADDRESS"])
+def on(request, tmp_path_factory) -> Iterator[str]:
+    """A cluster of one worker: where it is still at a task that is not wanted, the next waits."""
+    library = {"dask": "distributed"}.get(request.param, "ray")
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+    folder = tmp_path_factory.mktemp("cluster")
+    if request.param == "dask":
+        with run_dask(folder, workers=1) as on:
+            yield on
+    elif request.param == "ray":
+        yield "ray"
+    else:
+        with run_ray_nodes(folder) as nodes:
+            nodes.start()
+            yield str(nodes.place)
+
+
+def go_on(batch: Batch) -> None:
+    """Check that the same command, with fewer steps, paints what is missing and no more."""
+    first = batch.list_made()
+    process, mark = batch.start()
+    said = process.communicate(timeout=180)[1]
+    assert process.returncode == 0, said
+    assert not first or f"{len(first)} of 6 are there already" in said
+    made = batch.list_made()
+    assert len(made) == 6
+    assert {path: made[path] for path in first} == first
+    wait_until(lambda: not list_marked(mark), 20)
+
+
+def test_ctrl_c_ends_all_and_the_same_command_goes_on(tmp_path, on):
+    with closing(Batch(tmp_path, on)) as batch:
+        process, mark = batch.start(steps=50_000)  # minutes, for which nobody waits
+        wait_until(lambda: batch.has_begun() or process.poll() is not None)
+        os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to all of them
+        said = process.communicate(timeout=60)[1].strip().splitlines()
+        assert process.returncode == 130
+        assert said[-1] == "stopped; painted 0 of 6"
+        assert not [line for line in said if "Traceback" in line]
+        wait_until(lambda: not list_marked(mark), 20)
+        go_on(batch)
+
+
+def test_a_killed_command_ends_all_and_the_same_goes_on(tmp_path, on):
+    with closing(Batch(tmp_path, on)) as batch:
+        process, mark = batch.start(steps=200)
+        wait_until(lambda: batch.list_made() or process.poll() is not None)
+        process.kill()
+        process.communicate()
+        wait_until(lambda: not list_marked(mark), 30)
+        assert 0 < len(batch.list_made()) < 6
+        go_on(batch)
 
 
 def test_a_killed_scheduler_is_one_line_and_what_is_left_can_be_done(tmp_path, tmp_path_factory):
