@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from impasto.errors import LostProcessError
 from impasto.system.processes import AnsweringProcess, TalkingProcess
+
+_SLEEP = "time.sleep(600)"
 
 
 def repeat(pipe, word):
@@ -32,6 +37,16 @@ def eat(pipe):
         pipe.send(len(held))
 
 
+def begin_another(pipe):
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import time; print(1, flush=True);" + _SLEEP],
+        stdout=subprocess.PIPE,
+    )
+    child.stdout.readline()
+    pipe.send(child.pid)
+    pipe.recv()
+
+
 def never_begin(pipe):  # noqa: ARG001
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -49,6 +64,24 @@ def test_a_process_is_talked_with_until_it_is_closed():
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     process.send(2)  # nobody hears it
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_with_a_process_end_those_that_it_started():
+    process = TalkingProcess(begin_another, with_children=True)
+    child = process.receive(60)
+    process.close()
+    end = time.monotonic() + 30
+    while is_running(child):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_a_process_that_dies_says_how():

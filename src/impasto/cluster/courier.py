@@ -90,7 +90,7 @@ class RemoteExecutor(JobExecutor):
         self._futures: dict[int, TaskFuture] = {}
         self._lock = threading.RLock()
         self._end_word = ""
-        self._process = TalkingProcess(serve_cluster, place, needs)
+        self._process = TalkingProcess(serve_cluster, place, needs, with_children=True)
         try:
             facts = self._process.receive(_STARTING)
         except EOFError:

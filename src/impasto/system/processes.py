@@ -28,16 +28,29 @@ class TalkingProcess:
     """
 
     def __init__(
-        self, serve: Callable[..., None], *given: Any, most_data: int | None = None, nice: int = 0
+        self,
+        serve: Callable[..., None],
+        *given: Any,
+        most_data: int | None = None,
+        nice: int = 0,
+        with_children: bool = False,
     ) -> None:
-        """``most_data`` are the bytes that it may take, where the system can see to that."""
+        """Start it.
+
+        ``most_data`` are the bytes that it may take, where the system can see to that;
+        ``with_children``: processes that it starts end with it where it is killed.
+        """
         from multiprocessing import get_context
 
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         context = get_context("spawn")
+        self.leads_group = with_children and hasattr(os, "killpg")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(
-            target=_talk, args=(theirs, serve, given, most_data, nice), name="impasto", daemon=True
+            target=_talk,
+            args=(theirs, serve, given, most_data, nice, self.leads_group),
+            name="impasto",
+            daemon=True,
         )
         with _blocking_interrupts():
             self.process.start()
@@ -81,6 +94,9 @@ class TalkingProcess:
         self.pipe.close()
         if seconds:
             self.process.join(seconds)
+        if self.leads_group:
+            with suppress(OSError):  # all have ended
+                os.killpg(self.process.pid or 0, signal.SIGKILL)
         if self.process.is_alive():
             self.process.kill()
         self.process.join()
@@ -89,7 +105,7 @@ class TalkingProcess:
 class AnsweringProcess:
     """A process that answers one question after the other; begun when it is needed."""
 
-    def __init__(self, serve: Callable[..., None], *given: Any, **limits: int) -> None:
+    def __init__(self, serve: Callable[..., None], *given: Any, **limits: Any) -> None:
         """Take what a ``TalkingProcess`` does; ``serve`` sends one answer for each message."""
         self._begin = partial(TalkingProcess, serve, *given, **limits)
         self._process: TalkingProcess | None = None
@@ -138,16 +154,25 @@ def _blocking_interrupts() -> Iterator[None]:
 
 
 def _talk(
-    pipe: Connection, serve: Callable[..., None], given: Any, most_data: int | None, nice: int
+    pipe: Connection,
+    serve: Callable[..., None],
+    given: Any,
+    most_data: int | None,
+    nice: int,
+    leads_group: bool,
 ) -> None:
     """Serve until the other end is closed: the life of a process that is talked with."""
     from multiprocessing import parent_process
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent: Any = parent_process()
+    if leads_group:
+        os.setpgid(0, 0)
 
     def follow_parent() -> None:
         parent.join()
+        if leads_group:
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)  # at once, whatever it is at: files are whole or absent
 
     threading.Thread(target=follow_parent, daemon=True).start()
