@@ -541,7 +541,10 @@ def test_a_style_of_no_weight_does_nothing():
 
 def test_the_scene_of_a_picture_is_itself():
     scene = Scene(
-        Picture(tensor_of(PHOTO)), [Picture(tensor_of(STYLE))], SceneOptions(recolor="moments"), (64, 48)
+        Picture(tensor_of(PHOTO)),
+        [Picture(tensor_of(STYLE))],
+        SceneOptions(recolor="moments"),
+        (64, 48),
     )
     assert scene.mask is None
     assert scene.notes == []
