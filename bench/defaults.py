@@ -51,7 +51,7 @@ BASE = {
     "tv_weight": 5.0,
     "content_layer": ("relu4_2",),
     "layer_weights": "given",
-    "recolor": True,
+    "recolor": "moments",
 }
 MIXES = {"mix": ("gaussian", "histogram=0.5"), "gaugram": ("gaussian", "gram")}
 
@@ -85,7 +85,7 @@ CHANGES: dict[str, dict] = {
     "c41": {"content_layer": ("relu4_1",)},
     "self": {"content_loss": ("self-similarity",)},
     "lap": {"content_loss": ("features", "laplacian=0.1")},
-    "nocolor": {"recolor": False},
+    "nocolor": {"recolor": "none"},
     "avg": {"pooling": "avg"},
     "l4": {"style_layer": ("relu1_1", "relu2_1", "relu3_1", "relu4_1")},
     "lw": {"style_layer": ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1=0.3")},

@@ -111,6 +111,11 @@ def test_the_default_recipe_is_the_default():
     assert PaintOptions.read(read_recipe_file("default")) == PaintOptions()
 
 
+def test_recipes_of_older_pictures_name_recolouring_by_true_and_false():
+    for given, name in ((True, "moments"), (False, "none"), ("histogram", "histogram")):
+        assert PaintOptions.read({"recolor": given}).recolor == name
+
+
 def test_a_recipe_of_one_s_own(tmp_path):
     path = tmp_path / "my own.toml"
     path.write_text('style_weight = 3\nstyle_layer = ["relu1_1=2"]\n')

@@ -205,7 +205,7 @@ def test_a_style_is_measured_once(here, monkeypatch):
         lambda self, *args: (measured.append(args[0].shape), look(self, *args))[1],
     )
     tasks = plan_batch(["my photos"], ["styles/x.png"], here, "every", ".png")
-    options = OPTIONS.model_copy(update={"recolor": False})
+    options = OPTIONS.model_copy(update={"recolor": "none"})
     assert not [outcome.error for outcome in run_batch(tasks, options) if outcome.error]
     # The size at which a style is seen: 48 high where the photographs are 48 wide.
     assert len([shape for shape in measured if shape[-2] > shape[-1]]) == 1

@@ -259,13 +259,13 @@ def test_tables_by_hand(tmp_path):
 def test_a_recipe_holds_what_differs_and_loads(tmp_path):
     folder = RunFolder.open(tmp_path, facts())
     options = PaintOptions(
-        style_weight=3.5, style_layer=("relu1_1", "relu2_1=0.5"), recolor=False, mask="/a/m.png"
+        style_weight=3.5, style_layer=("relu1_1", "relu2_1=0.5"), recolor="none", mask="/a/m.png"
     )
     folder.write_recipe("best.toml", 'the best of "two": ä', options)
     assert read_recipe_file(tmp_path / "best.toml") == {
         "style_weight": 3.5,
         "style_layer": ["relu1_1", "relu2_1=0.5"],
-        "recolor": False,
+        "recolor": "none",
         "mask": "m.png",
     }
     assert 'about = "the best of \\"two\\": ä"' in (tmp_path / "best.toml").read_text("utf-8")

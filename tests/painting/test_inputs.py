@@ -99,7 +99,8 @@ RAMP = np.tile(np.interp(np.arange(64), [12, 28], [255, 0]).astype(np.uint8), (4
     ("mask", "options", "edge"),
     [
         (columns(0, 20), {}, 20),
-        (columns(0, 20), {"recolor": False}, 20),
+        (columns(0, 20), {"recolor": "none"}, 20),
+        (columns(0, 20), {"recolor": "histogram"}, 20),
         (columns(0, 20), {"feather": 3}, 29),  # a Gaussian ends at three deviations
         (RAMP, {}, 28),
         *((columns(0, 20), {"color": color}, 20) for color in COLORS),
@@ -472,8 +473,14 @@ def test_recolouring_is_by_region_and_can_be_left_out(save):
     first, second = (match_color(photo, s, w) for s, w in zip(styles, weights, strict=True))
     expected = torch.cat([first[..., :24], photo[..., 24:40], second[..., 40:]], 3)
     torch.testing.assert_close(view.content, expected, atol=1e-6, rtol=0)
-    plain = see(PHOTO, [flat(RED), STYLE], style_mask=names, recolor=False).whole
+    plain = see(PHOTO, [flat(RED), STYLE], style_mask=names, recolor="none").whole
     assert torch.equal(plain.content, photo)
+    levels = see(PHOTO, [STYLE], recolor="histogram").whole.content
+    for powers in (1, 3):  # the mean and the skewness of each channel are the style's
+        found, wanted = (each.pow(powers).mean((2, 3)) for each in (levels, styles[1]))
+        torch.testing.assert_close(found, wanted, atol=2e-3, rtol=0)
+    ranked = levels[0, 0].flatten()[photo[0, 0].flatten().argsort()]
+    assert (ranked.diff() >= 0).all()
     blend = see(PHOTO, [flat(RED), STYLE], style_blend=[3, 1]).whole.content
     mixed = 0.75 * match_color(photo, styles[0]) + 0.25 * match_color(photo, styles[1])
     torch.testing.assert_close(blend, mixed, atol=1e-6, rtol=0)
@@ -534,7 +541,10 @@ def test_a_style_of_no_weight_does_nothing():
 
 def test_the_scene_of_a_picture_is_itself():
     scene = Scene(
-        Picture(tensor_of(PHOTO)), [Picture(tensor_of(STYLE))], SceneOptions(recolor=True), (64, 48)
+        Picture(tensor_of(PHOTO)),
+        [Picture(tensor_of(STYLE))],
+        SceneOptions(recolor="moments"),
+        (64, 48),
     )
     assert scene.mask is None
     assert scene.notes == []

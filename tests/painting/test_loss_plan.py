@@ -13,7 +13,7 @@ from impasto.losses.style import STYLE_LOSSES
 from impasto.painting.loss_plan import PIXELS, LossPlan, plan_losses, plan_painting_losses
 from impasto.painting.options import PaintOptions
 
-QUICK = {"steps": 3, "start_size": 64, "precision": "float32", "recolor": False}
+QUICK = {"steps": 3, "start_size": 64, "precision": "float32", "recolor": "none"}
 
 
 def read_options(**values: Any) -> PaintOptions:

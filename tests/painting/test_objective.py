@@ -56,7 +56,7 @@ def see(
 ) -> Objective:
     """What is minimised at the photograph's own size, the styles at their own."""
     sides = [max(style.shape[-2:]) for style in styles]
-    plain = {"recolor": False, "style_loss": ["gram"], "layer_weights": "given"}
+    plain = {"recolor": "none", "style_loss": ["gram"], "layer_weights": "given"}
     options = PaintOptions.read({**plain, "style_size": sides, **values})
     size = (content.shape[-1], content.shape[-2])
     asked = SceneOptions.of(options)
@@ -584,7 +584,7 @@ def paint(**options: object) -> impasto.Painting:
 @every_canvas
 def test_painting_lowers_every_style_loss(loss, canvas):
     layers = {"style_layer": ["relu1_1", "relu2_1", "relu3_1"]}
-    weights = {"content_weight": 0, "tv_weight": 0, "recolor": False}
+    weights = {"content_weight": 0, "tv_weight": 0, "recolor": "none"}
     history = paint(style_loss=[loss], canvas=canvas, **layers, **weights).history
     assert min(step.style for step in history) < 0.8 * history[0].style
 
@@ -634,7 +634,7 @@ def test_what_is_drawn_is_drawn_anew_at_each_step(compact, values):
 @every_style_loss
 def test_a_black_style_is_painted(loss):
     black = np.zeros((40, 40, 3), np.uint8)
-    options = {**QUICK, "style_loss": [loss], "recolor": False}
+    options = {**QUICK, "style_loss": [loss], "recolor": "none"}
     painting = impasto.paint(draw_picture(64, 48, 1), black, options)
     assert all(math.isfinite(step.total) for step in painting.history)
     assert bool(painting.pixels.isfinite().all())

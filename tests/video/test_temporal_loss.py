@@ -105,7 +105,7 @@ def test_a_prior_is_fitted_to_a_size():
 def test_a_frame_stays_nearer_to_the_last_with_the_loss_than_without():
     content = torch.from_numpy(draw_picture(48, 40, 1)).permute(2, 0, 1)[None] / 255
     style = Picture(torch.from_numpy(draw_picture(48, 48, 2)).permute(2, 0, 1)[None] / 255)
-    options = PaintOptions.read({"steps": 8, "recolor": False, "precision": "float32"})
+    options = PaintOptions.read({"steps": 8, "recolor": "none", "precision": "float32"})
     warped = content.flip(3)
     prior = PriorFrame((WarpedPainting(warped, torch.ones(1, 1, 40, 48)),))
     apart = []

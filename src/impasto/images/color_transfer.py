@@ -374,3 +374,5 @@ COLORS: dict[str, ColorMode] = {
         carry=match_lab,
     ),
 }
+
+RECOLORS: dict[str, Carrier] = {"moments": match_color, "histogram": match_histogram}

@@ -68,7 +68,7 @@ class SceneOptions:
     style_scale: tuple[float, ...] = ()
     turn_style: bool = False
     color: str = "style"
-    recolor: bool = False
+    recolor: str = "none"
     only_color: bool = False
     tileable: bool = False
     max_megapixels: float = 100.0

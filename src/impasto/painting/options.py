@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from impasto.options import File, MachineOptions, Options, Scale, Side, Weight, Weighted
 
@@ -15,7 +15,13 @@ OptimizerName = Literal["lbfgs", "adam", "sgd", "rmsprop"]
 ColorName = Literal[
     "style", "content", "luminance", "histogram", "cholesky", "pca", "symmetric", "lab"
 ]
+RecolorName = Literal["moments", "histogram", "none"]
 START_NAMES = ("content", "details", "style", "noise", "faint-noise", "grey", "statistics")
+
+
+def name_recolor(given: Any) -> Any:
+    """Return the name of what older recipes, and those in older pictures, have as true or false."""
+    return {True: "moments", False: "none"}[given] if isinstance(given, bool) else given
 
 
 class LoopOptions(MachineOptions):
@@ -210,9 +216,11 @@ class ContentOptions(StyleOptions):
 class PaintOptions(ColorOptions, MaskOptions, ContentOptions):
     """How a picture is painted by optimisation."""
 
-    recolor: bool = Field(
-        default=True,
-        description="First give the photograph the style's colours (their mean and covariance).",
+    recolor: Annotated[RecolorName, BeforeValidator(name_recolor)] = Field(
+        default="moments",
+        description="First give the photograph the style's colours: their mean and covariance "
+        "(moments), or the histogram of each channel, by which its largest areas take the style's "
+        "commonest colours; or none.",
     )
     only_color: bool = Field(
         default=False, description="Carry the style's colours over and paint nothing."

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from impasto.errors import OptionError
-from impasto.images.color_transfer import COLORS, match_color
+from impasto.images.color_transfer import COLORS, RECOLORS
 from impasto.images.masks import combine, composite, resize_mask
 from impasto.images.picture import Picture
 from impasto.images.resizing import resize_pixels, resize_tileable
@@ -81,11 +81,12 @@ class Scene:
             )
             colored.append(replace(region, samples=samples))
         content = photo
-        if self.options.recolor:
+        if self.options.recolor != "none":
+            carry = RECOLORS[self.options.recolor]
             content = self.spread(
                 photo,
                 colored,
-                each_sample(lambda s, weights: match_color(photo, s.pixels, weights, s.mask)),
+                each_sample(lambda s, weights: carry(photo, s.pixels, weights, s.mask)),
             )
         if self.mask is not None:
             content = composite(content, photo, self.mask)

@@ -195,7 +195,7 @@ class PaintClip:
 def read_paint_options(options: FramesOptions) -> PaintOptions:
     """Return the options of 'impasto paint' that a film's ask for."""
     values: dict[str, Any] = {name: getattr(options, name) for name in _OF_BOTH if name != "size"}
-    values |= {"plateau": 0.0, "recolor": False}
+    values |= {"plateau": 0.0, "recolor": "none"}
     if options.style_weight is not None:
         values["style_weight"] = options.style_weight
     if options.style_scale != 1:
