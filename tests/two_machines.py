@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ class TestMachine:
 
     name: str
     address: str
+    hosts: Path  # the names of both
     hidden: Sequence[Path] = ()
     processes: list[subprocess.Popen] = field(default_factory=list)
 
@@ -28,7 +30,8 @@ class TestMachine:
         self, command: Sequence[object], log: Path, environment: Mapping[str, str], folder: Path
     ) -> subprocess.Popen:
         """Start a command there, in a folder."""
-        mounts = "".join(f"mount -t tmpfs tmpfs '{each}' && " for each in self.hidden)
+        mounts = f"mount --bind '{self.hosts}' /etc/hosts && "
+        mounts += "".join(f"mount -t tmpfs tmpfs '{each}' && " for each in self.hidden)
         mounts += f"hostname {self.name} && cd '{folder}' && "
         inside = ["ip", "netns", "exec", self.name, "unshare", "--mount", "--uts"]
         inside += ["sh", "-c", f'mount --make-rprivate / && {mounts}exec "$@"', "sh"]
@@ -74,8 +77,11 @@ def find_hindrance() -> str:
 def run_two_machines(*hidden: Path) -> Iterator[tuple[TestMachine, TestMachine]]:
     """Yield this one and another, to whom the folders of this one are hidden."""
     mark = os.getpid()
-    here = TestMachine(f"here-{mark}", "10.213.7.1")
-    there = TestMachine(f"there-{mark}", "10.213.7.2", hidden)
+    hosts = Path(tempfile.mkdtemp(), "hosts")
+    here = TestMachine(f"here-{mark}", "10.213.7.1", hosts)
+    there = TestMachine(f"there-{mark}", "10.213.7.2", hosts, hidden)
+    names = [f"{each.address} {each.name}\n" for each in (here, there)]
+    hosts.write_text("".join(["127.0.0.1 localhost\n", *names]))
     try:
         for each in (here, there):
             _call("ip", "netns", "add", each.name)
@@ -90,6 +96,7 @@ def run_two_machines(*hidden: Path) -> Iterator[tuple[TestMachine, TestMachine]]
         for each in (here, there):
             with suppress(subprocess.CalledProcessError):
                 each.end()
+        shutil.rmtree(hosts.parent)
 
 
 def _call(*command: str) -> str:
