@@ -1,8 +1,9 @@
 """What a cluster costs beside processes of this machine: efficiency, and overhead of each task.
 
-    python bench/cluster.py [--photos 8] [--steps 60] [--size 192] [--tasks 60]
+    python bench/cluster.py [--photos 8] [--steps 60] [--size 192] [--tasks 60] [--rounds 3]
 
-Two workers each: a local pool, a Dask cluster and a Ray that are started here. Ratios of one run.
+Two workers each: a local pool, a Dask cluster and a Ray that are started here. Each has its turn in
+every round, so that a busy minute is shared by all; ratios are medians of the rounds'.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from cluster_tasks import MAKE, run_dask
@@ -66,7 +68,7 @@ def places(folder: Path) -> Iterator[dict[str, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, value in (("photos", 8), ("steps", 60), ("size", 192), ("tasks", 60)):
+    for name, value in (("photos", 8), ("steps", 60), ("size", 192), ("tasks", 60), ("rounds", 3)):
         parser.add_argument(f"--{name}", type=int, default=value)
     args = parser.parse_args()
     os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -83,17 +85,22 @@ def main() -> None:
         tasks = plan_batch(sources, styles, folder, "every", ".png")
         options = PaintOptions(steps=args.steps, size=args.size, precision="float32", plateau=0)
         print(describe_worker())
-        local = 0.0
-        for kind, on in compared.items():
-            first, each = call_on(on, args.tasks)
-            seconds, worked = paint_on(on, tasks, options)
-            local = local or seconds
-            print(
-                f"{kind:8} {args.photos} paintings {seconds:6.1f} s, {local / seconds:.2f} of the "
-                f"local pool, workers busy {worked / 2 / seconds:.2f}; begun in {first:.1f} s, "
-                f"{each:.1f} ms a task that does nothing",
-                flush=True,
-            )
+        ratios: dict[str, list[float]] = {kind: [] for kind in compared}
+        for _ in range(args.rounds):
+            local = 0.0
+            for kind, on in compared.items():
+                first, each = call_on(on, args.tasks)
+                seconds, worked = paint_on(on, tasks, options)
+                local = local or seconds
+                ratios[kind].append(local / seconds)
+                print(
+                    f"{kind:8} {args.photos} paintings {seconds:6.1f} s, {local / seconds:.2f} of "
+                    f"the local pool, workers busy {worked / 2 / seconds:.2f}; begun in "
+                    f"{first:.1f} s, {each:.1f} ms a task that does nothing",
+                    flush=True,
+                )
+        for kind, found in ratios.items():
+            print(f"{kind:8} {median(found):.2f} of the local pool ({args.rounds} rounds)")
 
 
 if __name__ == "__main__":

@@ -155,8 +155,12 @@ class Crew:
         """Return ``3 machines, 4.2 a second``; of this machine alone, only the second."""
         speed = self.done / max(time.perf_counter() - self._began, 1e-9)
         told = f"{speed:.1f} a second" if speed >= 0.1 else f"{speed * 60:.1f} a minute"
+        return ", ".join(filter(None, [self.count_machines(), told]))
+
+    def count_machines(self) -> str:
+        """Return ``3 machines`` that have done something; nothing of this machine alone."""
         hosts = len(self.machines)
-        return f"{plural(hosts, 'machine')}, {told}" if self.executor.is_remote and hosts else told
+        return plural(hosts, "machine") if self.executor.is_remote and hosts else ""
 
     @property
     def notes(self) -> list[str]:

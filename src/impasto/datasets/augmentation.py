@@ -230,7 +230,7 @@ class Augmentation:
                 if report is None:
                     yield None, ""
                 else:
-                    machines = crew.describe() if crew.executor.is_remote else ""
+                    machines = crew.count_machines()
                     yield from ((made, machines) for made in report.outcome)
             self.notes += [note for note in crew.notes if note not in self.notes]
 

@@ -281,7 +281,7 @@ class Animation:
                         self._keep(report.outcome)
                         self.frames_done += len(shard)
                         self._painted += len(shard)
-                        machines = crew.describe() if crew.executor.is_remote else ""
+                        machines = crew.count_machines()
                     if self.frames_done < self.total:
                         yield self._step(machines=machines)
             self.notes += [note for note in crew.notes if note not in self.notes]
