@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import active_children
 from pathlib import Path
 from statistics import median
 
@@ -28,6 +29,7 @@ from impasto.cluster.places import parse_place
 from impasto.cluster.worker import WorkerSpec, describe_worker
 from impasto.jobs.batch import BatchOrder, list_task_files, plan_batch
 from impasto.painting.options import PaintOptions
+from impasto.system.files import replace_file
 
 
 def paint_on(on: str, tasks: list, options: PaintOptions) -> tuple[float, float]:
@@ -59,6 +61,32 @@ def call_on(on: str, count: int) -> tuple[float, float]:
         return first, (time.perf_counter() - began) / count * 1000
 
 
+def carry_on(on: str, folder: Path, count: int = 24) -> tuple[float, float]:
+    """Return milliseconds of a task that takes 3 MB there and back, and those of the driver."""
+    photos = [folder / f"{i}.bin" for i in range(count)]
+    for photo in photos:
+        photo.write_bytes(os.urandom(3_000_000))
+    with hire_crew(parse_place(on), 2) as crew:
+        spec = WorkerSpec(MAKE, "given")
+        list(crew.share_out(spec, [("square", i) for i in range(4)]))
+        tasks = [("read", str(photo), str(photo)) for photo in photos]
+        began, busy = time.perf_counter(), count_seconds()
+        shared = crew.share_out(spec, tasks, list_files=lambda task: [task[2]])
+        for (_, _, path), report in ((t, r) for t, r in shared if r is not None):
+            replace_file(Path(path).with_suffix(".back"), report.outcome[1][1])
+        took, busy = time.perf_counter() - began, count_seconds() - busy
+    return took / count * 1000, busy / count * 1000
+
+
+def count_seconds() -> float:
+    """Return the processor's seconds of this process and of those that it talks with."""
+    ticks = 0
+    for process in (os.getpid(), *(child.pid for child in active_children())):
+        words = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(words[11]) + int(words[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
 def places(folder: Path) -> Iterator[dict[str, str]]:
     """Yield what is compared."""
@@ -86,6 +114,9 @@ def main() -> None:
         options = PaintOptions(steps=args.steps, size=args.size, precision="float32", plateau=0)
         print(describe_worker())
         ratios: dict[str, list[float]] = {kind: [] for kind in compared}
+        for kind, on in list(compared.items())[1:]:  # those that files travel to
+            each, driver = carry_on(on, folder)
+            print(f"{kind:8} 3 MB there and back: {each:.0f} ms a task, {driver:.0f} of the driver")
         for _ in range(args.rounds):
             local = 0.0
             for kind, on in compared.items():

@@ -80,6 +80,18 @@ def test_files_travel_by_their_bytes(crew, tmp_path):
         assert (paths == list(task[1:])) is not crew.executor.is_remote
 
 
+def test_large_files_go_both_ways_at_the_same_time(crew, tmp_path):
+    """More than a pipe holds: whoever sends must go on reading."""
+    photos = [tmp_path / f"{i}.bin" for i in range(12)]
+    for i, photo in enumerate(photos):
+        photo.write_bytes(bytes([i]) * (1 << 20))
+    tasks = [("read", str(photo), str(photo)) for photo in photos]
+    outcomes = share(crew, tasks, list_files=lambda task: [task[2]])
+    assert len(outcomes) == 12
+    for task, (_, contents) in outcomes:
+        assert contents[1] == Path(task[2]).read_bytes()
+
+
 def test_a_folder_travels_with_what_is_in_it(crew, tmp_path):
     folder = tmp_path / "frames"
     folder.mkdir()

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from importlib import import_module
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import finalize
 
@@ -88,7 +89,9 @@ class RemoteExecutor(JobExecutor):
         self.kind = place.kind
         self._numbers = itertools.count()
         self._futures: dict[int, TaskFuture] = {}
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # of the futures; never held while something is sent
+        self._sending = threading.Lock()
+        self._dropped: SimpleQueue[int] = SimpleQueue()
         self._end_word = ""
         self._process = TalkingProcess(serve_cluster, place, needs, with_children=True)
         try:
@@ -114,10 +117,14 @@ class RemoteExecutor(JobExecutor):
         return _Handle(number, self._drop)
 
     def _drop(self, number: int) -> None:
-        self._send(("drop", number))
+        """Note what is needed no more: this may come in the middle of anything, sending too."""
+        self._dropped.put(number)
 
     def _send(self, message: object) -> None:
-        with self._lock:
+        # Answers are taken meanwhile: else both ends might wait for each other to read.
+        with self._sending:
+            while not self._dropped.empty():
+                self._process.send(("drop", self._dropped.get()))
             self._process.send(message)
 
     def submit_task(self, function: TalkingTask, task: object, on_message: Tell) -> TaskFuture:
