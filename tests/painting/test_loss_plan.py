@@ -111,9 +111,10 @@ def test_content_counts_more_at_coarser_sizes(compact):
 @pytest.mark.parametrize(
     ("guide", "loss", "kept"),
     [
-        (0.3, "neighbours", {"relu1_1", "relu3_1"}),
+        (0.3, "neighbour-columns", {"relu1_1", "relu3_1"}),
+        (0.3, "neighbours", set()),
         (0.3, "gram", set()),
-        (0.0, "neighbours", set()),
+        (0.0, "neighbour-columns", set()),
     ],
 )
 def test_a_guide_keeps_the_photograph_s_features(compact, guide, loss, kept):

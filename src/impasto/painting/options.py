@@ -163,7 +163,7 @@ class ContentOptions(StyleOptions):
     guide: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0,
         description="Share of the photograph's features, beside the painting's, by which the "
-        "losses neighbours and neighbour-columns find the style's nearest.",
+        "loss neighbour-columns finds the style's nearest.",
     )
     content_loss: Weighted = Field(
         default=("features",),
