@@ -157,8 +157,8 @@ class ContentOptions(StyleOptions):
     content_weight: Weight = Field(default=1.0, description="How strongly the photograph pulls.")
     coarse_content: Annotated[float, Field(gt=0, le=100)] = Field(
         default=1.0,
-        description="Times the weight of the photograph, from each size to the next coarser one; "
-        "STROTSS: 2.",
+        description="Times the weight of the photograph, at each halving of a size of 512 pixels "
+        "(and divided by, at each doubling); STROTSS: 2.",
     )
     guide: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0,
