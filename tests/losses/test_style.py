@@ -523,7 +523,7 @@ def test_under_a_mask_columns_are_those_of_the_cells_themselves():
 
 def test_a_guide_chooses_the_nearest():
     # Alone, ours are nearest to the first two of the style; guided, to the last two.
-    loss = STYLE_LOSSES["neighbours"]
+    loss = STYLE_LOSSES["neighbour-columns"]
     ours = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     pool = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
     alone, _ = loss.measure((ours,), (pool,))

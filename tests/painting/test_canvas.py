@@ -152,6 +152,17 @@ def test_a_flat_picture_is_only_the_coarsest_level():
     assert canvas.values[:-coarsest].abs().max() < 1e-12
 
 
+def test_the_finest_level_changes_in_lightness_ten_times_as_much_as_in_chroma():
+    start = torch.zeros(1, 3, 16, 16, dtype=torch.float64)
+    canvas = PyramidCanvas(start)
+    finest = canvas.values.detach().clone()[: 3 * 16 * 16].view(3, 16, 16)
+    finest[:, 4, 5], finest[:, 9, 2] = torch.tensor([[0.3, 0.3, 0.3], [0.6, 0.0, 0.0]]).double()
+    values = torch.cat([finest.flatten(), canvas.values.detach()[3 * 16 * 16 :]])
+    shown = paint_values("pyramid", start, values)[0] * math.sqrt(2)  # of two levels
+    assert shown[:, 4, 5].tolist() == pytest.approx([0.3, 0.3, 0.3])
+    assert shown[:, 9, 2].tolist() == pytest.approx([0.2 + 0.04, 0.2 - 0.02, 0.2 - 0.02])
+
+
 # The spectrum
 
 

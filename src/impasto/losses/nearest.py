@@ -86,7 +86,7 @@ class NeighbourLoss(PooledLoss):
     Of several styles, the pool has features of each by its share.
     """
 
-    samples, pool, is_guided = 1024, 2048, True
+    samples, pool = 1024, 2048
 
     def measure(self, ours: Statistics, target: Statistics) -> tuple[Tensor, Tensor]:
         features, pool = ours[0], target[0]  # (n, C), (m, C)
@@ -101,9 +101,13 @@ class NeighbourLoss(PooledLoss):
 
 
 class NeighbourColumnsLoss(NeighbourLoss):
-    """The same of columns of all layers, so that the layers agree on what they are drawn to."""
+    """The same of columns of all layers, so that the layers agree on what they are drawn to.
 
-    pool, interpolates, copies = 4096, True, True
+    Columns alone are guided: layers by themselves, which have the last word on strokes, find theirs
+    freely, else one style's point is the nearest all over a smooth area of the photograph.
+    """
+
+    pool, interpolates, copies, is_guided = 4096, True, True, True
 
     def groups(self, layers: Sequence[str]) -> list[tuple[str, ...]]:
         return [tuple(layers)]

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 _COARSEST = 8  # pixels: the pyramid ends with a long side of this or nearly twice this
+_FINE_CHROMA = 0.1  # of the unit of lightness, in the finest level of a pyramid
 # A square root of the covariance of ImageNet's colours, as lucid has it: the columns are
 # light against dark, red against blue and green against purple, the rows red, green and blue.
 _COLOR_ROOT = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
@@ -79,7 +80,9 @@ class PyramidCanvas(Canvas):
     """A Laplacian pyramid, fine to coarse, all levels in one flat tensor.
 
     As in STROTSS (Kolkin, Salavon and Shakhnarovich 2019), whose code stops after five levels;
-    here they go on until one is small, so that the broadest strokes are as near at any size.
+    here they go on until one is small, so that the broadest strokes are as near at any size. The
+    finest level's chroma has a small unit, so that steps of one length change it less than its
+    lightness: eyes see colour coarsely, and what networks ask of it there are fringes.
     """
 
     share, copies, sees_edges = 1.34, 3.0, True
@@ -92,12 +95,16 @@ class PyramidCanvas(Canvas):
             smaller = resize_bilinear(pixels, size)
             levels.append(pixels - resize_bilinear(smaller, pixels.shape[-2:]))
             pixels = smaller
+        if levels:
+            levels[0] = scale_chroma(levels[0], 1 / _FINE_CHROMA)
         return torch.cat([level.flatten() for level in (*levels, pixels)]) / self.scale
 
     def draw(self, values: Tensor) -> Tensor:
         parts = torch.split(values, [3 * height * width for height, width in self.sizes])
         levels = [part.view(1, 3, *size) for part, size in zip(parts, self.sizes, strict=True)]
         picture = levels.pop()
+        if levels:
+            levels[0] = scale_chroma(levels[0], _FINE_CHROMA)
         while levels:
             finer = levels.pop()
             picture = finer + resize_bilinear(picture, finer.shape[-2:])
@@ -129,6 +136,11 @@ class FourierCanvas(Canvas):
     def draw(self, values: Tensor) -> Tensor:
         spectra = torch.view_as_complex(values * self.scale)
         return mix_colors(self.colors, torch.fft.irfft2(spectra, s=self.size, norm="ortho"))
+
+
+def scale_chroma(pixels: Tensor, by: float) -> Tensor:
+    """Multiply how far each colour (1, 3, H, W) is from the grey of its own mean."""
+    return torch.lerp(pixels.mean(1, keepdim=True), pixels, by)
 
 
 def halve_sizes(height: int, width: int) -> list[tuple[int, int]]:

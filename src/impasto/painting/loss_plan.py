@@ -6,6 +6,7 @@ of layers it looks at.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -25,6 +26,7 @@ from impasto.painting.options import ContentOptions, StyleOptions
 
 PIXELS = "pixels"  # the layer before the first: the picture itself
 Group = tuple[str, ...]  # layers that a loss looks at together
+_WHOLE_WEIGHT_SIDE = 512  # pixels: where the photograph has the weight that was asked for
 _Loss = TypeVar("_Loss", StyleLoss, ContentLoss)
 
 
@@ -54,7 +56,7 @@ class LossPlan:
     content: ContentPlan = ()
     style_weight: float = 0.0
     content_weight: float = 0.0
-    coarse_content: float = 1.0  # times its weight, from each size to the next coarser one
+    coarse_content: float = 1.0  # times its weight, at each halving of a size of 512 pixels
     guide: float = 0.0
     tv_weight: float = 0.0
     tv_power: float = 2.0
@@ -81,9 +83,10 @@ class LossPlan:
         """How many pixels around a tile must be seen."""
         return find_margin(*self.tiling)
 
-    def at_size(self, coarser: int) -> LossPlan:
-        """Return the plan of a size, so many sizes coarser than the last."""
-        return replace(self, content_weight=self.content_weight * self.coarse_content**coarser)
+    def at_size(self, long_side: int) -> LossPlan:
+        """Return the plan of a size of that long side, whichever sizes come before and after it."""
+        halvings = math.log2(_WHOLE_WEIGHT_SIDE / long_side)
+        return replace(self, content_weight=self.content_weight * self.coarse_content**halvings)
 
     def list_edge_losses(self) -> list[str]:
         """Return the losses that see the picture's edges as ends."""

@@ -157,13 +157,13 @@ class ContentOptions(StyleOptions):
     content_weight: Weight = Field(default=1.0, description="How strongly the photograph pulls.")
     coarse_content: Annotated[float, Field(gt=0, le=100)] = Field(
         default=1.0,
-        description="Times the weight of the photograph, from each size to the next coarser one; "
-        "STROTSS: 2.",
+        description="Times the weight of the photograph, at each halving of a size of 512 pixels "
+        "(and divided by, at each doubling); STROTSS: 2.",
     )
     guide: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0,
         description="Share of the photograph's features, beside the painting's, by which the "
-        "losses neighbours and neighbour-columns find the style's nearest.",
+        "loss neighbour-columns finds the style's nearest.",
     )
     content_loss: Weighted = Field(
         default=("features",),

@@ -75,13 +75,13 @@ class StyleWork(PictureWork):
         if self.losses.tileable:
             # The content losses must not hold on to the photograph's jump from edge to edge.
             view = replace(view, content=make_periodic(view.content).clamp(0, 1))
-        coarser = len(self.levels) - 1 - list(self.levels).index(level)
-        losses = self.losses.at_size(coarser)
+        is_last = level == self.levels[-1]
+        losses = self.losses.at_size(max(level.size))
         objective = Objective(self.backbone, self.machine, view, losses, self.targets, level.window)
-        if coarser == 0:
+        if is_last:
             self.scene.forget_whole()
         start = self._choose_start(view)
-        if self.init == "details" and self.run.level > 0 and coarser:
+        if self.init == "details" and self.run.level > 0 and not is_last:
             start = (start + find_details(view.content)).clamp(0, 1)
         return objective, start
 
