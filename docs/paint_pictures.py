@@ -1,6 +1,6 @@
 """Paint the pictures of the README and the docs, from the bundled samples alone.
 
-python docs/paint_pictures.py grid weights recipes losses colors masks
+python docs/paint_pictures.py grid weights recipes masterpiece losses colors masks
 """
 
 from __future__ import annotations
@@ -87,6 +87,12 @@ def paint_recipes(folder: Path) -> None:
     write_named(painted, names, "recipes")
 
 
+def paint_masterpiece(folder: Path) -> None:
+    options = read_recipe_file("masterpiece")
+    painted = paint(folder / "cat.png", folder / "strokes.png", **options)
+    painted.save(HERE / "masterpiece.jpg", quality=88, optimize=True)
+
+
 def paint_losses(folder: Path) -> None:
     names = [f"--style-loss {name}" for name in STYLE_LOSSES]
     names += [f"--content-loss {name}" for name in CONTENT_LOSSES]
@@ -170,6 +176,7 @@ def main() -> None:
         "grid": paint_grid,
         "weights": paint_weights,
         "recipes": paint_recipes,
+        "masterpiece": paint_masterpiece,
         "losses": paint_losses,
         "colors": paint_colors,
         "masks": paint_masks,
