@@ -1,6 +1,6 @@
 """Paint the pictures of the README and the docs, from the bundled samples alone.
 
-python docs/paint_pictures.py grid weights recipes masterpiece losses colors masks
+python docs/paint_pictures.py grid weights recipes defaults masterpiece losses colors masks
 """
 
 from __future__ import annotations
@@ -85,6 +85,18 @@ def paint_recipes(folder: Path) -> None:
         options["size"] = min(options.get("size", 384), 384)
         painted.append(cut(paint(folder / "coffee.png", folder / "waves.png", **options)))
     write_named(painted, names, "recipes")
+
+
+def paint_defaults(folder: Path) -> None:
+    names = ["default", "neighbours", "bold"]
+    rows: list[list[Image.Image | None]] = []
+    for photo, style in (("cat.png", "strokes"), ("astronaut.png", "glass")):
+        painted = [
+            paint(folder / photo, folder / f"{style}.png", **read_recipe_file(name))
+            for name in names
+        ]
+        rows.append([cut(image, 420, 340) for image in painted])
+    write_sheet(rows, "defaults", [names, names])
 
 
 def paint_masterpiece(folder: Path) -> None:
@@ -176,6 +188,7 @@ def main() -> None:
         "grid": paint_grid,
         "weights": paint_weights,
         "recipes": paint_recipes,
+        "defaults": paint_defaults,
         "masterpiece": paint_masterpiece,
         "losses": paint_losses,
         "colors": paint_colors,
