@@ -9,7 +9,7 @@ import torch
 from conftest import draw_picture
 
 from impasto.errors import OptionError
-from impasto.images.color_transfer import COLORS
+from impasto.images.color_transfer import COLORS, RECOLORS
 from impasto.losses.content import CONTENT_LOSSES, FeatureLoss
 from impasto.losses.style import STYLE_LOSSES, GramLoss
 from impasto.painting.canvas import CANVASES, PixelCanvas
@@ -20,6 +20,7 @@ from impasto.painting.options import (
     ColorName,
     OptimizerName,
     PaintOptions,
+    RecolorName,
 )
 from impasto.painting.painter import Painter
 from impasto.painting.result import Painting
@@ -43,6 +44,7 @@ def test_options_know_the_names_in_the_tables():
     assert get_args(CanvasName) == tuple(CANVASES)
     assert get_args(OptimizerName) == tuple(OPTIMIZERS)
     assert get_args(ColorName) == tuple(COLORS)
+    assert get_args(RecolorName) == (*RECOLORS, "none")
     assert tuple(STARTS) == START_NAMES
 
 

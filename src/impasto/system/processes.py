@@ -94,9 +94,9 @@ class TalkingProcess:
         self.pipe.close()
         if seconds:
             self.process.join(seconds)
-        if self.leads_group:
+        if self.leads_group and self.process.pid:
             with suppress(OSError):  # all have ended
-                os.killpg(self.process.pid or 0, signal.SIGKILL)
+                os.killpg(self.process.pid, signal.SIGKILL)
         if self.process.is_alive():
             self.process.kill()
         self.process.join()
